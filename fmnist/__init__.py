@@ -1,0 +1,1 @@
+"""Distributed batch training and scoring of image classifiers on a Ray cluster."""
