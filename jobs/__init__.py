@@ -1,1 +1,1 @@
-"""What `ray job submit -- python -m jobs.NAME` runs; each is thin: flags, Ray, one call, where the result is."""
+"""What `ray job submit -- python -m jobs.NAME` runs; thin: flags, Ray, one call, the result."""

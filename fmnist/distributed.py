@@ -1,0 +1,150 @@
+"""Keras 3 under TensorFlow's MultiWorkerMirroredStrategy: the one place that knows how.
+
+Keras 3 does not support this strategy (keras-team/keras#20585); three things stand in the way:
+
+1. Before it builds a model, its trainer averages a first batch over the workers, which fails.
+   Our models, metrics and optimizers are built before `fit`, so that step is left out.
+2. After each step it reduces what `train_step` returned over axis 0, which fails for scalars:
+   hence the leading axis in `_for_reduction`.
+3. A finite data set stalls for up to 20 s at the end of an epoch while the workers agree that it
+   is over: hence endless data sets and fixed numbers of steps.
+
+Also, `ray.train` asks for the legacy Keras 2 in its workers (`TF_USE_LEGACY_KERAS`), which only
+concerns `tf.keras`; we import `keras`.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fmnist.batches import Batch
+
+
+def start(*, threads: int, world: int) -> tf.distribute.Strategy:
+    """Sets up this process, once and before any other TensorFlow call, and joins the workers.
+
+    One worker gets the same strategy without a cluster, and so without collectives.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.experimental.enable_op_determinism()
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if world == 1:
+        os.environ.pop("TF_CONFIG", None)
+    collectives = tf.distribute.experimental.CommunicationImplementation
+    return tf.distribute.MultiWorkerMirroredStrategy(
+        communication_options=tf.distribute.experimental.CommunicationOptions(
+            implementation=collectives.NCCL if gpus else collectives.AUTO
+        )
+    )
+
+
+class DistributedModel(keras.Model):
+    """A functional classifier whose step is exact for any number of workers.
+
+    Batches are (images, labels, weights) from `fmnist.batches`. A global batch's loss is the sum of
+    its weighted losses over all ranks; the optimizer adds the ranks' gradients up.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._loss_mean = keras.metrics.Mean("loss")
+        self._accuracy_mean = keras.metrics.Mean("accuracy")
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Means over examples, added up over the ranks when they are read."""
+        return [self._loss_mean, self._accuracy_mean]
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One optimizer step; returns the global batch's loss and accuracy."""
+        images, labels, weights = data
+        with tf.GradientTape() as tape:
+            losses, correct = self._judge(labels, self(images, training=True))
+            loss = tf.reduce_sum(losses * weights)
+            scaled = self.optimizer.scale_loss(loss)
+        variables = self.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self._count(losses, correct, weights)
+        accuracy = tf.reduce_sum(correct * weights)
+        return {"loss": _for_reduction(loss), "accuracy": _for_reduction(accuracy)}
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Counts one batch; what it returns is replaced by the metrics when the epoch ends."""
+        images, labels, weights = data
+        losses, correct = self._judge(labels, self(images, training=False))
+        self._count(losses, correct, weights)
+        return {name: _for_reduction(tf.zeros(())) for name in ("loss", "accuracy")}
+
+    @staticmethod
+    def _judge(labels: tf.Tensor, probabilities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        guesses = tf.argmax(probabilities, axis=-1, output_type=labels.dtype)
+        return losses, tf.cast(guesses == labels, tf.float32)
+
+    def _count(self, losses: tf.Tensor, correct: tf.Tensor, weights: tf.Tensor) -> None:
+        real = tf.cast(weights > 0, tf.float32)
+        self._loss_mean.update_state(losses, sample_weight=real)
+        self._accuracy_mean.update_state(correct, sample_weight=real)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Nothing is left to build; see 1 above."""
+
+
+def _for_reduction(value: tf.Tensor) -> tf.Tensor:
+    """Of a rank's part of a sum: what Keras' reduction turns into the sum; see 2 above."""
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return value if replicas == 1 else tf.reshape(value * replicas, (1,))
+
+
+def dataset(
+    strategy: tf.distribute.Strategy, shape: tuple[int, int, int], batches: Callable[[], Iterator[Batch]]
+) -> tf.distribute.DistributedDataset:
+    """This rank's own endless batches, for `fit`; TensorFlow neither shards nor resizes them."""
+    signature = (
+        tf.TensorSpec((None, *shape), tf.uint8),
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None,), tf.float32),
+    )
+    local = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+    return strategy.distribute_datasets_from_function(lambda _: local)
+
+
+def seed_dropout(model: keras.Model, *, seed: int, epoch: int, rank: int) -> None:
+    """Gives each dropout layer the masks of this epoch and rank.
+
+    Keras saves weights and optimizer but not these generators, so a resumed run would else draw
+    other masks than the uninterrupted one.
+    """
+    for index, layer in enumerate(model.layers):
+        if isinstance(layer, keras.layers.Dropout):
+            state = np.random.SeedSequence([seed, epoch, rank, index]).generate_state(2, np.uint32)
+            layer.seed_generator.state.assign(state)
+
+
+def gather(strategy: tf.distribute.Strategy, rows: np.ndarray) -> np.ndarray:
+    """All ranks' rows, one rank's after the other's, on every rank."""
+    if strategy.num_replicas_in_sync == 1:
+        return rows
+    return strategy.gather(tf.constant(rows), axis=0).numpy()
+
+
+def best_precision() -> str:
+    """`bfloat16` where the processor or every GPU multiplies it natively, else `float32`."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        modern = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
+        return "bfloat16" if modern else "float32"
+    with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as info:
+        flags = info.read()
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"

@@ -1,0 +1,56 @@
+"""Files that appear whole or not at all: written under a private name, then given their own."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from fmnist.errors import UserError
+
+RESERVED = ".fmnist-"  # begins the names of drafts and locks, which are no keys
+
+
+@contextmanager
+def draft(target: Path) -> Iterator[BinaryIO]:
+    """A new file in the folder of `target`, under a name that nobody else has; removed at the end.
+
+    It gets the mode that the umask gives to `target`, because it becomes `target`.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path = target.parent / f"{RESERVED}{secrets.token_hex(8)}"
+    try:
+        with path.open("xb") as file:
+            yield file
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def put_in_place(file: BinaryIO, target: Path) -> None:
+    """Gives a draft its name, in such an order that a crash leaves the old content or the new."""
+    settle(file)
+    Path(file.name).replace(target)
+    settle_folder(target.parent)
+
+
+def settle(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def settle_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def os_errors(action: str) -> Iterator[None]:
+    """Says what the operating system refused (permission, a full disk) as the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot {action}: {error.strerror or error}") from error

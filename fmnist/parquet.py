@@ -1,0 +1,186 @@
+"""Parquet data sets: columns `id` int64, `image` of height × width × channels bytes, `label` int64.
+
+`label` is optional, other columns are ignored. A data set is a folder with `train` and `test`, each
+a folder of files or a single `.parquet` file; a file or folder without them is all `test`.
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet as pq
+
+from fmnist.dataset import Examples, check_ids, check_labels
+from fmnist.errors import UserError
+from fmnist.locations import Location, locate, reading
+from fmnist.tasks import Task
+
+PARTS = ("train", "test")
+SUFFIX = ".parquet"
+ROWS_PER_FILE = 10_000
+ROWS_PER_BATCH = 10_000
+
+IMAGE_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+
+
+def find_parquet_files(spec: str, part: str = "test") -> tuple[Any, list[str]]:
+    """The file system and the sorted paths of the part's files; no paths where it is missing.
+
+    Files and folders whose names begin with `.` or `_` are ignored.
+    Raises UserError where nothing is at `spec` or both `train/` and `train.parquet` are.
+    """
+    location = locate(spec)
+    if location.filesystem is None:
+        raise UserError(f"{spec}: Parquet is read from a path, file:// or s3://")
+    if location.is_file():
+        return location.filesystem, [location.path] if part == "test" else []
+    names = location.names()
+    entries = {name: [entry for entry in (name, name + SUFFIX) if entry in names] for name in PARTS}
+    if not any(entries.values()):
+        return location.filesystem, _below(location) if part == "test" else []
+    if len(entries[part]) > 1:
+        raise UserError(f"{spec}: has both {' and '.join(entries[part])}, expected one of them")
+    for entry in entries[part]:
+        child = location.child(entry)
+        return location.filesystem, [child.path] if child.is_file() else _below(child)
+    return location.filesystem, []
+
+
+def read_part(spec: str, task: Task, part: str) -> Examples | None:
+    """All examples of a part, in the order of its sorted files; None where it has no files.
+
+    Raises UserError naming the file, and the row counted from 0, of what is wrong.
+    """
+    filesystem, paths = find_parquet_files(spec, part)
+    if not paths:
+        return None
+    pieces = [piece for path in paths for piece in _read_file(filesystem, path, task)]
+    if not sum(map(len, pieces)):
+        raise UserError(f"{spec}: its {part} files have no rows")
+    if len({piece.labels is None for piece in pieces}) > 1:
+        raise UserError(f"{spec}: some {part} files have a label column and others do not")
+    ids = np.concatenate([piece.ids for piece in pieces])
+    check_ids(ids, f"{spec} ({part})")
+    labels = [piece.labels for piece in pieces if piece.labels is not None]
+    images = np.concatenate([piece.images for piece in pieces])
+    return Examples(ids=ids, images=images, labels=np.concatenate(labels) if labels else None)
+
+
+def check_table(table: pa.Table, task: Task, *, where: str, first: int = 0) -> Examples:
+    """The examples of an Arrow table or record batch; images may be read-only.
+
+    Raises UserError for a missing or wrong-typed column, a null, an image of another size, or a
+    label out of range; rows in messages are counted from `first`. That ids are unique is for the
+    caller to check, over all tables.
+    """
+    _check_columns(table.schema, where)
+    labels = None
+    if "label" in table.schema.names:
+        labels = _integers(table, "label", where, first)
+        check_labels(labels, len(task.classes), where, first)
+    return Examples(
+        ids=_integers(table, "id", where, first),
+        images=_images(table, task, where, first),
+        labels=labels,
+    )
+
+
+def to_table(examples: Examples) -> pa.Table:
+    """The examples in the documented columns."""
+    pixels = examples.images[0].size
+    data = pa.py_buffer(np.ascontiguousarray(examples.images))
+    images = pa.FixedSizeBinaryArray.from_buffers(pa.binary(pixels), len(examples), [None, data])
+    columns = {"id": pa.array(examples.ids, pa.int64()), "image": images}
+    if examples.labels is not None:
+        columns["label"] = pa.array(examples.labels, pa.int64())
+    return pa.table(columns)
+
+
+def write_part(examples: Examples, filesystem: Any, folder: str) -> None:
+    """Writes files of at most 10,000 rows, the same bytes for the same examples."""
+    filesystem.create_dir(folder, recursive=True)
+    for number, start in enumerate(range(0, len(examples), ROWS_PER_FILE)):
+        rows = np.arange(start, min(start + ROWS_PER_FILE, len(examples)))
+        path = f"{folder}/part-{number:05}{SUFFIX}"
+        table = to_table(examples.take(rows))
+        pq.write_table(table, path, filesystem=filesystem, compression="zstd", use_dictionary=False)
+
+
+def _below(folder: Location) -> list[str]:
+    root = folder.path.rstrip("/") + "/"
+    return [
+        path
+        for path in folder.files()
+        if path.endswith(SUFFIX)
+        and not any(name.startswith((".", "_")) for name in path.removeprefix(root).split("/"))
+    ]
+
+
+def _read_file(filesystem: Any, path: str, task: Task) -> list[Examples]:
+    pieces: list[Examples] = []
+    with reading(path), filesystem.open_input_file(path) as stream:
+        file = pq.ParquetFile(stream)
+        _check_columns(file.schema_arrow, path)
+        columns = [name for name in ("id", "image", "label") if name in file.schema_arrow.names]
+        for batch in file.iter_batches(ROWS_PER_BATCH, columns=columns):
+            first = sum(map(len, pieces))
+            pieces.append(check_table(batch, task, where=path, first=first))
+    return pieces
+
+
+def _check_columns(schema: pa.Schema, where: str) -> None:
+    problems = []
+    for name in ("id", "image", "label"):
+        fields = [field for field in schema if field.name == name]
+        if len(fields) > 1:
+            problems.append(f"{where}: {len(fields)} columns {name!r}, expected one")
+        elif not fields:
+            if name != "label":
+                problems.append(f"{where}: no column {name!r}, expected id, image and maybe label")
+        elif name == "image" and not any(check(fields[0].type) for check in IMAGE_TYPES):
+            problems.append(f"{where}: column 'image' is {fields[0].type}, expected binary")
+        elif name != "image" and not pa.types.is_integer(fields[0].type):
+            problems.append(f"{where}: column {name!r} is {fields[0].type}, expected int64")
+    if problems:
+        raise UserError.of(problems)
+
+
+def _integers(table: pa.Table, name: str, where: str, first: int) -> np.ndarray:
+    column = table.column(name)
+    _check_no_null(column, name, where, first)
+    with reading(f"{where}: column {name!r}"):
+        return np.asarray(column.cast(pa.int64()))
+
+
+def _images(table: pa.Table, task: Task, where: str, first: int) -> np.ndarray:
+    column = table.column("image")
+    _check_no_null(column, "image", where, first)
+    lengths = np.asarray(pc.binary_length(column))
+    wrong = lengths != task.pixels
+    if wrong.any():
+        row = int(wrong.argmax())
+        expected = " × ".join(map(str, task.shape))
+        raise UserError(
+            f"{where}: the image in row {row + first} has {lengths[row]} bytes,"
+            f" expected {task.pixels} ({expected})"
+        )
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    pieces = [_bytes(chunk, task.pixels) for chunk in chunks]
+    flat = pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, np.uint8), *pieces])
+    return flat.reshape(-1, *task.shape)
+
+
+def _bytes(chunk: pa.Array, pixels: int) -> np.ndarray:
+    """The bytes of all images of a chunk, without a copy where Arrow has them so already."""
+    if not len(chunk):
+        return np.empty(0, np.uint8)
+    fixed = chunk.cast(pa.binary(pixels))
+    offset = fixed.offset * pixels
+    return np.frombuffer(fixed.buffers()[1], np.uint8, len(chunk) * pixels, offset)
+
+
+def _check_no_null(column: pa.ChunkedArray, name: str, where: str, first: int) -> None:
+    if column.null_count:
+        row = int(np.asarray(pc.is_null(column)).argmax())
+        raise UserError(f"{where}: column {name!r} is null in row {row + first}, expected a value")

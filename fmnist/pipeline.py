@@ -1,0 +1,98 @@
+"""The Ray Data pipeline of a scoring job: read images, predict in a pool of actors, write labels."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow.fs
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.data.datasource import FilenameProvider
+
+from fmnist.errors import UserError
+from fmnist.inputs import CHUNK_BYTES, Inputs
+from fmnist.locations import READ_ERRORS, reason
+from fmnist.published import PublishedModel
+from fmnist.scorer import Scorer
+from fmnist.storage import Storage
+
+# Ray Data logs what it raises as well, and that there are no progress bars.
+TALKATIVE = ("exceptions", "_internal.execution.streaming_executor_state", "_internal.progress")
+ADDED_BY_RAY = "\nFailed to apply UDF"  # how many attempts there were, which is one
+
+
+def write_labels(
+    model: PublishedModel,
+    inputs: Inputs,
+    scored: np.ndarray,
+    *,
+    storage: Storage,
+    folder: str,
+    attempt: str,
+    actors: int,
+    probabilities: bool,
+    rows_per_file: int,
+) -> None:
+    """Scores all inputs but `scored` (sorted ids) into Parquet files in the storage's `folder`.
+
+    Their names begin with `attempt_`. An actor or a task that dies is started again.
+    Raises UserError for a model that can't predict, and for storage that fails.
+    """
+    with _settings():
+        labels = inputs.read().map_batches(
+            Scorer,
+            fn_constructor_args=(ray.put(model), ray.put(scored)),
+            fn_constructor_kwargs={"probabilities": probabilities},
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=actors),
+            num_cpus=1,
+        )
+        system, path = storage.arrow(folder)
+        try:
+            labels.write_parquet(
+                path,
+                filesystem=system,
+                # S3 has no folders; to make one, Arrow would ask for permissions on the bucket.
+                try_create_dir=isinstance(system, pyarrow.fs.LocalFileSystem),
+                filename_provider=FilenameProvider(dataset_uuid=attempt, file_format="parquet"),
+                min_rows_per_file=rows_per_file,
+                ray_remote_args={"num_cpus": 0},  # the actors may hold them all
+                concurrency=1,
+            )
+        except (ray.exceptions.RayError, UserError, *READ_ERRORS) as error:
+            raise _users(error, f"scoring into {storage.uri}/{folder}") or error from None
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Small blocks, so that little memory is needed and many actors get some, and few words."""
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    for module in TALKATIVE:
+        logging.getLogger(f"ray.data.{module}").setLevel(logging.CRITICAL)
+    context = DataContext.get_current().copy()
+    context.target_max_block_size = CHUNK_BYTES
+    context.raise_original_map_exception = True  # Ray would keep no more than the text of it
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    with DataContext.current(context), warnings.catch_warnings():
+        # That there are fewer blocks than actors is no news with few images.
+        warnings.filterwarnings("ignore", module="ray.data", category=UserWarning)
+        yield
+
+
+def _users(error: BaseException, action: str) -> UserError | None:
+    """The user's mistake behind a failed pipeline, if there is one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ray.exceptions.RayTaskError):
+            cause = cause.cause
+        elif isinstance(cause, UserError):
+            return UserError(str(cause).partition(ADDED_BY_RAY)[0])
+        elif isinstance(cause, READ_ERRORS):
+            return UserError(f"{action}: {reason(cause)}")
+        else:
+            cause = cause.__cause__
+    return None

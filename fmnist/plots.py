@@ -1,0 +1,92 @@
+"""Figures for the pages: data and axes only; colours and fonts are the page's (templates/page.js).
+
+Plotly reads a small subset of HTML in every text, so names that are not ours go through `literal`.
+"""
+
+import html
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+MARKERS_UP_TO = 30  # points on a line: more would merge into a band
+COUNTS_UP_TO = 30  # classes: more would not leave room for their names and a number in each cell
+NAME_LENGTH = 16  # of a class on an axis: longer ones would leave no room for the plot on a phone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line of a plot through the points (x, y)."""
+
+    name: str
+    x: list[float]
+    y: list[float]
+    dashed: bool = False
+
+
+def literal(text: str) -> str:
+    """Text that Plotly shows as it is: `<b>` stays four characters."""
+    return html.escape(text, quote=False)
+
+
+def lines(
+    series: list[Line],
+    *,
+    x_title: str,
+    y_title: str,
+    y_format: str,
+    mark: tuple[float, str] | None = None,
+) -> go.Figure:
+    """Lines over a common x axis; `mark` is a position on it and what to write there."""
+    figure = go.Figure(layout={"template": "none"})
+    for line in series:
+        figure.add_scatter(
+            name=literal(line.name),
+            x=line.x,
+            y=line.y,
+            mode="lines+markers" if len(line.x) <= MARKERS_UP_TO else "lines",
+            line={"dash": "dash" if line.dashed else "solid"},
+        )
+    figure.update_xaxes(title=x_title)
+    figure.update_yaxes(title=y_title, tickformat=y_format, hoverformat=y_format)
+    figure.update_layout(
+        hovermode="x unified", legend={"orientation": "h", "y": 1, "yanchor": "bottom"}
+    )
+    if mark:
+        position, text = mark
+        figure.add_vline(
+            x=position, line={"dash": "dot", "width": 1}, annotation={"text": literal(text)}
+        )
+    return figure
+
+
+def confusion_matrix(confusion: list[list[int]], classes: list[str]) -> go.Figure:
+    """Heat map of (true, predicted) counts, coloured by the share of the true class."""
+    names = [literal(name) for name in classes]
+    few = len(classes) <= COUNTS_UP_TO
+    shares = [[count / max(1, sum(row)) for count in row] for row in confusion]
+    figure = go.Figure(layout={"template": "none"})
+    figure.add_heatmap(
+        x=names,
+        y=names,
+        z=shares,
+        text=confusion,
+        texttemplate="%{text}" if few else None,
+        hovertemplate="true %{y}<br>predicted %{x}<br>%{text} images, %{z:.1%}<extra></extra>",
+        zmin=0,
+        zmax=1,
+        xgap=1,
+        ygap=1,
+        showscale=False,
+    )
+    # Class names such as "0" are names, not numbers.
+    figure.update_xaxes(title="Predicted class", type="category", tickangle=-45)
+    figure.update_yaxes(title="True class", type="category", autorange="reversed")
+    if few:
+        short = [literal(_shortened(name)) for name in classes]
+        figure.update_xaxes(tickvals=names, ticktext=short)
+        figure.update_yaxes(tickvals=names, ticktext=short)
+    return figure
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"

@@ -1,0 +1,111 @@
+"""What a user sees while a run trains: a bar on a terminal, one line an epoch in a job's log."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+POLL = 0.5  # seconds
+
+
+class Board:
+    """Rank 0 of a run writes here, and its driver reads; an actor, since they are two processes."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, float]] = []
+        self._notes: list[str] = []
+        self._fraction = 0.0
+        self._failure: str | None = None
+
+    def step(self, fraction: float) -> None:
+        """`fraction` of all the run's steps are done."""
+        self._fraction = fraction
+
+    def epoch(self, row: dict[str, float], fraction: float) -> None:
+        """An epoch is over; `row` is its line of the history."""
+        self._rows.append(row)
+        self._fraction = fraction
+
+    def note(self, text: str) -> None:
+        """Something that the user should know, such as a damaged checkpoint."""
+        self._notes.append(text)
+
+    def fail(self, mistake: str) -> None:
+        """The worker ends for a reason that the user can mend."""
+        self._failure = mistake
+
+    def failure(self) -> str | None:
+        """The last such reason."""
+        return self._failure
+
+    def read(self) -> tuple[float, list[dict[str, float]], list[str]]:
+        """The fraction done, and the rows and notes since the last call."""
+        rows, self._rows = self._rows, []
+        notes, self._notes = self._notes, []
+        return self._fraction, rows, notes
+
+
+class Notes(logging.Handler):
+    """Passes a worker's warnings on to the board."""
+
+    def __init__(self, board: Any) -> None:
+        super().__init__(logging.WARNING)
+        self._board = board
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._board.note.remote(record.getMessage())
+
+
+@contextmanager
+def shown(epochs: int) -> Iterator[Any]:
+    """Shows a run of `epochs` epochs until the block ends; yields the board's actor handle."""
+    board = ray.remote(num_cpus=0)(Board).remote()
+    over = threading.Event()
+    thread = threading.Thread(target=_show, args=(board, epochs, over), daemon=True)
+    thread.start()
+    try:
+        yield board
+    finally:
+        over.set()
+        thread.join()
+        ray.kill(board)
+
+
+def _show(board: Any, epochs: int, over: threading.Event) -> None:
+    console = Console(soft_wrap=True)
+    bar = Progress(
+        TextColumn("training"), BarColumn(), TextColumn("{task.percentage:.0f}%"),
+        TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("training", total=1.0)
+        last = False
+        while not last:
+            last = over.wait(POLL)
+            fraction, rows, notes = ray.get(board.read.remote())
+            bar.update(task, completed=fraction)
+            for note in notes:
+                console.print(note, markup=False, highlight=False)
+            for row in rows:
+                console.print(line(row, epochs), markup=False, highlight=False)
+
+
+def line(row: dict[str, float], epochs: int) -> str:
+    """One epoch in words; `time left` is at the pace of this epoch."""
+    scores = f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
+    if "val_loss" in row:
+        scores += f"  validation {row['val_loss']:.4f} {row['val_accuracy']:.4f}"
+    left = row["seconds"] * (epochs - row["epoch"])
+    pace = f"{row['seconds']:.1f} s  {row['images_per_second']:.0f} images/s"
+    return f"epoch {row['epoch']:.0f}/{epochs}  {scores}  {pace}  {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

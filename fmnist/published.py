@@ -1,0 +1,56 @@
+"""A published model: found by its run's manifest, verified, and of the task that is expected."""
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fmnist.errors import UserError
+from fmnist.manifest import MANIFEST, Manifest, fetch, read_manifest
+from fmnist.storage import Storage
+from fmnist.tasks import Task
+
+MODEL = "model.keras"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedModel:
+    """The model of run `run`: `data` is its `.keras` file, whose SHA-256 in hex is `sha256`."""
+
+    run: str
+    sha256: str
+    task: Task
+    data: bytes = field(repr=False)
+
+
+def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
+    """The model in the run folder at `prefix`, for `task`; TensorFlow is not needed for this.
+
+    Raises UserError if nothing is published there, if the model is of another task or takes images
+    of another shape, or if its file is not the one that was published.
+    """
+    where = f"{storage.uri}/{prefix}"
+    manifest = read_manifest(storage, prefix)
+    if manifest is None:
+        raise UserError(f"{where}: found no {MANIFEST}, expected the folder of a finished run")
+    if manifest.kind != "run":
+        raise UserError(f"{where}: found {manifest.kind!r}, expected a run")
+    _check_task(manifest, task, where)
+    with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
+        data = fetch(storage, prefix, manifest, MODEL, Path(folder, MODEL)).read_bytes()
+    digest = manifest.files[MODEL].sha256
+    return PublishedModel(run=manifest.id, sha256=digest, task=task, data=data)
+
+
+def _check_task(manifest: Manifest, task: Task, where: str) -> None:
+    found: Any = manifest.details.get("task")
+    if not isinstance(found, dict) or not {"name", "classes", "shape"} <= found.keys():
+        raise UserError(f"{where}: its {MANIFEST} does not say the model's task")
+    expected = {"name": task.name, "shape": list(task.shape), "classes": list(task.classes)}
+    problems = [
+        f"{where}: the model's {name} is {found[name]!r}, expected {value!r}"
+        for name, value in expected.items()
+        if found[name] != value
+    ]
+    if problems:
+        raise UserError.of(problems)

@@ -1,0 +1,218 @@
+"""Storage in an S3 bucket, or in a store that speaks S3 with conditional writes.
+
+Credentials, region and endpoint come from the environment (AWS_*, AWS_ENDPOINT_URL), and
+credentials are never put into a message.
+"""
+
+import os
+import random
+import secrets
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import boto3
+import pyarrow.fs
+from botocore.config import Config
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+
+from fmnist.drafts import RESERVED
+from fmnist.errors import UserError
+from fmnist.objects import Readable, Storage, Writable, check_key
+from fmnist.s3_errors import ABSENT, IN_CONFLICT, OVERTAKEN, code_of, s3_errors
+
+ATTEMPTS = 8  # of one request, with backoff and jitter: about half a minute; AWS_MAX_ATTEMPTS wins
+CONNECT_TIMEOUT = 5  # seconds
+READ_TIMEOUT = 20  # seconds without a byte
+DELETED_AT_ONCE = 1000  # keys, S3's limit for one request
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Storage(Storage):
+    """The keys below `prefix/` of a bucket, or all of it where the prefix is empty."""
+
+    bucket: str
+    prefix: str = ""
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def check(self, *, writable: bool) -> None:
+        with self._errors("open"):
+            self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._root, MaxKeys=1)
+        # A write on a condition that can't hold tells, without writing, whether a write is allowed
+        # and whether the store keeps to conditions.
+        probe = "write-probe"
+        if writable and self._put(probe, b"", {"IfMatch": '"never"'}):
+            self.delete(probe)
+            raise UserError(
+                f"storage {self.uri}: the store ignores the conditions of conditional writes "
+                "(If-Match), expected one that keeps to them"
+            )
+
+    def read_version(self, key: str) -> tuple[bytes, str] | None:
+        name = self._name(key)
+        with self._errors("read", key):
+            for attempt in range(ATTEMPTS):
+                try:
+                    answer = self._client.get_object(Bucket=self.bucket, Key=name)
+                except ClientError as error:
+                    if code_of(error) in ABSENT:
+                        return None
+                    raise
+                try:  # boto retries a request, but not the body of its answer
+                    return answer["Body"].read(), answer["ETag"]
+                except (HTTPClientError, IncompleteReadError):
+                    if attempt == ATTEMPTS - 1:
+                        raise
+                    _back_off(attempt)
+        raise AssertionError
+
+    def write(self, key: str, data: bytes) -> None:
+        self._put(key, data, {})
+
+    def replace(self, key: str, data: bytes, *, version: str | None) -> bool:
+        return self._put(
+            key, data, {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+        )
+
+    def exists(self, key: str) -> bool:
+        return self._head(key) is not None
+
+    def keys(self, prefix: str = "") -> list[str]:
+        return sorted(
+            name.removeprefix(self._root)
+            for name in self._names(prefix)
+            if not name.endswith("/") and f"/{RESERVED}" not in f"/{name}"
+        )
+
+    def delete(self, prefix: str) -> None:
+        names = self._names(check_key(prefix))  # never all of them
+        with self._errors("delete", prefix):
+            for start in range(0, len(names), DELETED_AT_ONCE):
+                batch = [{"Key": name} for name in names[start : start + DELETED_AT_ONCE]]
+                answer = self._client.delete_objects(
+                    Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True}
+                )
+                for failure in answer.get("Errors", ()):
+                    raise ClientError({"Error": failure}, "DeleteObjects")
+
+    def arrow(self, key: str = "") -> tuple[Any, str]:
+        system = pyarrow.fs.S3FileSystem(
+            endpoint_override=_endpoint(),  # Arrow reads it from the environment for a URI only
+            connect_timeout=CONNECT_TIMEOUT,
+            request_timeout=READ_TIMEOUT,
+            retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        )
+        name = self._name(key) if key else self._root
+        return system, f"{self.bucket}/{name}".rstrip("/")
+
+    def _send(self, source: Readable, key: str) -> None:
+        name = self._name(key)
+        with self._errors("write", key):
+            self._client.upload_fileobj(source, self.bucket, name)
+
+    def _receive(self, key: str, sink: Writable) -> bool:
+        name = self._name(key)
+        with self._errors("read", key):
+            try:
+                self._client.download_fileobj(self.bucket, name, sink)
+            except ClientError as error:
+                if code_of(error) in ABSENT:
+                    return False
+                raise
+        return True
+
+    @property
+    def _root(self) -> str:
+        """What the names of all keys begin with."""
+        return f"{self.prefix}/" if self.prefix else ""
+
+    def _name(self, key: str) -> str:
+        """The key in the bucket."""
+        return self._root + check_key(key)
+
+    def _names(self, prefix: str) -> list[str]:
+        """The names in the bucket, also of the markers that Arrow writes for empty folders."""
+        start = self._name(prefix) if prefix else self._root
+        with self._errors("list", prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=start
+            )
+            names = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+        if not prefix:
+            return names
+        return [name for name in names if name == start or name.startswith(f"{start}/")]
+
+    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
+        """False if the condition does not hold.
+
+        A request whose answer was lost is sent again by boto, and then meets its own first write;
+        a token in the metadata tells that from somebody else's.
+        """
+        name, token = self._name(key), secrets.token_hex(8)
+        with self._errors("write", key):
+            for attempt in range(ATTEMPTS):
+                try:
+                    self._client.put_object(
+                        Bucket=self.bucket,
+                        Key=name,
+                        Body=data,
+                        Metadata={"token": token},
+                        **condition,
+                    )
+                    return True
+                except ClientError as error:
+                    if condition and code_of(error) in OVERTAKEN:
+                        return self._head(key) == token
+                    if code_of(error) not in IN_CONFLICT or attempt == ATTEMPTS - 1:
+                        raise
+                    _back_off(attempt)
+        raise AssertionError
+
+    def _head(self, key: str) -> str | None:
+        """The token of what is there; None if there is nothing."""
+        name = self._name(key)
+        with self._errors("read", key):
+            try:
+                answer = self._client.head_object(Bucket=self.bucket, Key=name)
+            except ClientError as error:
+                if code_of(error) in ABSENT:
+                    return None
+                raise
+        return answer["Metadata"].get("token", "")
+
+    @cached_property
+    def _client(self) -> Any:
+        retries: dict[str, Any] = {"mode": "standard"}
+        if "AWS_MAX_ATTEMPTS" not in os.environ:
+            retries["total_max_attempts"] = ATTEMPTS
+        config = Config(
+            retries=retries,
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            # Other stores than Amazon's have seldom a host name for each bucket.
+            s3={"addressing_style": "path"} if _endpoint() else {},
+        )
+        try:
+            return boto3.session.Session().client("s3", config=config)
+        except ValueError:  # its message repeats the URL, which may hold a password
+            raise UserError(f"storage {self.uri}: AWS_ENDPOINT_URL is not a valid URL") from None
+
+    def __getstate__(self) -> dict[str, str]:
+        """Without the client: it can't be pickled, and belongs to this machine's environment."""
+        return {"bucket": self.bucket, "prefix": self.prefix}
+
+    def _errors(self, action: str, key: str = "") -> AbstractContextManager[None]:
+        return s3_errors(f"{action} {self.uri}/{key}" if key else f"{action} {self.uri}")
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _back_off(attempt: int) -> None:
+    time.sleep(random.uniform(0, 0.05 * 2**attempt))

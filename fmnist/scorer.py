@@ -1,0 +1,67 @@
+"""The actor of a scoring job: it loads the model once, and turns images into labels."""
+
+import tempfile
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from fmnist.errors import UserError
+from fmnist.inference import Classifier, limit_threads
+from fmnist.parquet import check_table
+from fmnist.published import MODEL, PublishedModel
+
+
+class Scorer:
+    """For Ray Data's `map_batches`: a table of id and image → a table of id, label and model.
+
+    `model` and `scored` (sorted ids to leave out) are references to the object store, so that all
+    actors of a node share them. With `probabilities`, a column of them is added.
+    """
+
+    def __init__(self, model: ray.ObjectRef, scored: ray.ObjectRef, *, probabilities: bool) -> None:
+        self._model: PublishedModel = ray.get(model)
+        self._scored: np.ndarray = ray.get(scored)
+        self._probabilities = probabilities
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        examples = check_table(table, self._model.task, where="a block of images")
+        if len(self._scored):
+            examples = examples.take(~np.isin(examples.ids, self._scored))
+        probabilities = self._classifier(examples.images)
+        if not np.isfinite(probabilities).all():
+            row = int((~np.isfinite(probabilities)).any(axis=1).argmax())
+            raise UserError(
+                f"run {self._model.run}: its model gives {probabilities[row]} for id"
+                f" {examples.ids[row]}, expected finite numbers"
+            )
+        run = pa.DictionaryArray.from_arrays(
+            pa.array(np.zeros(len(examples), np.int32)), pa.array([self._model.run])
+        )
+        columns = {"id": examples.ids, "label": probabilities.argmax(axis=1), "model": run}
+        if self._probabilities:
+            flat = pa.array(probabilities.ravel())
+            offsets = np.arange(len(examples) + 1, dtype=np.int32) * probabilities.shape[1]
+            columns["probabilities"] = pa.ListArray.from_arrays(offsets, flat)
+        return pa.table(columns)
+
+    @cached_property
+    def _classifier(self) -> Classifier:
+        # Not in __init__, where Ray would wrap a failure in a report of a dead actor.
+        limit_threads(1)
+        task = self._model.task
+        with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
+            path = Path(folder, MODEL)
+            path.write_bytes(self._model.data)
+            try:
+                classifier = Classifier(path)
+            except UserError as error:
+                raise UserError(f"run {self._model.run}: {error}") from error
+        if (classifier.shape, classifier.classes) != (task.shape, len(task.classes)):
+            raise UserError(
+                f"run {self._model.run}: its model takes images of {classifier.shape} and has"
+                f" {classifier.classes} classes, expected {task.shape} and {len(task.classes)}"
+            )
+        return classifier

@@ -1,0 +1,129 @@
+"""Scoring a data set with a published model: a Parquet data set of labels and `submission.csv`.
+
+The same model and images give the same labels, whatever the number of actors: each predicts with
+one thread in batches of one fixed shape. A job that was killed goes on with what is not scored.
+"""
+
+import secrets
+import time
+from typing import Any
+
+import numpy as np
+import ray
+
+from fmnist.errors import UserError
+from fmnist.inputs import Inputs
+from fmnist.manifest import Manifest, content_id, publish_keys, read_manifest, versions
+from fmnist.pipeline import write_labels
+from fmnist.predictions import LABELS, SUBMISSION, Collected, label_files, submission
+from fmnist.published import PublishedModel
+from fmnist.storage import Storage
+
+FORMAT = 1  # raised when the same model and images would give other files
+ROWS_PER_FILE = 50_000  # a killed job scores again at most what its unfinished file would hold
+
+
+def predictions_folder(predictions_id: str) -> str:
+    """Where in the storage root a result of scoring lies."""
+    return f"predictions/{predictions_id}"
+
+
+def predictions_id(model: PublishedModel, inputs: Inputs, *, probabilities: bool) -> str:
+    """Follows from model, images and options alone: submitted again, a job finds its result."""
+    return content_id(FORMAT, model.run, model.sha256, inputs.fingerprint, probabilities)
+
+
+def score(
+    *,
+    model: PublishedModel,
+    inputs: Inputs,
+    storage: Storage,
+    actors: int | None = None,
+    probabilities: bool = False,
+    rows_per_file: int = ROWS_PER_FILE,
+) -> Manifest:
+    """The published predictions of the model for the inputs, made now unless they are there.
+
+    They are Parquet files in `labels/` (id int64, label int64, model string, and if asked for
+    `probabilities`, a list of float32) and `submission.csv`. `actors` predict at the same time, by
+    default one for each CPU of the cluster. Jobs that score the same at once don't disturb each
+    other. Raises UserError for more actors than there are CPUs, and for a model that can't predict.
+    """
+    identity = predictions_id(model, inputs, probabilities=probabilities)
+    prefix = predictions_folder(identity)
+    if published := read_manifest(storage, prefix):
+        return _tidy(storage, prefix, published)
+    actors = _actors(actors)
+    begin = time.perf_counter()
+    collected = Collected(ids=inputs.ids, classes=len(model.task.classes))
+    collected.take_over(storage, prefix, label_files(storage, prefix))
+    scored = collected.scored()
+    if len(scored) < len(inputs.ids):
+        attempt = secrets.token_hex(4)
+        write_labels(
+            model,
+            inputs,
+            scored,
+            storage=storage,
+            folder=f"{prefix}/{LABELS}",
+            attempt=attempt,
+            actors=actors,
+            probabilities=probabilities,
+            rows_per_file=rows_per_file,
+        )
+        written = [name for name in label_files(storage, prefix) if f"/{attempt}_" in name]
+        unfit = collected.take_over(storage, prefix, written)
+        if published := read_manifest(storage, prefix):  # by another job, which may have tidied up
+            return _tidy(storage, prefix, published)
+        _check_complete(collected, unfit)
+    storage.write(f"{prefix}/{SUBMISSION}", submission(collected.ids, collected.labels))
+    details = {
+        **_details(model, inputs),
+        "images": len(inputs.ids),
+        "taken_over": len(scored),  # from an earlier attempt
+        "actors": actors,
+        "seconds": round(time.perf_counter() - begin, 3),
+    }
+    names = [*collected.names, SUBMISSION]
+    published = publish_keys(
+        storage, prefix, names, kind="predictions", id=identity, details=details
+    )
+    return _tidy(storage, prefix, published)
+
+
+def _actors(asked: int | None) -> int:
+    cpus = int(ray.cluster_resources().get("CPU", 0))
+    actors = max(1, cpus) if asked is None else asked
+    if not 1 <= actors <= cpus:
+        raise UserError(
+            f"found {actors} scoring actors of 1 CPU each, expected 1 to {cpus}:"
+            f" the cluster has {cpus} CPUs"
+        )
+    return actors
+
+
+def _details(model: PublishedModel, inputs: Inputs) -> dict[str, Any]:
+    return {
+        "run": model.run,
+        "model_sha256": model.sha256,
+        "task": {"name": model.task.name, "classes": list(model.task.classes)},
+        "dataset": {"source": inputs.source, "fingerprint": inputs.fingerprint},
+        "versions": versions(),
+    }
+
+
+def _check_complete(collected: Collected, unfit: list[str]) -> None:
+    missing = int(np.count_nonzero(collected.labels < 0))
+    if unfit or missing:
+        raise RuntimeError(
+            f"{missing} of {len(collected.ids)} images have no label, and {len(unfit)} files have"
+            f" rows that don't belong: {', '.join(unfit[:3])}"
+        )
+
+
+def _tidy(storage: Storage, prefix: str, published: Manifest) -> Manifest:
+    """Removes what other attempts left, so that the folder can be read without the manifest."""
+    for name in label_files(storage, prefix):
+        if name not in published.files:
+            storage.delete(f"{prefix}/{name}")
+    return published

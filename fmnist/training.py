@@ -1,0 +1,222 @@
+"""One training run on Ray Train: submitted, trained to the end or resumed, evaluated, published.
+
+The same call does all of it: a published run is found by its id, an unfinished one goes on from its
+newest sound checkpoint, and ends byte for byte where an uninterrupted run ends.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import ray
+import ray.train
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from fmnist import batches
+from fmnist.dataset import Dataset, Examples, split
+from fmnist.errors import UserError
+from fmnist.manifest import Manifest, content_id, read_manifest
+from fmnist.progress import shown
+from fmnist.recipes import Training, check, check_fits
+from fmnist.storage import Storage
+from fmnist.tasks import Task
+
+FORMAT = 1  # raised when the same configuration would train to other weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """What a run may use, and how it guards against failure; none of it changes what is learned."""
+
+    cpus_per_worker: int | None = None
+    """CPUs of each worker; without it, the cluster's CPUs divided among the workers."""
+    gpu: bool = False
+    """Give every worker one GPU."""
+    checkpoint_every: int = 1
+    """Epochs between checkpoints."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that stay, beside the best by validation loss."""
+    max_failures: int = 3
+    """Times that a run is restarted from its checkpoint after a worker failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One split in the object store, where all workers of a node share it without a copy."""
+
+    images: ray.ObjectRef  # uint8 (n, height, width, channels)
+    labels: ray.ObjectRef  # int64 (n,)
+    size: int
+
+    def get(self) -> tuple[Any, Any]:
+        """Images and labels, read-only."""
+        return ray.get(self.images), ray.get(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """All that a worker is told."""
+
+    id: str
+    task: Task
+    training: Training
+    cluster: Cluster
+    storage: Storage
+    parts: dict[str, Part]  # train; validation and test where there are labels for them
+    details: dict[str, Any]  # how the run came about, for its manifest and its page
+    threads: int
+    board: Any  # the actor handle of a progress.Board
+
+    @property
+    def folder(self) -> str:
+        """The run's folder in the storage root."""
+        return run_folder(self.id)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration, flat, for people to read."""
+        return asdict(self.training) | asdict(self.cluster)
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch."""
+        return batches.steps(self.parts["train"].size, self.training.batch)
+
+
+def run_folder(run_id: str) -> str:
+    """Where in the storage root a run lies."""
+    return f"runs/{run_id}"
+
+
+def run_id(task: Task, training: Training, fingerprint: str) -> str:
+    """Follows from configuration and data alone: submitted again, a run finds itself."""
+    digest = content_id(FORMAT, asdict(task), asdict(training), fingerprint)
+    return f"{task.name}-{training.architecture}-{digest}"
+
+
+def train(
+    dataset: Dataset, training: Training, cluster: Cluster, storage: Storage, *, command: str
+) -> Manifest:
+    """The published run of this configuration on this data set, trained now unless it is there.
+
+    Raises UserError for a configuration that cannot be trained on this data or this cluster, for
+    storage that fails, and for a loss that is no longer finite.
+    """
+    task = dataset.task
+    check(training)
+    train_part, validation_part = _parts(dataset, training)
+    identity = run_id(task, training, dataset.fingerprint)
+    if published := read_manifest(storage, run_folder(identity)):
+        return published
+    cpus = cpus_per_worker(training.workers, cluster)
+    parts = {"train": train_part, "validation": validation_part, "test": dataset.test}
+    placed = {
+        name: _place(part)
+        for name, part in parts.items()
+        if part is not None and part.labels is not None
+    }
+    with shown(training.epochs) as board:
+        assignment = Assignment(
+            id=identity,
+            task=task,
+            training=training,
+            cluster=cluster,
+            storage=storage,
+            parts=placed,
+            details=_details(dataset, command, placed),
+            threads=cpus,
+            board=board,
+        )
+        # In a process of its own: Ray's TensorflowTrainer brings TensorFlow, whose import is slow
+        # and loud, and which a driver has no use for.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit)
+        if mistake := ray.get(task.remote(assignment)):
+            raise UserError(mistake)
+    published = read_manifest(storage, run_folder(identity))
+    assert published, "the workers ended well, so rank 0 has published"
+    return published
+
+
+def cpus_per_worker(workers: int, cluster: Cluster) -> int:
+    """CPUs for each worker; UserError at once if the cluster can never give what is asked for."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    free = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+
+    def fits(cpus: int) -> int:
+        return sum(min(c // cpus, g if cluster.gpu else c) for c, g in free)
+
+    largest = max((c for c, _ in free), default=0)
+    wanted = [cluster.cpus_per_worker] if cluster.cpus_per_worker else range(largest, 0, -1)
+    for cpus in wanted:
+        if fits(cpus) >= workers:
+            return cpus
+    each = f"{cluster.cpus_per_worker or 1} CPUs" + (" and 1 GPU" if cluster.gpu else "")
+    there = "; ".join(f"{c} CPUs, {g} GPUs" for c, g in free)
+    raise UserError(
+        f"found room for {fits(cluster.cpus_per_worker or 1)} workers of {each} each, expected "
+        f"{workers}: the cluster has {len(free)} nodes ({there})"
+    )
+
+
+def _parts(dataset: Dataset, training: Training) -> tuple[Examples, Examples | None]:
+    task = dataset.task
+    if dataset.train is None or dataset.train.labels is None:
+        raise UserError(f"{dataset.source}: found no labelled training examples, expected some")
+    if training.augmentation == "shift-flip" and task.label_rule:
+        raise UserError(
+            f"augmentation shift-flip changes the sum of pixels, from which {task.name} takes its "
+            "labels; expected none or flip"
+        )
+    check_fits(training, task, len(dataset.train))
+    return split(dataset.train, training.validation)
+
+
+def _place(part: Examples) -> Part:
+    return Part(images=ray.put(part.images), labels=ray.put(part.labels), size=len(part))
+
+
+def _details(dataset: Dataset, command: str, parts: dict[str, Part]) -> dict[str, Any]:
+    task = dataset.task
+    sizes = {name: part.size for name, part in parts.items()}
+    return {
+        "command": command,
+        "task": {"name": task.name, "classes": list(task.classes), "shape": list(task.shape)},
+        "dataset": {"source": dataset.source, "fingerprint": dataset.fingerprint, **sizes},
+        "nodes": sum(node["Alive"] for node in ray.nodes()),
+    }
+
+
+def _fit(assignment: Assignment) -> str | None:
+    """Runs the workers to the end; returns what a UserError should say, if there is one."""
+    from ray.train.tensorflow import TensorflowTrainer
+
+    system, path = assignment.storage.arrow(assignment.folder)
+    resources = {"CPU": assignment.threads} | ({"GPU": 1} if assignment.cluster.gpu else {})
+    trainer = TensorflowTrainer(
+        _work,
+        train_loop_config={"assignment": assignment},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=assignment.training.workers,
+            use_gpu=assignment.cluster.gpu,
+            resources_per_worker=resources,
+        ),
+        run_config=ray.train.RunConfig(
+            name="ray-train",
+            storage_path=str(PurePosixPath(path)),
+            storage_filesystem=system,
+            failure_config=ray.train.FailureConfig(max_failures=assignment.cluster.max_failures),
+        ),
+    )
+    try:
+        return trainer.fit().return_value
+    except ray.train.TrainingFailedError:
+        if mistake := ray.get(assignment.board.failure.remote()):
+            return mistake
+        raise
+
+
+def _work(config: dict[str, Assignment]) -> str | None:
+    from fmnist.worker import work  # workers alone hold a model
+
+    return work(config["assignment"])

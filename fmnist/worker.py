@@ -1,0 +1,209 @@
+"""What one training worker does; only workers import this module, since it brings TensorFlow."""
+
+import logging
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import ray
+import ray.train
+from ray.train.collective import broadcast_from_rank_zero
+
+from fmnist import batches, distributed
+from fmnist.architectures import build
+from fmnist.checkpoints import Checkpoints, Progress
+from fmnist.errors import UserError
+from fmnist.optimizers import learning_rate, optimizer
+from fmnist.outcome import publish_outcome
+from fmnist.progress import Notes
+from fmnist.tensorboard import Scalars
+from fmnist.training import Assignment
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+EVALUATION_BATCH = 1000
+STEP_NOTES = 0.5  # seconds between two notes of progress
+
+
+class Diverged(Exception):  # noqa: N818 - it is an outcome
+    """The loss is NaN or infinite."""
+
+
+def work(assignment: Assignment) -> str | None:
+    """A worker's whole life; returns why the run ended without a result, or None."""
+    try:
+        worker = Worker(assignment)
+        worker.train()
+        publish_outcome(worker)
+    except Diverged as error:
+        return str(error)
+    except UserError as error:
+        ray.get(assignment.board.fail.remote(str(error)))
+        raise  # so that Ray Train tries again: a storage may be back by then
+    return None
+
+
+class Worker:
+    """One rank of a run, with its model and optimizer, resumed where the run stands."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        context = ray.train.get_context()
+        self.rank, self.world = context.get_world_rank(), context.get_world_size()
+        self.job = assignment
+        if self.rank == 0:
+            logging.getLogger("fmnist").addHandler(Notes(assignment.board))
+        self.strategy = distributed.start(threads=assignment.threads, world=self.world)
+        self.checkpoints = Checkpoints(
+            storage=assignment.storage,
+            run=assignment.folder,
+            keep=assignment.cluster.keep_checkpoints,
+        )
+        self.progress, saved = self._resume()
+        self.model = self._model(POLICIES[self.progress.precision])
+        if saved:
+            self._restore(saved)
+
+    def train(self) -> None:
+        """Fits the epochs that are left."""
+        job, training = self.job, self.job.training
+        images, labels = job.parts["train"].get()
+        data = distributed.dataset(
+            self.strategy,
+            job.task.shape,
+            lambda: batches.training_batches(
+                images,
+                labels,
+                batch=training.batch,
+                seed=training.seed,
+                first_epoch=self.progress.epoch,
+                augmentation=training.augmentation,
+                rank=self.rank,
+                world=self.world,
+            ),
+        )
+        self.model.fit(
+            data,
+            initial_epoch=self.progress.epoch,
+            epochs=training.epochs,
+            steps_per_epoch=job.steps,
+            callbacks=[Epochs(self)],
+            shuffle=False,  # the batches are in the epoch's order
+            verbose=0,
+            **self._validation(),
+        )
+
+    def _validation(self) -> dict[str, Any]:
+        part = self.job.parts.get("validation")
+        if part is None:
+            return {}
+        images, labels = part.get()
+        data = distributed.dataset(
+            self.strategy,
+            self.job.task.shape,
+            lambda: batches.evaluation_batches(
+                images, labels, batch=EVALUATION_BATCH, rank=self.rank, world=self.world
+            ),
+        )
+        steps = batches.steps(part.size, EVALUATION_BATCH)
+        return {"validation_data": data, "validation_steps": steps}
+
+    def _resume(self) -> tuple[Progress, list[np.ndarray]]:
+        """Where rank 0 finds the run; every rank takes the same checkpoint."""
+        newest = self.checkpoints.newest() if self.rank == 0 else None
+        if newest is None:
+            wanted = self.job.training.precision
+            precision = distributed.best_precision() if wanted == "auto" else wanted
+            newest = Progress(precision=precision), []
+        progress = broadcast_from_rank_zero(newest[0])
+        if self.rank == 0 or progress.epoch == 0:
+            return progress, newest[1]
+        return self.checkpoints.load(progress.epoch)
+
+    def _model(self, policy: str) -> distributed.DistributedModel:
+        job, training = self.job, self.job.training
+        with self.strategy.scope():
+            keras.utils.set_random_seed(training.seed)
+            plain = build(
+                training.architecture, job.task, activation=training.activation, precision=policy
+            )
+            model = distributed.DistributedModel(plain.inputs, plain.outputs)
+            model.compile(
+                optimizer=optimizer(training, job.steps),
+                # XLA on CPU made an epoch of the CNN six times slower.
+                jit_compile=False,
+            )
+            model.optimizer.build(model.trainable_variables)
+        return model
+
+    def values(self) -> list[np.ndarray]:
+        """All that a checkpoint holds: the weights, then the optimizer's variables."""
+        return [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+
+    def _variables(self) -> list[Any]:
+        return [*self.model.weights, *self.model.optimizer.variables]
+
+    def _restore(self, saved: list[np.ndarray]) -> None:
+        for variable, value in zip(self._variables(), saved, strict=True):
+            variable.assign(value)
+
+
+class Epochs(keras.callbacks.Callback):
+    """Per epoch: seeds, history, checkpoint, report; per step: progress, and a look at the loss."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self.worker = worker
+        self.job = worker.job
+        self.scalars = Scalars(self.job.storage, self.job.folder) if worker.rank == 0 else None
+        self.epoch = 0
+        self.begun = self.noted = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch, self.begun = epoch, time.perf_counter()
+        seed = self.job.training.seed
+        distributed.seed_dropout(self.model, seed=seed, epoch=epoch, rank=self.worker.rank)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        if not math.isfinite(loss := float(logs["loss"])):
+            # All ranks see the same loss, and so stop at the same step.
+            raise Diverged(
+                f"the loss is {loss} in epoch {self.epoch + 1}, step {batch + 1}; expected a "
+                "finite number: try a lower learning rate"
+            )
+        now = time.perf_counter()
+        if self.worker.rank == 0 and now - self.noted > STEP_NOTES:
+            self.noted = now
+            self.job.board.step.remote(self._fraction(batch + 1))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        row = self._row(epoch, logs)
+        before = self.worker.progress
+        self.worker.progress = after = replace(
+            before, epoch=epoch + 1, history=[*before.history, row]
+        )
+        if self.worker.rank == 0:
+            if after.epoch % self.job.cluster.checkpoint_every == 0 or self._is_last():
+                self.worker.checkpoints.save(after, self.worker.values())
+            if self.scalars:
+                self.scalars.write(row)
+            self.job.board.epoch.remote(row, self._fraction(self.job.steps))
+        ray.train.report(row)
+
+    def _row(self, epoch: int, logs: dict[str, float]) -> dict[str, float]:
+        seconds = time.perf_counter() - self.begun
+        step = (epoch + 1) * self.job.steps
+        return {
+            "epoch": epoch + 1,
+            **{name: float(value) for name, value in sorted(logs.items())},
+            "learning_rate": learning_rate(self.job.training, self.job.steps, step),
+            "seconds": seconds,
+            "images_per_second": self.job.parts["train"].size / seconds,
+        }
+
+    def _fraction(self, steps: int) -> float:
+        return (self.epoch * self.job.steps + steps) / (self.job.training.epochs * self.job.steps)
+
+    def _is_last(self) -> bool:
+        return self.epoch + 1 == self.job.training.epochs

@@ -1,0 +1,59 @@
+"""What every job does around its work: flags, Ray, one clear error, exit codes."""
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import ray
+
+from fmnist.errors import UserError
+from fmnist.storage import Storage, open_storage
+
+USER_ERROR = 2  # exit codes
+INTERRUPTED = 130
+IN_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the entry point of a submitted job
+
+Flags = TypeVar("Flags")
+
+
+def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
+    """Runs a job and ends the process; a UserError becomes one message and exit code 2."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        run(parse())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def start_ray() -> None:
+    """Connects to this job's cluster, RAY_ADDRESS or one of this machine, or starts one."""
+    ray.init(
+        include_dashboard=False,
+        # Workers' output is in Ray's logs; what a user should see comes through the progress board.
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+
+
+def job_storage(uri: str) -> Storage:
+    """The storage root; UserError for a relative folder in a submitted job, which would be lost."""
+    if IN_RAY_JOB in os.environ and "://" not in uri and not Path(uri).is_absolute():
+        raise UserError(
+            f"storage {uri!r} is relative to the working directory of a submitted job, which Ray "
+            "deletes; expected an absolute path that all nodes share, or s3://bucket/prefix"
+        )
+    return open_storage(uri)
+
+
+def command() -> str:
+    """The command line of this process, as a user would type it."""
+    module = sys.modules["__main__"].__spec__
+    return shlex.join(["python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])

@@ -1,0 +1,72 @@
+"""Trains, evaluates and publishes one model.
+
+    python -m jobs.train --recipe quick --workers 2
+    ray job submit --working-dir . -- python -m jobs.train --recipe quick --storage s3://bucket/fmnist
+
+Submitted again, a finished run is found, and an unfinished one goes on from its last checkpoint.
+"""
+
+import argparse
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from fmnist.errors import UserError
+from fmnist.manifest import Manifest
+from fmnist.recipes import RECIPES, Training, check
+from fmnist.sources import load
+from fmnist.storage import Storage
+from fmnist.tasks import find_task
+from fmnist.training import Cluster, run_folder, train
+from jobs.launch import command, job_storage, launch, start_ray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    recipe: str = "quick"
+    """Named configuration, report or quick; the other flags change it."""
+    task: str = "fashion"
+    """fashion, competition, or a task file that ends in .toml."""
+    data: str = "auto"
+    """Path or URI of IDX files, the competition's CSV files or Parquet; auto: Fashion-MNIST."""
+    storage: str = "results"
+    """Where results go: a folder or s3://bucket/prefix."""
+    score: bool = False
+    """Also score the test images and write the submission."""
+    training: Annotated[Training, tyro.conf.arg(name="")]
+    cluster: Annotated[Cluster, tyro.conf.arg(name="")]
+
+
+def parse() -> Flags:
+    """The flags; those not given have the recipe's values."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--recipe", default=Flags.recipe)
+    recipe = first.parse_known_args()[0].recipe
+    if recipe not in RECIPES:
+        raise UserError(f"unknown recipe {recipe!r}: expected one of {', '.join(RECIPES)}")
+    return tyro.cli(
+        Flags, default=Flags(training=RECIPES[recipe], cluster=Cluster()), description=__doc__
+    )
+
+
+def run(flags: Flags) -> None:
+    check(flags.training)
+    storage = job_storage(flags.storage)
+    dataset = load(find_task(flags.task), flags.data)
+    start_ray()
+    manifest = train(dataset, flags.training, flags.cluster, storage, command=command())
+    tell(storage, manifest)
+
+
+def tell(storage: Storage, manifest: Manifest) -> None:
+    """Prints the scores of a published run, and where it is."""
+    for part, scores in manifest.details["scores"].items():
+        print(f"{part:>10}: accuracy {scores['accuracy']:.4f}  loss {scores['loss']:.4f}")
+    print(f"run {manifest.id} is finished")
+    for name, file in manifest.files.items():
+        print(f"  {name:<16} {storage.uri}/{run_folder(manifest.id)}/{file.path}")
+
+
+if __name__ == "__main__":
+    launch(parse, run)

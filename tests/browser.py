@@ -1,0 +1,92 @@
+"""A real headless Chromium that opens pages from disk and tells what they did."""
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+
+
+class Browser:
+    """One tab. `open` first; everything else speaks of the page that is open."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def open(self, page: Path, *, width: int = 1280, scheme: str = "light") -> None:
+        """Load a file in a window of `width` CSS pixels; `scheme` is light or dark."""
+        self.driver.get("about:blank")
+        for log in ("browser", "performance"):  # reading one empties it of what went before
+            self.driver.get_log(log)
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=800,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.command("Emulation.setEmulatedMedia", features=[feature])
+        self.driver.get(page.as_uri())
+
+    def command(self, method: str, **parameters: Any) -> dict:
+        """A command of Chrome's DevTools protocol."""
+        return self.driver.execute_cdp_cmd(method, parameters)
+
+    def value(self, expression: str) -> Any:
+        """What a JavaScript expression gives in the page."""
+        return self.driver.execute_script(f"return {expression}")
+
+    def errors(self) -> list[str]:
+        """What the page wrote to the console as warnings or errors, uncaught exceptions too."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def requests(self) -> list[str]:
+        """Addresses the page asked for, except those that carry their content (data:, blob:)."""
+        events = [json.loads(entry["message"]) for entry in self.driver.get_log("performance")]
+        urls = [
+            event["message"]["params"]["request"]["url"]
+            for event in events
+            if event["message"]["method"] == "Network.requestWillBeSent"
+        ]
+        return [url for url in urls if not url.startswith(("data:", "blob:"))]
+
+    def screenshot(self, file: Path) -> None:
+        """Write the whole page, also what is below the window, as PNG."""
+        picture = self.command("Page.captureScreenshot", captureBeyondViewport=True)
+        file.write_bytes(base64.b64decode(picture["data"]))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Debian's Chromium; install the packages chromium and chromium-driver."""
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not chromedriver:
+        pytest.fail("no chromium or chromedriver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(executable_path=chromedriver))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()

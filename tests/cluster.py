@@ -1,0 +1,16 @@
+"""Fixture: one local Ray for all tests of a session."""
+
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(s3_server: str) -> Iterator[None]:
+    """A Ray with 4 logical CPUs, whatever the machine has; its workers find the S3 server."""
+    ray.init(
+        num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=512 * 2**20
+    )
+    yield
+    ray.shutdown()

@@ -1,0 +1,163 @@
+"""What S3, or the way to it, may refuse or lose."""
+
+import http.client
+import pickle
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import pytest
+
+from fmnist.errors import UserError
+from fmnist.storage import open_storage
+from tests.s3 import SECRET
+
+
+def test_a_bucket_that_is_not_there(s3_server: str) -> None:
+    with pytest.raises(UserError, match="s3://no-such-bucket/a: there is no such bucket"):
+        open_storage("s3://no-such-bucket/a")
+
+
+def test_an_endpoint_that_nobody_listens_at(s3_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:{SECRET}@127.0.0.1:{port}")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+        with pytest.raises(UserError, match=f"{s3_uri}: nothing answers at .* {port}") as refusal:
+            open_storage(s3_uri)
+    assert SECRET not in str(refusal.value)
+    assert refusal.value.__suppress_context__
+
+
+def test_an_endpoint_that_is_no_url(s3_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", SECRET)
+    with pytest.raises(UserError, match="AWS_ENDPOINT_URL") as refusal:
+        open_storage(s3_uri)
+    assert SECRET not in str(refusal.value)
+
+
+def test_no_credentials(s3_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(UserError, match="expected AWS_ACCESS_KEY_ID"):
+        open_storage(s3_uri)
+
+
+LISTING = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
+
+
+@contextmanager
+def answering(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
+    """The URL of an injected failure: a server that gives every request of a method one answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wanted: ClassVar = answers
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, body = self.wanted[self.command]
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PUT = do_DELETE = do_POST = answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def refused(code: str) -> bytes:
+    return f"<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>".encode()
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ({"GET": (403, refused("AccessDenied"))}, "cannot open s3://bucket/a: no permission"),
+        (
+            {"GET": (200, LISTING), "PUT": (403, refused("AccessDenied"))},
+            "cannot write s3://bucket/a/.*: no permission",
+        ),
+        ({"GET": (403, refused("SignatureDoesNotMatch"))}, "the secret key in the environment"),
+        ({"GET": (503, refused("SlowDown"))}, "answered SlowDown to ListObjectsV2"),
+        (
+            {"GET": (200, LISTING), "PUT": (200, b""), "POST": (200, b"<DeleteResult/>")},
+            "the store ignores the conditions",
+        ),
+    ],
+)
+def test_what_a_store_may_refuse(
+    s3_server: str, monkeypatch: pytest.MonkeyPatch, answers: dict, message: str
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    with answering(answers) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(UserError, match=message) as refusal:
+            open_storage("s3://bucket/a")
+    assert SECRET not in str(refusal.value)
+
+
+def test_a_bucket_that_may_only_be_read(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering({"GET": (200, LISTING), "PUT": (403, refused("AccessDenied"))}) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        assert open_storage("s3://bucket/a", writable=False).keys() == []
+
+
+@contextmanager
+def losing_answers(server: str) -> Iterator[str]:
+    """A proxy that passes the first request on, and drops the connection instead of the answer."""
+    lost = threading.Event()
+    host, port = server.removeprefix("http://").split(":")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            upstream = http.client.HTTPConnection(host, int(port))
+            upstream.request(self.command, self.path, body, dict(self.headers))
+            answer = upstream.getresponse()
+            content = answer.read()
+            self.close_connection = True
+            if lost.is_set():
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+            lost.set()
+
+        do_PUT = do_HEAD = pass_on  # noqa: N815
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer((host, 0), Handler) as proxy:
+        threading.Thread(target=proxy.serve_forever).start()
+        try:
+            yield f"http://{host}:{proxy.server_port}"
+        finally:
+            proxy.shutdown()
+
+
+def test_a_winner_whose_answer_was_lost_is_still_told(
+    s3_server: str, s3_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(s3_uri)
+    with losing_answers(s3_server) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        unlucky = pickle.loads(pickle.dumps(storage))
+        assert unlucky.create("key", b"mine")
+        assert not unlucky.create("key", b"mine")
+    assert storage.read("key") == b"mine"
