@@ -52,7 +52,7 @@ class Checkpoints:
         # A later epoch's remains are of an attempt that was given up, or damaged.
         self.storage.delete(prefix)
         with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
-            arrays = {f"{index:05d}": array for index, array in enumerate(variables)}
+            arrays: dict[str, Any] = {f"{i:05d}": array for i, array in enumerate(variables)}
             np.savez(Path(folder, VARIABLES), **arrays)
             Path(folder, PROGRESS).write_text(json.dumps(asdict(progress)))
             publish(

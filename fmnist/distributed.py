@@ -23,6 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fmnist import hardware
 from fmnist.batches import Batch
 
 
@@ -107,7 +108,9 @@ def _for_reduction(value: tf.Tensor) -> tf.Tensor:
 
 
 def dataset(
-    strategy: tf.distribute.Strategy, shape: tuple[int, int, int], batches: Callable[[], Iterator[Batch]]
+    strategy: tf.distribute.Strategy,
+    shape: tuple[int, int, int],
+    batches: Callable[[], Iterator[Batch]],
 ) -> tf.distribute.DistributedDataset:
     """This rank's own endless batches, for `fit`; TensorFlow neither shards nor resizes them."""
     signature = (
@@ -145,6 +148,4 @@ def best_precision() -> str:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         modern = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
         return "bfloat16" if modern else "float32"
-    with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as info:
-        flags = info.read()
-    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+    return "bfloat16" if hardware.has_bfloat16() else "float32"

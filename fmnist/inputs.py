@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 from pyarrow import parquet as pq
+from ray.data import DataContext
 
 from fmnist.dataset import Examples
 from fmnist.errors import UserError
@@ -24,6 +25,7 @@ from fmnist.tasks import Task
 COLUMNS = ["id", "image"]
 CHUNK_BYTES = 2 << 20  # pixels that are looked at, or passed to Ray, at once
 SUM_BITS = 256
+READERS = 2  # files that are read at the same time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,8 @@ def from_parquet(task: Task, spec: str) -> Inputs:
     naming the files for columns that are missing or differ.
     """
     filesystem, paths = find_parquet_files(spec)
+    if not paths:
+        raise UserError(f"{spec}: has no test part, expected one to score")
     survey = ray.remote(max_retries=3)(_survey)
     try:
         found = ray.get([survey.remote(filesystem, path, task) for path in paths])
@@ -101,12 +105,19 @@ def from_parquet(task: Task, spec: str) -> Inputs:
 
 
 def _stream(filesystem: Any, paths: list[str]) -> ray.data.Dataset:
-    # A path such as year=2020/ would otherwise add a column. Reading takes no CPU of its own, so
-    # that actors which hold all of them can't wait for it for ever.
-    dataset = ray.data.read_parquet(
-        paths, filesystem=filesystem, partitioning=None, num_cpus=0, concurrency=2
-    )
-    return dataset.select_columns(COLUMNS)
+    context = DataContext.get_current().copy()
+    # Version 2 lists the files in a task that needs a CPU, and so waits for ever once the actors,
+    # which wait for images, hold them all.
+    context.use_datasource_v2 = False
+    with DataContext.current(context):
+        return ray.data.read_parquet(
+            paths,
+            filesystem=filesystem,
+            columns=COLUMNS,
+            partitioning=None,  # a path such as year=2020/ would otherwise add a column
+            num_cpus=0,
+            concurrency=READERS,
+        )
 
 
 def _survey(filesystem: Any, path: str, task: Task) -> Survey:

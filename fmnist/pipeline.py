@@ -1,4 +1,4 @@
-"""The Ray Data pipeline of a scoring job: read images, predict in a pool of actors, write labels."""
+"""The Ray Data pipeline of scoring: images are read, an actor pool predicts, labels are written."""
 
 import logging
 import warnings
@@ -19,7 +19,12 @@ from fmnist.scorer import Scorer
 from fmnist.storage import Storage
 
 # Ray Data logs what it raises as well, and that there are no progress bars.
-TALKATIVE = ("exceptions", "_internal.execution.streaming_executor_state", "_internal.progress")
+TALKATIVE = (
+    "exceptions",
+    "dataset",
+    "_internal.execution.streaming_executor_state",
+    "_internal.progress",
+)
 ADDED_BY_RAY = "\nFailed to apply UDF"  # how many attempts there were, which is one
 
 

@@ -117,10 +117,11 @@ def _commonest_mistake(evidence: dict) -> str:
 def _cards(run: dict, evidence: dict) -> list[Card]:
     scores = [Card(SCORES[name], *cell(name, evidence)) for name in ("f1", "roc_auc", "loss")]
     epochs = [epoch["seconds"] for epoch in run["history"]]
+    best = f"{run['best_epoch']:,}" if run["best_epoch"] else "–"  # without validation, none is
     return [
         *scores,
         Card("Seconds per epoch", f"{median(epochs):.3g}", f"median of {len(epochs):,}"),
-        Card("Best epoch", f"{run['best_epoch']:,}", f"of {len(epochs):,}"),
+        Card("Best epoch", best, f"of {len(epochs):,}"),
         Card("Parameters", f"{run['parameters']:,}", "in the model"),
     ]
 
@@ -132,7 +133,7 @@ def _curves(run: dict, name: str, title: str, tick_format: str) -> dict:
     if all(f"val_{name}" in epoch for epoch in history):
         values = [epoch[f"val_{name}"] for epoch in history]
         series.insert(0, plots.Line(name="validation", x=epochs, y=values))
-    mark = (run["best_epoch"], "best")
+    mark = (run["best_epoch"], "best") if run["best_epoch"] else None
     figure = plots.lines(series, x_title="Epoch", y_title=title, y_format=tick_format, mark=mark)
     return figure.to_plotly_json()
 

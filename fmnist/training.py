@@ -4,8 +4,8 @@ The same call does all of it: a published run is found by its id, an unfinished 
 newest sound checkpoint, and ends byte for byte where an uninterrupted run ends.
 """
 
+import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import ray
@@ -191,29 +191,32 @@ def _fit(assignment: Assignment) -> str | None:
     """Runs the workers to the end; returns what a UserError should say, if there is one."""
     from ray.train.tensorflow import TensorflowTrainer
 
-    system, path = assignment.storage.arrow(assignment.folder)
     resources = {"CPU": assignment.threads} | ({"GPU": 1} if assignment.cluster.gpu else {})
-    trainer = TensorflowTrainer(
-        _work,
-        train_loop_config={"assignment": assignment},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=assignment.training.workers,
-            use_gpu=assignment.cluster.gpu,
-            resources_per_worker=resources,
-        ),
-        run_config=ray.train.RunConfig(
-            name="ray-train",
-            storage_path=str(PurePosixPath(path)),
-            storage_filesystem=system,
-            failure_config=ray.train.FailureConfig(max_failures=assignment.cluster.max_failures),
-        ),
-    )
-    try:
-        return trainer.fit().return_value
-    except ray.train.TrainingFailedError:
-        if mistake := ray.get(assignment.board.failure.remote()):
-            return mistake
-        raise
+    # Ray Train wants a folder for its own records, of which nothing here depends: what a run needs
+    # to go on lies in our storage.
+    with tempfile.TemporaryDirectory(prefix="fmnist-") as records:
+        trainer = TensorflowTrainer(
+            _work,
+            train_loop_config={"assignment": assignment},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=assignment.training.workers,
+                use_gpu=assignment.cluster.gpu,
+                resources_per_worker=resources,
+            ),
+            run_config=ray.train.RunConfig(
+                name=assignment.id,
+                storage_path=records,
+                failure_config=ray.train.FailureConfig(
+                    max_failures=assignment.cluster.max_failures
+                ),
+            ),
+        )
+        try:
+            return trainer.fit().return_value
+        except ray.train.TrainingFailedError:
+            if mistake := ray.get(assignment.board.failure.remote()):
+                return mistake
+            raise
 
 
 def _work(config: dict[str, Assignment]) -> str | None:

@@ -1,0 +1,167 @@
+"""How much memory scoring takes: the same for a million images as for a hundred thousand.
+
+    python -m benchmarks.scoring_memory
+
+Repeats the real test images under new ids into a Parquet data set of 10,000 rows a file, and scores
+it with a small model and two actors, each size in a Ray of its own. It prints the peaks of private
+memory in MiB (of the driver, of the largest scoring actor, of all processes of this Ray together)
+and of the object store. About four minutes on two cores; 0.6 GB of disk below the temporary folder.
+"""
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import ray
+from pyarrow import fs
+
+from fmnist.inputs import find_inputs
+from fmnist.manifest import publish
+from fmnist.parquet import write_part
+from fmnist.published import MODEL, open_model
+from fmnist.scoring import score
+from fmnist.sources import load
+from fmnist.storage import open_storage
+from fmnist.tasks import FASHION
+
+ACTORS = 2
+OBJECT_STORE = 2 << 30  # bytes
+SAMPLE = 0.2  # seconds
+COLUMNS = ("images", "seconds", "images/s", "driver", "actor", "all", "object store")
+
+
+class Peaks(threading.Thread):
+    """Samples the memory of this process and all that it started, until `over` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.over = threading.Event()
+        self.mebibytes: dict[str, float] = defaultdict(float)
+
+    def run(self) -> None:
+        while not self.over.wait(SAMPLE):
+            now: dict[str, float] = defaultdict(float)
+            for process in family(os.getpid()):
+                private, title = memory(process)
+                now["all"] += private
+                if process == os.getpid():
+                    now["driver"] = private
+                if "Scorer" in title:
+                    now["actor"] = max(now["actor"], private)
+            free = ray.available_resources().get("object_store_memory", OBJECT_STORE)
+            now["object store"] = (OBJECT_STORE - free) / (1 << 20)
+            for name, value in now.items():
+                self.mebibytes[name] = max(self.mebibytes[name], value)
+
+
+def family(root: int) -> list[int]:
+    """A process and everything that it started, directly or not."""
+    children = defaultdict(list)
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        children[int(fields[1])].append(int(path.parent.name))
+    found = [root]
+    for process in found:
+        found += children[process]
+    return found
+
+
+def memory(process: int) -> tuple[float, str]:
+    """MiB that a process alone has, and its title; nothing of one that has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        title = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return 0, ""
+    values = (line.split()[1] for line in lines if line.startswith("RssAnon:"))
+    return int(next(values, "0")) / 1024, title
+
+
+def write_images(images: int, folder: Path) -> None:
+    test = load(FASHION).test
+    assert test is not None
+    for number, start in enumerate(range(0, images, len(test))):
+        rows = test.take(np.arange(min(len(test), images - start)))
+        piece = replace(rows, ids=rows.ids + start, labels=None)
+        write_part(piece, fs.LocalFileSystem(), f"{folder}/test/{number:04}")
+
+
+def publish_model(folder: Path) -> None:
+    import keras
+
+    layers = [
+        keras.Input(FASHION.shape, dtype="uint8"),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(10, activation="softmax"),
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        keras.Sequential(layers).save(Path(name, MODEL))
+        task = {"name": FASHION.name, "classes": FASHION.classes, "shape": FASHION.shape}
+        storage = open_storage(str(folder))
+        publish(storage, "runs/r1", Path(name), kind="run", id="r1", details={"task": task})
+
+
+def measure(images: int) -> None:
+    """Scores that many images and prints a row of the table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fresh = multiprocessing.get_context("spawn")
+        for work, arguments in (
+            (write_images, (images, folder / "data")),
+            (publish_model, (folder / "results",)),
+        ):
+            process = fresh.Process(target=work, args=arguments)
+            process.start()
+            process.join()
+        storage = open_storage(str(folder / "results"))
+        ray.init(
+            num_cpus=ACTORS,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=OBJECT_STORE,
+        )
+        peaks = Peaks()
+        peaks.start()
+        begin = time.perf_counter()
+        inputs = find_inputs(FASHION, str(folder / "data"))
+        model = open_model(storage, "runs/r1", FASHION)
+        score(model=model, inputs=inputs, storage=storage, actors=ACTORS)
+        seconds = time.perf_counter() - begin
+        peaks.over.set()
+        peaks.join()
+        ray.shutdown()
+    found = [peaks.mebibytes[name] for name in COLUMNS[3:]]
+    print(row(f"{images:,}", *(f"{value:,.0f}" for value in [seconds, images / seconds, *found])))
+
+
+def row(*cells: str) -> str:
+    return "".join(f"{cell:>14}" for cell in cells)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, nargs="+", default=[100_000, 1_000_000])
+    sizes = parser.parse_args().images
+    print(row(*COLUMNS), flush=True)
+    for images in sizes:
+        process = multiprocessing.get_context("spawn").Process(target=measure, args=(images,))
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise SystemExit(process.exitcode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Mistakes in a configuration are all told at once."""
+
+from dataclasses import replace
+
+import pytest
+
+from fmnist.errors import UserError
+from fmnist.recipes import RECIPES, Training, check, check_fits
+from fmnist.tasks import FASHION
+
+
+def test_the_recipes_are_sound():
+    for recipe in RECIPES.values():
+        check(recipe)
+        check_fits(recipe, FASHION, 60_000)
+
+
+def test_the_report_is_as_published():
+    report = RECIPES["report"]
+    assert (report.optimizer, report.learning_rate, report.schedule) == ("adam", 1e-4, "constant")
+    assert (report.batch, report.epochs, report.augmentation) == (1024, 400, "none")
+
+
+def test_every_mistake_is_in_the_message_with_what_was_expected():
+    wrong = Training(
+        architecture="vgg", optimizer="adamw", batch=0, epochs=-1, learning_rate=float("nan")
+    )
+    with pytest.raises(UserError) as error:
+        check(wrong)
+    message = str(error.value)
+    for part in ("5 mistakes", "'vgg'", "cnn", "'adamw'", "rmsprop", "batch is 0", "epochs is -1"):
+        assert part in message
+    assert "learning rate is nan" in message
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("learning_rate", float("inf")), ("learning_rate", 0), ("validation", 1), ("seed", -1)],
+)
+def test_numbers_out_of_range_are_refused(field, value):
+    with pytest.raises(UserError, match=field.replace("_", " ")):
+        check(replace(Training(), **{field: value}))
+
+
+def test_a_batch_smaller_than_the_workers_is_refused():
+    with pytest.raises(UserError, match="batch is 2 for 3 workers"):
+        check(Training(batch=2, workers=3))
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(UserError, match="batch is 1024, but fashion has 900 examples"):
+        check_fits(Training(), FASHION, 1000)
