@@ -12,4 +12,5 @@ class UserError(ValueError):
         """One error for several mistakes, so that the user mends all of them at once."""
         if len(problems) == 1:
             return cls(problems[0])
-        return cls(f"{len(problems)} mistakes:" + "".join(f"\n  - {problem}" for problem in problems))
+        listed = "".join(f"\n  - {problem}" for problem in problems)
+        return cls(f"{len(problems)} mistakes:{listed}")

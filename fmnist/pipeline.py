@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pyarrow.fs
 import ray
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 from ray.data.datasource import FilenameProvider
 
 from fmnist.errors import UserError
@@ -25,6 +25,7 @@ TALKATIVE = (
     "_internal.execution.streaming_executor_state",
     "_internal.progress",
 )
+BLOCKS_PER_ACTOR = 16  # read, predicted or waiting, all together
 ADDED_BY_RAY = "\nFailed to apply UDF"  # how many attempts there were, which is one
 
 
@@ -45,7 +46,8 @@ def write_labels(
     Their names begin with `attempt_`. An actor or a task that dies is started again.
     Raises UserError for a model that can't predict, and for storage that fails.
     """
-    with _settings():
+    block = max(CHUNK_BYTES, model.task.pixels)
+    with _settings(object_store_memory=actors * BLOCKS_PER_ACTOR * block):
         labels = inputs.read().map_batches(
             Scorer,
             fn_constructor_args=(ray.put(model), ray.put(scored)),
@@ -72,14 +74,20 @@ def write_labels(
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
-    """Small blocks, so that little memory is needed and many actors get some, and few words."""
+def _settings(object_store_memory: int) -> Iterator[None]:
+    """Small blocks and few of them, so that many actors get some, and few words.
+
+    Without a limit, reading would run ahead until it has filled its part of the object store.
+    """
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     for module in TALKATIVE:
         logging.getLogger(f"ray.data.{module}").setLevel(logging.CRITICAL)
     context = DataContext.get_current().copy()
     context.target_max_block_size = CHUNK_BYTES
     context.raise_original_map_exception = True  # Ray would keep no more than the text of it
+    context.execution_options.resource_limits = ExecutionResources(
+        object_store_memory=object_store_memory
+    )
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     with DataContext.current(context), warnings.catch_warnings():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+TICKS_UP_TO = 12  # epochs: so few that half an epoch would be written between them
 MARKERS_UP_TO = 30  # points on a line: more would merge into a band
 COUNTS_UP_TO = 30  # classes: more would not leave room for their names and a number in each cell
 NAME_LENGTH = 16  # of a class on an axis: longer ones would leave no room for the plot on a phone
@@ -28,15 +29,10 @@ def literal(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def lines(
-    series: list[Line],
-    *,
-    x_title: str,
-    y_title: str,
-    y_format: str,
-    mark: tuple[float, str] | None = None,
+def epoch_curves(
+    series: list[Line], *, y_title: str, y_format: str, best: int | None
 ) -> go.Figure:
-    """Lines over a common x axis; `mark` is a position on it and what to write there."""
+    """Lines against the epoch, with a mark at the `best` one if any is; `y_format` is d3's."""
     figure = go.Figure(layout={"template": "none"})
     for line in series:
         figure.add_scatter(
@@ -46,16 +42,14 @@ def lines(
             mode="lines+markers" if len(line.x) <= MARKERS_UP_TO else "lines",
             line={"dash": "dash" if line.dashed else "solid"},
         )
-    figure.update_xaxes(title=x_title)
+    if best is not None:
+        figure.add_vline(x=best, line={"dash": "dot", "width": 1}, annotation={"text": "best"})
+    epochs = max(len(line.x) for line in series)
+    figure.update_xaxes(title="Epoch", dtick=1 if epochs <= TICKS_UP_TO else None)
     figure.update_yaxes(title=y_title, tickformat=y_format, hoverformat=y_format)
     figure.update_layout(
         hovermode="x unified", legend={"orientation": "h", "y": 1, "yanchor": "bottom"}
     )
-    if mark:
-        position, text = mark
-        figure.add_vline(
-            x=position, line={"dash": "dot", "width": 1}, annotation={"text": literal(text)}
-        )
     return figure
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from fmnist.errors import UserError
 from fmnist.manifest import MANIFEST, Manifest, fetch, read_manifest
 from fmnist.storage import Storage
-from fmnist.tasks import Task
+from fmnist.tasks import TASKS, Task
 
 MODEL = "model.keras"
 
@@ -23,6 +23,17 @@ class PublishedModel:
     data: bytes = field(repr=False)
 
 
+def task_of_run(storage: Storage, prefix: str) -> Task:
+    """The task that the run in the folder at `prefix` was trained for: a built-in one, or its own.
+
+    Raises UserError if nothing is published there.
+    """
+    where = f"{storage.uri}/{prefix}"
+    fields = _task_fields(_read_run(storage, prefix, where), where)
+    task = Task(name=fields["name"], classes=tuple(fields["classes"]), shape=tuple(fields["shape"]))
+    return TASKS.get(task.name, task)
+
+
 def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
     """The model in the run folder at `prefix`, for `task`; TensorFlow is not needed for this.
 
@@ -30,22 +41,31 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
     of another shape, or if its file is not the one that was published.
     """
     where = f"{storage.uri}/{prefix}"
-    manifest = read_manifest(storage, prefix)
-    if manifest is None:
-        raise UserError(f"{where}: found no {MANIFEST}, expected the folder of a finished run")
-    if manifest.kind != "run":
-        raise UserError(f"{where}: found {manifest.kind!r}, expected a run")
-    _check_task(manifest, task, where)
+    manifest = _read_run(storage, prefix, where)
+    _check_task(_task_fields(manifest, where), task, where)
     with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
         data = fetch(storage, prefix, manifest, MODEL, Path(folder, MODEL)).read_bytes()
     digest = manifest.files[MODEL].sha256
     return PublishedModel(run=manifest.id, sha256=digest, task=task, data=data)
 
 
-def _check_task(manifest: Manifest, task: Task, where: str) -> None:
+def _read_run(storage: Storage, prefix: str, where: str) -> Manifest:
+    manifest = read_manifest(storage, prefix)
+    if manifest is None:
+        raise UserError(f"{where}: found no {MANIFEST}, expected the folder of a finished run")
+    if manifest.kind != "run":
+        raise UserError(f"{where}: found {manifest.kind!r}, expected a run")
+    return manifest
+
+
+def _task_fields(manifest: Manifest, where: str) -> dict[str, Any]:
     found: Any = manifest.details.get("task")
     if not isinstance(found, dict) or not {"name", "classes", "shape"} <= found.keys():
         raise UserError(f"{where}: its {MANIFEST} does not say the model's task")
+    return found
+
+
+def _check_task(found: dict[str, Any], task: Task, where: str) -> None:
     expected = {"name": task.name, "shape": list(task.shape), "classes": list(task.classes)}
     problems = [
         f"{where}: the model's {name} is {found[name]!r}, expected {value!r}"

@@ -61,8 +61,9 @@ def render(template: str, **context: object) -> str:
 def run_page(run: dict) -> str:
     """The page of one training run: scores, learning curves, confusion matrix, how it was made.
 
-    `run` holds id, task (name, classes), command, config, parameters, best_epoch, history (a dict
-    an epoch: epoch, loss, accuracy, seconds and, with a validation part, val_loss, val_accuracy),
+    `run` holds id, task (name, classes), command, config, parameters, best_epoch (None without a
+    validation part), history (a dict an epoch: epoch, loss, accuracy, seconds and, with a validation
+    part, val_loss, val_accuracy),
     evaluations (`Evaluation.to_json()` by part: train, validation, test; at least one), seconds (by
     what took them), dataset (source, fingerprint, sizes), versions and hardware.
     """
@@ -133,8 +134,7 @@ def _curves(run: dict, name: str, title: str, tick_format: str) -> dict:
     if all(f"val_{name}" in epoch for epoch in history):
         values = [epoch[f"val_{name}"] for epoch in history]
         series.insert(0, plots.Line(name="validation", x=epochs, y=values))
-    mark = (run["best_epoch"], "best") if run["best_epoch"] else None
-    figure = plots.lines(series, x_title="Epoch", y_title=title, y_format=tick_format, mark=mark)
+    figure = plots.epoch_curves(series, y_title=title, y_format=tick_format, best=run["best_epoch"])
     return figure.to_plotly_json()
 
 

@@ -35,12 +35,15 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
 
 def start_ray() -> None:
     """Connects to this job's cluster, RAY_ADDRESS or one of this machine, or starts one."""
-    ray.init(
-        include_dashboard=False,
-        # Workers' output is in Ray's logs; what a user should see comes through the progress board.
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    try:
+        ray.init(
+            include_dashboard=False,
+            # What a user should see comes through the progress board; the rest is in Ray's logs.
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except ConnectionError as error:
+        raise UserError(f"found no Ray cluster that answers: {error}") from error
 
 
 def job_storage(uri: str) -> Storage:

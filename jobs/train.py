@@ -12,14 +12,19 @@ from typing import Annotated
 
 import tyro
 
+from fmnist.dataset import Dataset, Examples
 from fmnist.errors import UserError
+from fmnist.inputs import from_examples
 from fmnist.manifest import Manifest
+from fmnist.published import open_model
 from fmnist.recipes import RECIPES, Training, check
+from fmnist.scoring import score
 from fmnist.sources import load
 from fmnist.storage import Storage
 from fmnist.tasks import find_task
 from fmnist.training import Cluster, run_folder, train
 from jobs.launch import command, job_storage, launch, start_ray
+from jobs.score import tell as tell_predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,16 @@ def run(flags: Flags) -> None:
     start_ray()
     manifest = train(dataset, flags.training, flags.cluster, storage, command=command())
     tell(storage, manifest)
+    if flags.score:
+        model = open_model(storage, run_folder(manifest.id), dataset.task)
+        inputs = from_examples(_to_score(dataset), source=dataset.source)
+        tell_predictions(storage, score(model=model, inputs=inputs, storage=storage))
+
+
+def _to_score(dataset: Dataset) -> Examples:
+    if dataset.test is None:
+        raise UserError(f"{dataset.source}: has no test part, expected one to score")
+    return dataset.test
 
 
 def tell(storage: Storage, manifest: Manifest) -> None:

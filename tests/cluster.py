@@ -10,7 +10,11 @@ import ray
 def ray_cluster(s3_server: str) -> Iterator[None]:
     """A Ray with 4 logical CPUs, whatever the machine has; its workers find the S3 server."""
     ray.init(
-        num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=512 * 2**20
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=512 * 2**20,
     )
     yield
     ray.shutdown()

@@ -24,7 +24,7 @@
         heatmap: [{
           // Steep at first, so that a few percent of mistakes are seen beside the diagonal.
           colorscale: [
-            [0, variable("--heat-low")], [0.2, variable("--heat-middle")],
+            [0, variable("--heat-low")], [0.1, variable("--heat-middle")],
             [1, variable("--heat-high")],
           ],
         }],

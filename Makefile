@@ -1,0 +1,44 @@
+# Needs Python 3.11, pip and make; everything else is installed into .venv from hashed pins.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STORAGE ?= results
+
+# pip fills the environment from outside, so that Debian's python3-venv is not needed; the lock lets
+# two makes run at once. A stamp is newer than its pins only after all of them were installed.
+install = flock $(1).lock sh -c 'test $(VENV)/$(1).stamp -nt $(1).txt || { \
+	$(PYTHON) -m venv --without-pip $(VENV) && \
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check \
+		--require-hashes -r $(1).txt && touch $(VENV)/$(1).stamp; }'
+
+.PHONY: run test lint pins setup setup-test browser
+
+run: setup  ## Trains, evaluates and scores on the real Fashion-MNIST
+	@$(BIN)/python -m jobs.train --recipe quick --score --storage $(STORAGE)
+
+test: setup-test browser  ## Runs all tests
+	@$(BIN)/python -m pytest
+
+lint: setup-test  ## Checks style and types
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+
+setup:
+	@$(call install,requirements)
+
+setup-test:
+	@$(call install,requirements-test)
+
+# A real browser for the tests of the page. Root installs it; anybody else asks sudo.
+browser:
+	@command -v chromium chromedriver >/dev/null || { \
+		root=$$([ $$(id -u) = 0 ] || echo sudo); \
+		$$root apt-get update -qq && \
+		$$root apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; }
+
+# Pins every package with its hashes, and no index addresses, from pyproject.toml. Needs uv.
+pins:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-header --no-emit-index-url pyproject.toml -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-header --no-emit-index-url -c requirements.txt --extra test pyproject.toml \
+		-o requirements-test.txt

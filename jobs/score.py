@@ -1,0 +1,78 @@
+"""Scores images with a published model: Parquet labels and submission.csv.
+
+    python -m jobs.score --run fashion-cnn-0123456789ab
+    python -m jobs.score --run s3://bucket/fmnist/runs/fashion-cnn-0123456789ab --data s3://bucket/images
+
+The images are the test part of the data; a single Parquet or CSV file is all test part. Submitted
+again, a finished job is found, and an unfinished one scores what is left.
+"""
+
+from dataclasses import dataclass
+
+import tyro
+
+from fmnist.inputs import find_inputs
+from fmnist.manifest import Manifest
+from fmnist.predictions import LABELS, SUBMISSION
+from fmnist.published import open_model, task_of_run
+from fmnist.scoring import predictions_folder, score
+from fmnist.storage import Storage, open_storage
+from fmnist.tasks import find_task
+from fmnist.training import run_folder
+from jobs.launch import job_storage, launch, start_ray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    run: str
+    """Id of a run in the storage, or the folder or URI of one anywhere."""
+    task: str | None = None
+    """fashion, competition or a task file; without it, what the model was trained for."""
+    data: str = "auto"
+    """Path or URI of IDX files, the competition's CSV files or Parquet; auto: Fashion-MNIST."""
+    storage: str = "results"
+    """Where results go: a folder or s3://bucket/prefix."""
+    actors: int | None = None
+    """Processes that score, of one CPU each; without it, one for each CPU of the cluster."""
+    probabilities: bool = False
+    """Also write the probability of each class."""
+
+
+def run(flags: Flags) -> None:
+    storage = job_storage(flags.storage)
+    models, folder = find_run(flags.run, storage)
+    task = find_task(flags.task) if flags.task else task_of_run(models, folder)
+    model = open_model(models, folder, task)
+    start_ray()
+    manifest = score(
+        model=model,
+        inputs=find_inputs(task, flags.data),
+        storage=storage,
+        actors=flags.actors,
+        probabilities=flags.probabilities,
+    )
+    tell(storage, manifest)
+
+
+def find_run(run: str, storage: Storage) -> tuple[Storage, str]:
+    """The storage that holds a run, and the run's folder in it."""
+    parent, separator, name = run.rstrip("/").rpartition("/")
+    if not separator:
+        return storage, run_folder(run)
+    return open_storage(parent or "/", writable=False), name
+
+
+def tell(storage: Storage, manifest: Manifest) -> None:
+    """Prints where the predictions are."""
+    where = f"{storage.uri}/{predictions_folder(manifest.id)}"
+    print(f"predictions {manifest.id} for {manifest.details['images']} images are finished")
+    print(f"  labels           {where}/{LABELS}/")
+    print(f"  submission       {where}/{SUBMISSION}")
+
+
+def parse() -> Flags:
+    return tyro.cli(Flags, description=__doc__)
+
+
+if __name__ == "__main__":
+    launch(parse, run)
