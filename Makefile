@@ -8,7 +8,7 @@ STORAGE ?= results
 # two makes run at once. A stamp is newer than its pins only after all of them were installed.
 install = flock $(1).lock sh -c 'test $(VENV)/$(1).stamp -nt $(1).txt || { \
 	$(PYTHON) -m venv --without-pip $(VENV) && \
-	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check \
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --quiet --disable-pip-version-check \
 		--require-hashes -r $(1).txt && touch $(VENV)/$(1).stamp; }'
 
 .PHONY: run test lint pins setup setup-test browser

@@ -70,8 +70,7 @@ def _publish(
     run = {
         **job.details,
         "id": job.id,
-        "config": job.config,
-        "precision": worker.progress.precision,
+        "config": job.config | {"precision": worker.progress.precision},
         "parameters": model.count_params(),
         "best_epoch": worker.progress.best_epoch,
         "seconds": seconds,

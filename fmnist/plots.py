@@ -29,9 +29,7 @@ def literal(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def epoch_curves(
-    series: list[Line], *, y_title: str, y_format: str, best: int | None
-) -> go.Figure:
+def epoch_curves(series: list[Line], *, y_title: str, y_format: str, best: int | None) -> go.Figure:
     """Lines against the epoch, with a mark at the `best` one if any is; `y_format` is d3's."""
     figure = go.Figure(layout={"template": "none"})
     for line in series:

@@ -62,10 +62,10 @@ def run_page(run: dict) -> str:
     """The page of one training run: scores, learning curves, confusion matrix, how it was made.
 
     `run` holds id, task (name, classes), command, config, parameters, best_epoch (None without a
-    validation part), history (a dict an epoch: epoch, loss, accuracy, seconds and, with a validation
-    part, val_loss, val_accuracy),
-    evaluations (`Evaluation.to_json()` by part: train, validation, test; at least one), seconds (by
-    what took them), dataset (source, fingerprint, sizes), versions and hardware.
+    validation part), history (a dict an epoch: epoch, loss, accuracy, seconds and, with a
+    validation part, val_loss, val_accuracy), evaluations (`Evaluation.to_json()` by part: train,
+    validation, test; at least one), seconds (by what took them), dataset (source, fingerprint,
+    sizes), versions and hardware.
     """
     evaluations = {
         split: run["evaluations"][split] for split in SPLITS if split in run["evaluations"]
@@ -121,7 +121,7 @@ def _cards(run: dict, evidence: dict) -> list[Card]:
     best = f"{run['best_epoch']:,}" if run["best_epoch"] else "–"  # without validation, none is
     return [
         *scores,
-        Card("Seconds per epoch", f"{median(epochs):.3g}", f"median of {len(epochs):,}"),
+        Card("Time per epoch", f"{median(epochs):,.3g} s", f"median of {len(epochs):,}"),
         Card("Best epoch", best, f"of {len(epochs):,}"),
         Card("Parameters", f"{run['parameters']:,}", "in the model"),
     ]
@@ -144,10 +144,10 @@ def cell(metric: str, scores: dict) -> Cell:
         return Cell("–")
     kind = ".4f" if metric in NOT_SHARES else ".2%"
     interval = scores["intervals"].get(metric)
-    return Cell(
-        format(scores[metric], kind),
-        "" if interval is None else " – ".join(format(bound, kind) for bound in interval),
-    )
+    if interval is None:
+        return Cell(format(scores[metric], kind))
+    low, high = (format(bound, kind) for bound in interval)
+    return Cell(format(scores[metric], kind), f"{low}\N{NO-BREAK SPACE}– {high}")
 
 
 def _score_rows(evaluations: dict[str, dict]) -> list[tuple[str, list[Cell]]]:

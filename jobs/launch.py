@@ -34,9 +34,14 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
 
 
 def start_ray() -> None:
-    """Connects to this job's cluster, RAY_ADDRESS or one of this machine, or starts one."""
+    """Connects to the cluster at RAY_ADDRESS, which Ray sets for a submitted job, or starts one.
+
+    Without an address Ray would look for what was last started on this machine, and wait for
+    minutes if it is gone.
+    """
     try:
         ray.init(
+            address=os.environ.get("RAY_ADDRESS", "local"),
             include_dashboard=False,
             # What a user should see comes through the progress board; the rest is in Ray's logs.
             log_to_driver=False,

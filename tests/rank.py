@@ -1,6 +1,6 @@
 """One rank of a training without Ray: trains, prints what it saw as JSON, and ends.
 
-    python -m tests.rank '{"rank": 0, "addresses": ["127.0.0.1:4000"], …}'
+python -m tests.rank '{"rank": 0, "addresses": ["127.0.0.1:4000"], …}'
 """
 
 import hashlib
