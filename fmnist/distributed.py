@@ -6,8 +6,8 @@ Keras 3 does not support this strategy (keras-team/keras#20585); three things st
    Our models, metrics and optimizers are built before `fit`, so that step is left out.
 2. After each step it reduces what `train_step` returned over axis 0, which fails for scalars:
    hence the leading axis in `_for_reduction`.
-3. A finite data set stalls for up to 20 s at the end of an epoch while the workers agree that it
-   is over: hence endless data sets and fixed numbers of steps.
+3. At the end of a finite data set the workers have to agree that it is over: hence endless data
+   sets and fixed numbers of steps.
 
 Also, `ray.train` asks for the legacy Keras 2 in its workers (`TF_USE_LEGACY_KERAS`), which only
 concerns `tf.keras`; we import `keras`.
@@ -107,19 +107,29 @@ def _for_reduction(value: tf.Tensor) -> tf.Tensor:
     return value if replicas == 1 else tf.reshape(value * replicas, (1,))
 
 
-def dataset(
+def endless(
     strategy: tf.distribute.Strategy,
     shape: tuple[int, int, int],
     batches: Callable[[], Iterator[Batch]],
 ) -> tf.distribute.DistributedDataset:
-    """This rank's own endless batches, for `fit`; TensorFlow neither shards nor resizes them."""
+    """This rank's own batches, for `fit`: each iteration goes on where the last one ended.
+
+    TensorFlow neither shards nor resizes the batches. Keep the data set as long as time matters: an
+    iterator that goes waits for its autotuner, which sleeps 10, 20, 40 … ms in turn, up to a
+    minute, and is not woken. Keras makes a new iterator for each validation, which cost up to 20 s
+    an epoch; so there is only one iterator here.
+    """
     signature = (
         tf.TensorSpec((None, *shape), tf.uint8),
         tf.TensorSpec((None,), tf.int64),
         tf.TensorSpec((None,), tf.float32),
     )
     local = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
-    return strategy.distribute_datasets_from_function(lambda _: local)
+    dataset = strategy.distribute_datasets_from_function(lambda _: local)
+    iterator = iter(dataset)
+    # Keras tells a distributed data set by the name of its class, so it has to be a subclass.
+    dataset.__class__ = type("Endless", (type(dataset),), {"__iter__": lambda _: iterator})
+    return dataset
 
 
 def seed_dropout(model: keras.Model, *, seed: int, epoch: int, rank: int) -> None:

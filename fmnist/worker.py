@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -60,6 +61,7 @@ class Worker:
             run=assignment.folder,
             keep=assignment.cluster.keep_checkpoints,
         )
+        self._data: list[Any] = []
         self.progress, saved = self._resume()
         self.model = self._model(POLICIES[self.progress.precision])
         if saved:
@@ -69,9 +71,7 @@ class Worker:
         """Fits the epochs that are left."""
         job, training = self.job, self.job.training
         images, labels = job.parts["train"].get()
-        data = distributed.dataset(
-            self.strategy,
-            job.task.shape,
+        data = self._endless(
             lambda: batches.training_batches(
                 images,
                 labels,
@@ -81,7 +81,7 @@ class Worker:
                 augmentation=training.augmentation,
                 rank=self.rank,
                 world=self.world,
-            ),
+            )
         )
         self.model.fit(
             data,
@@ -99,15 +99,18 @@ class Worker:
         if part is None:
             return {}
         images, labels = part.get()
-        data = distributed.dataset(
-            self.strategy,
-            self.job.task.shape,
+        data = self._endless(
             lambda: batches.evaluation_batches(
                 images, labels, batch=EVALUATION_BATCH, rank=self.rank, world=self.world
-            ),
+            )
         )
         steps = batches.steps(part.size, EVALUATION_BATCH)
         return {"validation_data": data, "validation_steps": steps}
+
+    def _endless(self, source: Callable[[], Iterator[batches.Batch]]) -> Any:
+        data = distributed.endless(self.strategy, self.job.task.shape, source)
+        self._data.append(data)  # as long as this worker lives
+        return data
 
     def _resume(self) -> tuple[Progress, list[np.ndarray]]:
         """Where rank 0 finds the run; every rank takes the same checkpoint."""

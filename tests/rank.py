@@ -42,7 +42,7 @@ def main(job: dict) -> None:
     test = data.test.take(np.arange(job["test"]))
 
     def endless():
-        return distributed.dataset(
+        return distributed.endless(
             strategy,
             FASHION.shape,
             lambda: batches.training_batches(
@@ -58,7 +58,7 @@ def main(job: dict) -> None:
         )
 
     def finite():
-        return distributed.dataset(
+        return distributed.endless(
             strategy,
             FASHION.shape,
             lambda: batches.evaluation_batches(
@@ -84,7 +84,8 @@ def main(job: dict) -> None:
         "evaluation": evaluation,
         "gathered": distributed.gather(strategy, rows)[:, 0].tolist(),
     }
-    print(json.dumps(seen))
+    print(json.dumps(seen), flush=True)
+    os._exit(0)  # without waiting for the iterators; see distributed.endless
 
 
 if __name__ == "__main__":
