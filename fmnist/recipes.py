@@ -57,7 +57,7 @@ RECIPES = {
         learning_rate=2e-3,
         schedule="one-cycle",
         batch=256,
-        epochs=14,
+        epochs=12,
         precision="auto",
         augmentation="shift-flip",
     ),
