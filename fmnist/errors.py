@@ -1,10 +1,13 @@
 """The one kind of error that is the user's to mend."""
 
+from collections.abc import Callable
+from typing import Any
+
 
 class UserError(ValueError):
     """Bad input, configuration or storage: its message says what was found and what was expected.
 
-    A job prints it as one line and ends with exit code 2. Anything else that is raised is a bug.
+    A job prints it as one message and ends with exit code 2. Anything else that is raised is a bug.
     """
 
     @classmethod
@@ -12,5 +15,22 @@ class UserError(ValueError):
         """One error for several mistakes, so that the user mends all of them at once."""
         if len(problems) == 1:
             return cls(problems[0])
-        listed = "".join(f"\n  - {problem}" for problem in problems)
-        return cls(f"{len(problems)} mistakes:{listed}")
+        error = cls(f"{len(problems)} mistakes:" + "".join(f"\n  - {each}" for each in problems))
+        error.problems = problems
+        return error
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.problems = [message]
+
+
+def together(*checks: Callable[[], Any]) -> None:
+    """Makes all the checks, and raises one UserError for what all of them found."""
+    problems: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError.of(problems)

@@ -46,6 +46,22 @@ class Training:
     """Processes that train data-parallel."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """What a run may use, and how it guards against failure; none of it changes what is learned."""
+
+    cpus_per_worker: int | None = None
+    """CPUs of each worker; without it, the cluster's CPUs divided among the workers."""
+    gpu: bool = False
+    """Give every worker one GPU."""
+    checkpoint_every: int = 1
+    """Epochs between checkpoints."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that stay, beside the best by validation loss."""
+    max_failures: int = 3
+    """Times that a run is restarted from its checkpoint after a worker failed."""
+
+
 RECIPES = {
     # As published: 400 epochs at batch 1024. The report reached 91.37% validation accuracy with it
     # on the `competition` task. About 2 hours on two CPU cores:
@@ -74,16 +90,26 @@ _CHOICES = {
 }
 
 
-def check(training: Training) -> None:
+def check(training: Training, cluster: Cluster) -> None:
     """Raises UserError that lists every field with a value that it cannot have."""
     problems = [
         f"unknown {field} {getattr(training, field)!r}: expected one of {', '.join(choices)}"
         for field, choices in _CHOICES.items()
         if getattr(training, field) not in choices
     ]
-    for field, least in (("batch", 1), ("epochs", 1), ("workers", 1), ("seed", 0)):
-        if getattr(training, field) < least:
-            problems.append(f"{field} is {getattr(training, field)}, expected at least {least}")
+    for settings, field, least in (
+        (training, "batch", 1),
+        (training, "epochs", 1),
+        (training, "workers", 1),
+        (training, "seed", 0),
+        (cluster, "cpus_per_worker", 1),
+        (cluster, "checkpoint_every", 1),
+        (cluster, "keep_checkpoints", 1),
+        (cluster, "max_failures", 0),
+    ):
+        value = getattr(settings, field)
+        if value is not None and value < least:
+            problems.append(f"{field.replace('_', ' ')} is {value}, expected at least {least}")
     if not 0 < training.learning_rate < float("inf"):
         problems.append(f"learning rate is {training.learning_rate}, expected a positive number")
     if not 0 <= training.validation < 1:

@@ -17,27 +17,11 @@ from fmnist.dataset import Dataset, Examples, split
 from fmnist.errors import UserError
 from fmnist.manifest import Manifest, content_id, read_manifest
 from fmnist.progress import shown
-from fmnist.recipes import Training, check, check_fits
+from fmnist.recipes import Cluster, Training, check, check_fits
 from fmnist.storage import Storage
 from fmnist.tasks import Task
 
 FORMAT = 1  # raised when the same configuration would train to other weights
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cluster:
-    """What a run may use, and how it guards against failure; none of it changes what is learned."""
-
-    cpus_per_worker: int | None = None
-    """CPUs of each worker; without it, the cluster's CPUs divided among the workers."""
-    gpu: bool = False
-    """Give every worker one GPU."""
-    checkpoint_every: int = 1
-    """Epochs between checkpoints."""
-    keep_checkpoints: int = 2
-    """Newest checkpoints that stay, beside the best by validation loss."""
-    max_failures: int = 3
-    """Times that a run is restarted from its checkpoint after a worker failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +87,7 @@ def train(
     storage that fails, and for a loss that is no longer finite.
     """
     task = dataset.task
-    check(training)
+    check(training, cluster)
     train_part, validation_part = _parts(dataset, training)
     identity = run_id(task, training, dataset.fingerprint)
     if published := read_manifest(storage, run_folder(identity)):

@@ -13,16 +13,16 @@ from typing import Annotated
 import tyro
 
 from fmnist.dataset import Dataset, Examples
-from fmnist.errors import UserError
+from fmnist.errors import UserError, together
 from fmnist.inputs import from_examples
 from fmnist.manifest import Manifest
 from fmnist.published import open_model
-from fmnist.recipes import RECIPES, Training, check
+from fmnist.recipes import RECIPES, Cluster, Training, check
 from fmnist.scoring import score
 from fmnist.sources import load
 from fmnist.storage import Storage
 from fmnist.tasks import find_task
-from fmnist.training import Cluster, run_folder, train
+from fmnist.training import run_folder, train
 from jobs.launch import command, job_storage, launch, start_ray
 from jobs.score import tell as tell_predictions
 
@@ -56,7 +56,7 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> None:
-    check(flags.training)
+    together(lambda: check(flags.training, flags.cluster), lambda: find_task(flags.task))
     storage = job_storage(flags.storage)
     dataset = load(find_task(flags.task), flags.data)
     start_ray()

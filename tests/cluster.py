@@ -8,10 +8,11 @@ import ray
 
 @pytest.fixture(scope="session")
 def ray_cluster(s3_server: str) -> Iterator[None]:
-    """A Ray with 4 logical CPUs, whatever the machine has; its workers find the S3 server."""
+    """A Ray with 4 logical CPUs and a GPU, whatever the machine has; its workers find the S3 server."""
     ray.init(
         address="local",
         num_cpus=4,
+        num_gpus=1,
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=512 * 2**20,

@@ -154,8 +154,9 @@ def fails(monkeypatch, capsys, tmp_path):
 
 
 def test_wrong_settings_are_all_in_one_message(fails):
-    message = fails(train, "--architecture", "vgg", "--optimizer", "lion", "--epochs", "0")
-    for part in ("vgg", "cnn", "lion", "adam", "epochs is 0"):
+    names = ("--architecture", "vgg", "--optimizer", "lion", "--task", "birds")
+    message = fails(train, *names, "--epochs", "0")
+    for part in ("vgg", "cnn", "lion", "adam", "birds", "competition", "epochs is 0"):
         assert part in message
 
 

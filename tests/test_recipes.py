@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.recipes import RECIPES, Training, check, check_fits
+from fmnist.recipes import RECIPES, Cluster, Training, check, check_fits
 from fmnist.tasks import FASHION
 
 
 def test_the_recipes_are_sound():
     for recipe in RECIPES.values():
-        check(recipe)
+        check(recipe, Cluster())
         check_fits(recipe, FASHION, 60_000)
 
 
@@ -26,11 +26,11 @@ def test_every_mistake_is_in_the_message_with_what_was_expected():
         architecture="vgg", optimizer="adamw", batch=0, epochs=-1, learning_rate=float("nan")
     )
     with pytest.raises(UserError) as error:
-        check(wrong)
+        check(wrong, Cluster(keep_checkpoints=0))
     message = str(error.value)
-    for part in ("5 mistakes", "'vgg'", "cnn", "'adamw'", "rmsprop", "batch is 0", "epochs is -1"):
+    for part in ("6 mistakes", "'vgg'", "cnn", "'adamw'", "rmsprop", "batch is 0", "epochs is -1"):
         assert part in message
-    assert "learning rate is nan" in message
+    assert "learning rate is nan" in message and "keep checkpoints is 0" in message
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,12 @@ def test_every_mistake_is_in_the_message_with_what_was_expected():
 )
 def test_numbers_out_of_range_are_refused(field, value):
     with pytest.raises(UserError, match=field.replace("_", " ")):
-        check(replace(Training(), **{field: value}))
+        check(replace(Training(), **{field: value}), Cluster())
 
 
 def test_a_batch_smaller_than_the_workers_is_refused():
     with pytest.raises(UserError, match="batch is 2 for 3 workers"):
-        check(Training(batch=2, workers=3))
+        check(Training(batch=2, workers=3), Cluster())
 
 
 def test_a_batch_larger_than_the_data_is_refused():

@@ -14,10 +14,10 @@ import ray
 from fmnist.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.manifest import fetch
-from fmnist.recipes import Training
+from fmnist.recipes import Cluster, Training
 from fmnist.storage import open_storage
 from fmnist.tasks import COMPETITION
-from fmnist.training import Cluster, cpus_per_worker, run_folder, train
+from fmnist.training import cpus_per_worker, run_folder, train
 from tests import samples
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -141,6 +141,12 @@ def test_another_task_on_s3_with_one_worker_and_no_validation(tmp_path, s3_uri):
     assert len(scores["test"]["confusion"]) == len(dataset.task.classes)
 
 
+def test_a_worker_gets_a_gpu_if_asked_for(small, tmp_path):
+    """As far as resources go: the GPU of the tests' Ray is a number."""
+    manifest = run(small, replace(SMALL, epochs=1), tmp_path, replace(ONE_CPU, gpu=True))
+    assert manifest.details["config"]["gpu"]
+
+
 def test_the_best_epoch_can_be_published(small, tmp_path):
     """Adam is unstable at this learning rate, and so the last epoch is not the best."""
     training = replace(SMALL, learning_rate=5e-2, epochs=2, select="best")
@@ -164,8 +170,8 @@ def test_more_workers_than_the_cluster_can_give_are_refused_at_once(small, tmp_p
     training = replace(SMALL, workers=5)
     with pytest.raises(UserError, match=r"room for 4 workers .* expected 5: the cluster"):
         run(small, training, tmp_path)
-    with pytest.raises(UserError, match=r"room for 0 workers of 1 CPUs and 1 GPU"):
-        run(small, SMALL, tmp_path, replace(ONE_CPU, gpu=True))
+    with pytest.raises(UserError, match=r"room for 1 workers of 1 CPUs and 1 GPU"):
+        run(small, replace(SMALL, workers=2), tmp_path, replace(ONE_CPU, gpu=True))
     assert not list(tmp_path.rglob("*.json"))
 
 
