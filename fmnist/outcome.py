@@ -72,6 +72,7 @@ def _publish(
         "id": job.id,
         "config": job.config | {"precision": worker.progress.precision},
         "parameters": model.count_params(),
+        "layers": sum(bool(layer.weights) for layer in model.layers),
         "best_epoch": worker.progress.best_epoch,
         "seconds": seconds,
         "versions": versions(),

@@ -1,16 +1,16 @@
 """Training configuration, and the named recipes: each says its command, its cost and its number."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from fmnist.architectures import ARCHITECTURES
 from fmnist.errors import UserError
 from fmnist.tasks import Task
 
-ARCHITECTURES = ("cnn",)
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 SCHEDULES = ("constant", "one-cycle")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-AUGMENTATIONS = ("none", "flip", "shift-flip")
+AUGMENTATIONS = ("none", "flip", "shift-flip", "auto")
 SELECTIONS = ("last", "best")
 
 
@@ -19,7 +19,7 @@ class Training:
     """What decides the trained weights; its fields and the data make the run id."""
 
     architecture: str = "cnn"
-    """Network: cnn."""
+    """Network: dense, cnn, resnet or inception."""
     activation: str = "relu"
     """Of the hidden layers: relu, tanh or sigmoid."""
     optimizer: str = "adam"
@@ -35,7 +35,7 @@ class Training:
     precision: str = "float32"
     """float32, bfloat16 or float16 (both mixed), or auto: bfloat16 where the hardware has it."""
     augmentation: str = "none"
-    """none; flip: mirror left and right; or shift-flip: also move by up to 2 pixels."""
+    """none; flip: mirror; shift-flip: also move by up to 2 pixels; auto: what suits the task."""
     select: str = "last"
     """Publish the weights of the last epoch, or of the best by validation loss."""
     validation: float = 0.1
@@ -75,12 +75,12 @@ RECIPES = {
         batch=256,
         epochs=12,
         precision="auto",
-        augmentation="shift-flip",
+        augmentation="auto",
     ),
 }
 
 _CHOICES = {
-    "architecture": ARCHITECTURES,
+    "architecture": tuple(ARCHITECTURES),
     "activation": ACTIVATIONS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -123,11 +123,22 @@ def check(training: Training, cluster: Cluster) -> None:
         raise UserError.of(problems)
 
 
-def check_fits(training: Training, task: Task, examples: int) -> None:
-    """Raises UserError where `examples` training examples cannot serve this configuration."""
+def settle(training: Training, task: Task, examples: int) -> Training:
+    """The configuration for this task, with its augmentation where that is `auto`.
+
+    Raises UserError where the task and its `examples` training examples cannot serve it.
+    """
+    if training.augmentation == "shift-flip" and task.label_rule:
+        raise UserError(
+            f"augmentation shift-flip changes the sum of pixels, from which {task.name} takes its "
+            "labels; expected none, flip or auto"
+        )
     held_out = round(examples * training.validation)
     if examples - held_out < training.batch:
         raise UserError(
             f"batch is {training.batch}, but {task.name} has {examples - held_out} examples to "
             "train on; expected a batch no larger than that"
         )
+    if training.augmentation == "auto":
+        return replace(training, augmentation=task.augmentation)
+    return training

@@ -57,14 +57,17 @@ class LabelRule:
 class Task:
     """`shape` is (height, width, channels) of a uint8 image; labels are 0..len(classes)-1.
 
-    `label_rule`, `train_rows` and `test_rows` say how the task is made from the official
-    Fashion-MNIST files; a task without rows is read from Parquet only.
+    `augmentation` (see `fmnist.batches.Augmentation`) is what leaves the label of any image as it
+    is: of images that nothing is known about, nothing does. `label_rule`, `train_rows` and
+    `test_rows` say how the task is made from the official Fashion-MNIST files; a task without rows
+    is read from Parquet or CSV only.
     """
 
     name: str
     classes: tuple[str, ...]
     shape: tuple[int, int, int]
     label_rule: LabelRule | None = None
+    augmentation: str = "none"
     train_rows: tuple[Rows, ...] = ()
     test_rows: tuple[Rows, ...] = ()
 
@@ -79,6 +82,7 @@ FASHION = Task(
     name="fashion",
     classes=FASHION_CLASSES,
     shape=(28, 28, 1),
+    augmentation="shift-flip",
     train_rows=(Rows(part="train", start=0, stop=None),),
     test_rows=(Rows(part="test", start=0, stop=None),),
 )
@@ -91,6 +95,7 @@ COMPETITION = Task(
     name="competition",
     classes=("0", "1", "2", "3", "4"),
     shape=(28, 28, 1),
+    augmentation="flip",  # a shift can change the sum of pixels, and so the label
     label_rule=LabelRule(
         thresholds=(
             (ALWAYS, 31830, 51560, 73145),

@@ -17,7 +17,7 @@ from fmnist.dataset import Dataset, Examples, split
 from fmnist.errors import UserError
 from fmnist.manifest import Manifest, content_id, read_manifest
 from fmnist.progress import shown
-from fmnist.recipes import Cluster, Training, check, check_fits
+from fmnist.recipes import Cluster, Training, check, settle
 from fmnist.storage import Storage
 from fmnist.tasks import Task
 
@@ -88,17 +88,13 @@ def train(
     """
     task = dataset.task
     check(training, cluster)
-    train_part, validation_part = _parts(dataset, training)
+    examples = _labelled(dataset)
+    training = settle(training, task, len(examples))
     identity = run_id(task, training, dataset.fingerprint)
     if published := read_manifest(storage, run_folder(identity)):
         return published
     cpus = cpus_per_worker(training.workers, cluster)
-    parts = {"train": train_part, "validation": validation_part, "test": dataset.test}
-    placed = {
-        name: _place(part)
-        for name, part in parts.items()
-        if part is not None and part.labels is not None
-    }
+    placed = _place(examples, dataset.test, training.validation)
     with shown(training.epochs) as board:
         assignment = Assignment(
             id=identity,
@@ -143,21 +139,20 @@ def cpus_per_worker(workers: int, cluster: Cluster) -> int:
     )
 
 
-def _parts(dataset: Dataset, training: Training) -> tuple[Examples, Examples | None]:
-    task = dataset.task
+def _labelled(dataset: Dataset) -> Examples:
     if dataset.train is None or dataset.train.labels is None:
         raise UserError(f"{dataset.source}: found no labelled training examples, expected some")
-    if training.augmentation == "shift-flip" and task.label_rule:
-        raise UserError(
-            f"augmentation shift-flip changes the sum of pixels, from which {task.name} takes its "
-            "labels; expected none or flip"
-        )
-    check_fits(training, task, len(dataset.train))
-    return split(dataset.train, training.validation)
+    return dataset.train
 
 
-def _place(part: Examples) -> Part:
-    return Part(images=ray.put(part.images), labels=ray.put(part.labels), size=len(part))
+def _place(examples: Examples, test: Examples | None, validation: float) -> dict[str, Part]:
+    """The splits in the object store, as far as they have labels."""
+    train, held_out = split(examples, validation)
+    return {
+        name: Part(images=ray.put(part.images), labels=ray.put(part.labels), size=len(part))
+        for name, part in (("train", train), ("validation", held_out), ("test", test))
+        if part is not None and part.labels is not None
+    }
 
 
 def _details(dataset: Dataset, command: str, parts: dict[str, Part]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import ray
 
 @pytest.fixture(scope="session")
 def ray_cluster(s3_server: str) -> Iterator[None]:
-    """A Ray with 4 logical CPUs and a GPU, whatever the machine has; its workers find the S3 server."""
+    """A Ray with 4 CPUs and a GPU, all logical; its workers find the S3 server."""
     ray.init(
         address="local",
         num_cpus=4,

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.recipes import RECIPES, Cluster, Training, check, check_fits
-from fmnist.tasks import FASHION
+from fmnist.recipes import RECIPES, Cluster, Training, check, settle
+from fmnist.tasks import COMPETITION, FASHION, Task
 
 
 def test_the_recipes_are_sound():
     for recipe in RECIPES.values():
         check(recipe, Cluster())
-        check_fits(recipe, FASHION, 60_000)
+        settle(recipe, FASHION, 60_000)
 
 
 def test_the_report_is_as_published():
@@ -47,6 +47,18 @@ def test_a_batch_smaller_than_the_workers_is_refused():
         check(Training(batch=2, workers=3), Cluster())
 
 
+def test_the_augmentation_follows_the_task():
+    quick, own = RECIPES["quick"], Task(name="own", classes=("a", "b"), shape=(8, 8, 1))
+    found = [settle(quick, task, 60_000).augmentation for task in (FASHION, COMPETITION, own)]
+    assert found == ["shift-flip", "flip", "none"]
+
+
+def test_an_augmentation_that_would_corrupt_the_label_is_refused():
+    shifting = Training(augmentation="shift-flip")
+    with pytest.raises(UserError, match="shift-flip changes the sum of pixels"):
+        settle(shifting, COMPETITION, 60_000)
+
+
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(UserError, match="batch is 1024, but fashion has 900 examples"):
-        check_fits(Training(), FASHION, 1000)
+        settle(Training(), FASHION, 1000)

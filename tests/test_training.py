@@ -182,12 +182,6 @@ def test_cpus_are_divided_among_the_workers():
     assert cpus_per_worker(2, Cluster(cpus_per_worker=1)) == 1
 
 
-def test_shifting_is_refused_where_it_would_corrupt_the_label(competition, tmp_path):
-    small = replace_parts(competition, train=200, test=50)
-    with pytest.raises(UserError, match="shift-flip changes the sum of pixels"):
-        run(small, replace(SMALL, augmentation="shift-flip"), tmp_path)
-
-
 def test_training_data_without_labels_is_refused(fashion, tmp_path):
     bare = Dataset(task=COMPETITION, source="somewhere", train=None, test=fashion.test)
     with pytest.raises(UserError, match="somewhere: found no labelled training examples"):
