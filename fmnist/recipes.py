@@ -53,7 +53,9 @@ class Cluster:
     cpus_per_worker: int | None = None
     """CPUs of each worker; without it, the cluster's CPUs divided among the workers."""
     gpu: bool = False
-    """Give every worker one GPU."""
+    """Train on GPUs."""
+    gpus_per_worker: float = 1.0
+    """GPUs of each worker, where it trains on them; several workers can share one."""
     checkpoint_every: int = 1
     """Epochs between checkpoints."""
     keep_checkpoints: int = 2
@@ -110,6 +112,10 @@ def check(training: Training, cluster: Cluster) -> None:
         value = getattr(settings, field)
         if value is not None and value < least:
             problems.append(f"{field.replace('_', ' ')} is {value}, expected at least {least}")
+    if cluster.gpus_per_worker not in (1, 0.5, 0.25, 0.2, 0.1):
+        problems.append(
+            f"gpus per worker is {cluster.gpus_per_worker}, expected 1, 0.5, 0.25, 0.2 or 0.1"
+        )
     if not 0 < training.learning_rate < float("inf"):
         problems.append(f"learning rate is {training.learning_rate}, expected a positive number")
     if not 0 <= training.validation < 1:

@@ -4,8 +4,9 @@ The same call does all of it: a published run is found by its id, an unfinished 
 newest sound checkpoint, and ends byte for byte where an uninterrupted run ends.
 """
 
+import math
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import ray
@@ -48,8 +49,37 @@ class Assignment:
     storage: Storage
     parts: dict[str, Part]  # train; validation and test where there are labels for them
     details: dict[str, Any]  # how the run came about, for its manifest and its page
-    threads: int
-    board: Any  # the actor handle of a progress.Board
+    board: Any = None  # the actor handle of a progress.Board
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        training: Training,
+        cluster: Cluster,
+        storage: Storage,
+        *,
+        command: str,
+        parts: dict[str, Part],
+    ) -> "Assignment":
+        """What the workers of this run are told; `parts` is what `place` made of the data set."""
+        task = dataset.task
+        sizes = {name: part.size for name, part in parts.items()}
+        details = {
+            "command": command,
+            "task": {"name": task.name, "classes": list(task.classes), "shape": list(task.shape)},
+            "dataset": {"source": dataset.source, "fingerprint": dataset.fingerprint, **sizes},
+            "nodes": len(_nodes()),
+        }
+        return cls(
+            id=run_id(task, training, dataset.fingerprint),
+            task=task,
+            training=training,
+            cluster=cluster,
+            storage=storage,
+            parts=parts,
+            details=details,
+        )
 
     @property
     def folder(self) -> str:
@@ -86,91 +116,85 @@ def train(
     Raises UserError for a configuration that cannot be trained on this data or this cluster, for
     storage that fails, and for a loss that is no longer finite.
     """
-    task = dataset.task
     check(training, cluster)
-    examples = _labelled(dataset)
-    training = settle(training, task, len(examples))
-    identity = run_id(task, training, dataset.fingerprint)
-    if published := read_manifest(storage, run_folder(identity)):
+    training = settle(training, dataset.task, len(labelled(dataset)))
+    folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
+    if published := read_manifest(storage, folder):
         return published
-    cpus = cpus_per_worker(training.workers, cluster)
-    placed = _place(examples, dataset.test, training.validation)
+    threads = cpus_per_worker(training.workers, cluster)
+    assignment = Assignment.of(
+        dataset,
+        training,
+        replace(cluster, cpus_per_worker=threads),
+        storage,
+        command=command,
+        parts=place(dataset, training.validation),
+    )
     with shown(training.epochs) as board:
-        assignment = Assignment(
-            id=identity,
-            task=task,
-            training=training,
-            cluster=cluster,
-            storage=storage,
-            parts=placed,
-            details=_details(dataset, command, placed),
-            threads=cpus,
-            board=board,
-        )
         # In a process of its own: Ray's TensorflowTrainer brings TensorFlow, whose import is slow
         # and loud, and which a driver has no use for.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit)
-        if mistake := ray.get(task.remote(assignment)):
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(fit)
+        if mistake := ray.get(task.remote(replace(assignment, board=board))):
             raise UserError(mistake)
-    published = read_manifest(storage, run_folder(identity))
+    published = read_manifest(storage, folder)
     assert published, "the workers ended well, so rank 0 has published"
     return published
 
 
+def room(cpus: int, cluster: Cluster) -> int:
+    """How many workers of so many CPUs each, and of GPUs as configured, the cluster can hold."""
+    gpus = cluster.gpus_per_worker if cluster.gpu else 0
+    return sum(min(c // cpus, math.floor(g / gpus) if gpus else c // cpus) for c, g in _nodes())
+
+
 def cpus_per_worker(workers: int, cluster: Cluster) -> int:
     """CPUs for each worker; UserError at once if the cluster can never give what is asked for."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    free = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
-
-    def fits(cpus: int) -> int:
-        return sum(min(c // cpus, g if cluster.gpu else c) for c, g in free)
-
-    largest = max((c for c, _ in free), default=0)
+    largest = max((c for c, _ in _nodes()), default=0)
     wanted = [cluster.cpus_per_worker] if cluster.cpus_per_worker else range(largest, 0, -1)
     for cpus in wanted:
-        if fits(cpus) >= workers:
+        if room(cpus, cluster) >= workers:
             return cpus
-    each = f"{cluster.cpus_per_worker or 1} CPUs" + (" and 1 GPU" if cluster.gpu else "")
-    there = "; ".join(f"{c} CPUs, {g} GPUs" for c, g in free)
+    least = cluster.cpus_per_worker or 1
+    each = f"{least} CPUs" + (f" and {cluster.gpus_per_worker:g} GPUs" if cluster.gpu else "")
+    there = "; ".join(f"{c} CPUs, {g} GPUs" for c, g in _nodes())
     raise UserError(
-        f"found room for {fits(cluster.cpus_per_worker or 1)} workers of {each} each, expected "
-        f"{workers}: the cluster has {len(free)} nodes ({there})"
+        f"found room for {room(least, cluster)} workers of {each} each, expected {workers}: the "
+        f"cluster has {len(_nodes())} nodes ({there})"
     )
 
 
-def _labelled(dataset: Dataset) -> Examples:
+def _nodes() -> list[tuple[int, int]]:
+    """CPUs and GPUs of each node."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+
+
+def labelled(dataset: Dataset) -> Examples:
+    """The training examples; UserError where there are none with labels."""
     if dataset.train is None or dataset.train.labels is None:
         raise UserError(f"{dataset.source}: found no labelled training examples, expected some")
     return dataset.train
 
 
-def _place(examples: Examples, test: Examples | None, validation: float) -> dict[str, Part]:
+def place(dataset: Dataset, validation: float) -> dict[str, Part]:
     """The splits in the object store, as far as they have labels."""
-    train, held_out = split(examples, validation)
+    train, held_out = split(labelled(dataset), validation)
     return {
         name: Part(images=ray.put(part.images), labels=ray.put(part.labels), size=len(part))
-        for name, part in (("train", train), ("validation", held_out), ("test", test))
+        for name, part in (("train", train), ("validation", held_out), ("test", dataset.test))
         if part is not None and part.labels is not None
     }
 
 
-def _details(dataset: Dataset, command: str, parts: dict[str, Part]) -> dict[str, Any]:
-    task = dataset.task
-    sizes = {name: part.size for name, part in parts.items()}
-    return {
-        "command": command,
-        "task": {"name": task.name, "classes": list(task.classes), "shape": list(task.shape)},
-        "dataset": {"source": dataset.source, "fingerprint": dataset.fingerprint, **sizes},
-        "nodes": sum(node["Alive"] for node in ray.nodes()),
-    }
-
-
-def _fit(assignment: Assignment) -> str | None:
+def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = ()) -> str | None:
     """Runs the workers to the end; returns what a UserError should say, if there is one."""
     from ray.train.tensorflow import TensorflowTrainer
 
-    resources = {"CPU": assignment.threads} | ({"GPU": 1} if assignment.cluster.gpu else {})
+    cluster = assignment.cluster
+    resources: dict[str, Any] = {"CPU": cluster.cpus_per_worker}
+    if cluster.gpu:
+        resources["GPU"] = cluster.gpus_per_worker
     # Ray Train wants a folder for its own records, of which nothing here depends: what a run needs
     # to go on lies in our storage.
     with tempfile.TemporaryDirectory(prefix="fmnist-") as records:
@@ -179,15 +203,14 @@ def _fit(assignment: Assignment) -> str | None:
             train_loop_config={"assignment": assignment},
             scaling_config=ray.train.ScalingConfig(
                 num_workers=assignment.training.workers,
-                use_gpu=assignment.cluster.gpu,
+                use_gpu=cluster.gpu,
                 resources_per_worker=resources,
             ),
             run_config=ray.train.RunConfig(
                 name=assignment.id,
                 storage_path=records,
-                failure_config=ray.train.FailureConfig(
-                    max_failures=assignment.cluster.max_failures
-                ),
+                callbacks=list(callbacks),
+                failure_config=ray.train.FailureConfig(max_failures=cluster.max_failures),
             ),
         )
         try:

@@ -55,7 +55,9 @@ class Worker:
         self.job = assignment
         if self.rank == 0:
             logging.getLogger("fmnist").addHandler(Notes(assignment.board))
-        self.strategy = distributed.start(threads=assignment.threads, world=self.world)
+        self.strategy = distributed.start(
+            threads=assignment.cluster.cpus_per_worker or 1, world=self.world
+        )
         self.checkpoints = Checkpoints(
             storage=assignment.storage,
             run=assignment.folder,

@@ -88,8 +88,8 @@ def submit(s3_server, tmp_path_factory):
             assert head.poll() is None, log.read_text()
         yield submit
     finally:
-        os.killpg(head.pid, signal.SIGTERM)
-        head.wait(timeout=60)
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
 
 
 def test_submitted_jobs_train_and_score_on_s3(submit, images, s3_uri):

@@ -170,7 +170,7 @@ def test_more_workers_than_the_cluster_can_give_are_refused_at_once(small, tmp_p
     training = replace(SMALL, workers=5)
     with pytest.raises(UserError, match=r"room for 4 workers .* expected 5: the cluster"):
         run(small, training, tmp_path)
-    with pytest.raises(UserError, match=r"room for 1 workers of 1 CPUs and 1 GPU"):
+    with pytest.raises(UserError, match=r"room for 1 workers of 1 CPUs and 1 GPUs each"):
         run(small, replace(SMALL, workers=2), tmp_path, replace(ONE_CPU, gpu=True))
     assert not list(tmp_path.rglob("*.json"))
 
