@@ -25,7 +25,7 @@ class UserError(ValueError):
 
 
 def together(*checks: Callable[[], Any]) -> None:
-    """Makes all the checks, and raises one UserError for what all of them found."""
+    """Makes all the checks, and raises one UserError for all that they found, each once."""
     problems: list[str] = []
     for check in checks:
         try:
@@ -33,4 +33,4 @@ def together(*checks: Callable[[], Any]) -> None:
         except UserError as error:
             problems += error.problems
     if problems:
-        raise UserError.of(problems)
+        raise UserError.of(list(dict.fromkeys(problems)))

@@ -17,10 +17,11 @@ class Trials(tune.Callback):
         self._names, self._epochs = names, epochs
         self._rows: dict[str, dict[str, Any]] = {}
         self._states: dict[str, str] = {}
-        self._console = Console(soft_wrap=True)
-        self._live = Live(console=self._console, transient=True, auto_refresh=False)
 
     def setup(self, **info: Any) -> None:
+        # Not before: Tune pickles its callbacks, and a console can't be.
+        self._console = Console(soft_wrap=True)
+        self._live = Live(console=self._console, transient=True, auto_refresh=False)
         if self._console.is_terminal:
             self._live.start()
 

@@ -17,7 +17,7 @@ from fmnist.architectures import build
 from fmnist.evaluation import Evaluation, evaluate, to_table
 from fmnist.inference import Classifier
 from fmnist.manifest import publish, versions
-from fmnist.published import MODEL
+from fmnist.published import HISTORY, MODEL
 from fmnist.report import run_page
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _publish(
         model.save(folder / MODEL)
         (folder / "metrics.json").write_text(json.dumps(scores, indent=1))
         pq.write_table(to_table(evaluations), folder / "metrics.parquet")
-        pq.write_table(pa.Table.from_pylist(history), folder / "history.parquet")
+        pq.write_table(pa.Table.from_pylist(history), folder / HISTORY)
         page = run_page({**run, "history": history, "evaluations": scores})
         (folder / "report.html").write_text(page, encoding="utf-8")
         headline = {name: _headline(evaluation) for name, evaluation in evaluations.items()}

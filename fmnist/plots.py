@@ -74,11 +74,12 @@ def confusion_matrix(confusion: list[list[int]], classes: list[str]) -> go.Figur
     figure.update_xaxes(title="Predicted class", type="category", tickangle=-45)
     figure.update_yaxes(title="True class", type="category", autorange="reversed")
     if few:
-        short = [literal(_shortened(name)) for name in classes]
+        short = [literal(shortened(name)) for name in classes]
         figure.update_xaxes(tickvals=names, ticktext=short)
         figure.update_yaxes(tickvals=names, ticktext=short)
     return figure
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
+def shortened(name: str, length: int = NAME_LENGTH) -> str:
+    """A name that fits on an axis."""
+    return name if len(name) <= length else name[: length - 1] + "…"

@@ -11,6 +11,7 @@ from fmnist.storage import Storage
 from fmnist.tasks import TASKS, Task
 
 MODEL = "model.keras"
+HISTORY = "history.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ RECIPES = {
         learning_rate=2e-3,
         schedule="one-cycle",
         batch=256,
-        epochs=12,
+        epochs=13,
         precision="auto",
         augmentation="auto",
     ),

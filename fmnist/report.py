@@ -83,7 +83,7 @@ def run_page(run: dict) -> str:
         ).to_plotly_json(),
         splits=[SPLITS[name].capitalize() for name in evaluations],
         score_rows=_score_rows(evaluations),
-        class_rows=_class_rows(evidence),
+        class_rows=class_rows(evidence),
         fact_lists=_fact_lists(run),
     )
 
@@ -159,7 +159,8 @@ def _score_rows(evaluations: dict[str, dict]) -> list[tuple[str, list[Cell]]]:
     return [("Images", sizes), *rows]
 
 
-def _class_rows(evidence: dict) -> list[tuple[str, list[Cell]]]:
+def class_rows(evidence: dict) -> list[tuple[str, list[Cell]]]:
+    """Each class of an evaluation: its images, precision, recall, F1 and ROC AUC."""
     columns = ("precision", "recall", "f1", "roc_auc")
     return [
         (
@@ -179,10 +180,12 @@ def _fact_lists(run: dict) -> dict[str, list[tuple[str, str]]]:
         "Hardware": run["hardware"],
         "Versions": run["versions"],
     }
-    return {
-        title: [(name.replace("_", " "), _text(value)) for name, value in facts.items()]
-        for title, facts in lists.items()
-    }
+    return {title: fact_list(facts) for title, facts in lists.items()}
+
+
+def fact_list(facts: dict) -> list[tuple[str, str]]:
+    """Names and values as text."""
+    return [(name.replace("_", " "), _text(value)) for name, value in facts.items()]
 
 
 def _text(value: object) -> str:

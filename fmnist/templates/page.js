@@ -32,13 +32,21 @@
     };
   };
 
+  // A trace that names its series has that colour, also where others stand before it in a plot.
+  const coloured = (trace) => {
+    if (trace.meta?.series === undefined) return trace;
+    const colours = template().layout.colorway;
+    const color = colours[trace.meta.series % colours.length];
+    return { ...trace, line: { ...trace.line, color }, marker: { ...trace.marker, color } };
+  };
+
   const draw = () => {
     // With a finger, dragging scrolls the page; with a mouse, it zooms.
     const dragmode = matchMedia("(pointer: coarse)").matches ? false : "zoom";
     for (const plot of document.querySelectorAll(".plot")) {
       const figure = JSON.parse(plot.nextElementSibling.textContent);
       const layout = { ...figure.layout, template: template(), dragmode };
-      Plotly.react(plot, figure.data, layout, { responsive: true, displayModeBar: false });
+      Plotly.react(plot, figure.data.map(coloured), layout, { responsive: true, displayModeBar: false });
     }
   };
 

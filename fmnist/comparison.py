@@ -1,0 +1,173 @@
+"""A comparison: cells trained with several seeds, told apart on validation, put on one page."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import ray
+from ray import tune
+
+from fmnist.comparison_report import (
+    Evidence,
+    comparison_markdown,
+    comparison_page,
+    comparison_table,
+)
+from fmnist.dataset import Dataset
+from fmnist.evaluation import evaluate
+from fmnist.grid import FIELDS, cell_name
+from fmnist.inference import Classifier
+from fmnist.manifest import Manifest, content_id, fetch, publish, read_manifest, versions
+from fmnist.published import HISTORY, MODEL, PublishedModel, open_model
+from fmnist.recipes import Cluster, Training
+from fmnist.standings import best_cell
+from fmnist.storage import Storage
+from fmnist.sweep import sweep
+from fmnist.training import Assignment, place
+
+
+def comparison_folder(comparison_id: str) -> str:
+    """Where in the storage root a comparison lies."""
+    return f"comparisons/{comparison_id}"
+
+
+def assignments(
+    dataset: Dataset, runs: Sequence[Training], cluster: Cluster, storage: Storage, *, command: str
+) -> list[Assignment]:
+    """The runs of a comparison; the data set lies once in the object store for all of them."""
+    parts = place(dataset, runs[0].validation)
+    return [
+        Assignment.of(dataset, run, cluster, storage, command=command, parts=parts) for run in runs
+    ]
+
+
+def compare(
+    jobs: Sequence[Assignment],
+    *,
+    name: str,
+    callbacks: Sequence[tune.Callback] = (),
+) -> Manifest:
+    """Trains what is missing, and publishes the table, the page and what they are made of.
+
+    The id of the result follows from the runs and what became of them, so that a comparison in
+    which a run failed can be started again.
+    """
+    storage = jobs[0].storage
+    failures = sweep(jobs, callbacks=callbacks)
+    manifests = {
+        job.id: manifest for job in jobs if (manifest := read_manifest(storage, job.folder))
+    }
+    facts = _facts(jobs, manifests, failures, name)
+    prefix = comparison_folder(facts["id"])
+    if published := read_manifest(storage, prefix):
+        return published
+    best = best_cell(facts)
+    evidence = _evidence(jobs, best) if best else None
+    with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
+        page = comparison_page(facts, evidence)
+        Path(folder, "report.html").write_text(page, encoding="utf-8")
+        Path(folder, "results.md").write_text(comparison_markdown(facts), encoding="utf-8")
+        Path(folder, "comparison.json").write_text(json.dumps(facts, indent=1))
+        pq.write_table(comparison_table(facts), Path(folder, "results.parquet"))
+        details = {"name": name, "best": best and best["name"], "command": facts["command"]}
+        failed = sum(len(cell["failures"]) for cell in facts["cells"])
+        return publish(
+            storage,
+            prefix,
+            Path(folder),
+            kind="comparison",
+            id=facts["id"],
+            details={**details, "runs": len(manifests), "failed": failed},
+        )
+
+
+def _facts(
+    jobs: Sequence[Assignment],
+    manifests: dict[str, Manifest],
+    failures: dict[str, str],
+    name: str,
+) -> dict[str, Any]:
+    """All that the page and the table say."""
+    first = jobs[0]
+    cells: dict[str, list[Assignment]] = {}
+    for job in jobs:
+        cells.setdefault(cell_name(job.training), []).append(job)
+    shared = asdict(first.training)
+    for field in (*FIELDS, "seed"):
+        del shared[field]
+    hardware = [manifest.details["hardware"] for manifest in manifests.values()]
+    return {
+        "id": f"{first.task.name}-{name}-{content_id([job.id for job in jobs], failures)}",
+        "name": name,
+        **first.details,
+        "config": shared,
+        "seeds": sorted({job.training.seed for job in jobs}),
+        "versions": versions(),
+        "hardware": hardware[0] if hardware else {},
+        "cells": [_cell(cell, same, manifests, failures) for cell, same in cells.items()],
+    }
+
+
+def _cell(
+    name: str,
+    jobs: list[Assignment],
+    manifests: dict[str, Manifest],
+    failures: dict[str, str],
+) -> dict[str, Any]:
+    published = [manifests[job.id].details for job in jobs if job.id in manifests]
+    return {
+        "name": name,
+        **{field: getattr(jobs[0].training, field) for field in FIELDS},
+        "parameters": published[0]["parameters"] if published else None,
+        "layers": published[0]["layers"] if published else None,
+        "runs": [_finished_run(job, manifests[job.id]) for job in jobs if job.id in manifests],
+        "failures": [
+            {"seed": job.training.seed, "reason": failures[job.id]}
+            for job in jobs
+            if job.id in failures
+        ],
+    }
+
+
+def _finished_run(job: Assignment, manifest: Manifest) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
+        file = fetch(job.storage, job.folder, manifest, HISTORY, Path(folder, HISTORY))
+        history = pq.read_table(file).to_pylist()
+    return {
+        "seed": job.training.seed,
+        "id": job.id,
+        "stopped_at": None,
+        "history": history,
+        "scores": manifest.details["scores"],
+    }
+
+
+def _evidence(jobs: Sequence[Assignment], best: dict[str, Any]) -> Evidence:
+    """What the best cell's first finished run says of the test images, or of those held out."""
+    (run,) = [run for run in best["runs"] if run["stopped_at"] is None][:1]
+    (job,) = [job for job in jobs if job.id == run["id"]]
+    split = next(name for name in ("test", "validation", "train") if name in job.parts)
+    images, labels = job.parts[split].get()
+    model = open_model(job.storage, job.folder, job.task)
+    probabilities = ray.get(ray.remote(_predict).remote(model, images))
+    return Evidence(
+        cell=best["name"],
+        run=job.id,
+        split=split,
+        evaluation=evaluate(labels, probabilities, job.task.classes).to_json(),
+        labels=labels,
+        probabilities=probabilities,
+        images=images,
+    )
+
+
+def _predict(model: PublishedModel, images: np.ndarray) -> np.ndarray:
+    with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
+        file = Path(folder, MODEL)
+        file.write_bytes(model.data)
+        return Classifier(file)(images)

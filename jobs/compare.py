@@ -1,0 +1,174 @@
+"""Trains a grid of networks in parallel and puts them on one page.
+
+    python -m jobs.compare --comparison architectures --epochs 10
+    python -m jobs.compare --architecture cnn,resnet --optimizer adam,sgd --seeds 5 --dry-run
+
+Named comparisons are the report's: architectures, activations, optimizers, and report, which is all
+of them. Axes given freely replace a named comparison. Started again, it goes on where it was.
+"""
+
+import sys
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import ray
+import tyro
+
+from fmnist.architectures import build, flops
+from fmnist.comparison import assignments, compare, comparison_folder
+from fmnist.errors import UserError, together
+from fmnist.grid import COMPARISONS, FIELDS, Axes, cell_name, check_size, expand, with_seeds
+from fmnist.live import Trials
+from fmnist.recipes import RECIPES, Cluster, Training, check, settle
+from fmnist.sources import load
+from fmnist.sweep import concurrency
+from fmnist.tasks import Task, find_task
+from fmnist.training import Assignment, cpus_per_worker, labelled
+from jobs.launch import command, job_storage, launch, start_ray
+
+FAILED = 1  # exit code: some runs have no result
+RATE = (
+    120e9  # operations a second on one CPU core in float32: a rough figure, for the estimate only
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    comparison: str | None = None
+    """architectures, activations, optimizers or report."""
+    architecture: str = ""
+    """Axis: names with commas between them."""
+    activation: str = ""
+    """Axis."""
+    optimizer: str = ""
+    """Axis."""
+    learning_rate: str = ""
+    """Axis: numbers with commas between them."""
+    seeds: int = 1
+    """Runs of each cell, with seeds 0, 1, …"""
+    epochs: int = RECIPES["report"].epochs
+    """Epochs of every cell."""
+    batch: int = RECIPES["report"].batch
+    """Images in a step over all workers of a trial together."""
+    precision: str = RECIPES["report"].precision
+    """float32, bfloat16, float16 or auto."""
+    validation: float = RECIPES["report"].validation
+    """Share of the training examples held out."""
+    workers: int = 1
+    """Workers of each trial."""
+    max_cells: int = 200
+    """A larger grid is refused."""
+    dry_run: bool = False
+    """Print the cells, the resources and an estimate of the time, and end."""
+    task: str = "competition"
+    """fashion, competition, or a task file that ends in .toml."""
+    data: str = "auto"
+    """Path or URI of IDX files, the competition's CSV files or Parquet; auto: Fashion-MNIST."""
+    storage: str = "results"
+    """Where results go: a folder or s3://bucket/prefix."""
+    cluster: Annotated[Cluster, tyro.conf.arg(name="")]
+
+
+def parse() -> Flags:
+    # A CPU a worker, so that many trials run at once; and few checkpoints, since epochs are short.
+    default = Flags(cluster=Cluster(cpus_per_worker=1, checkpoint_every=5, keep_checkpoints=1))
+    return tyro.cli(Flags, default=default, description=__doc__)
+
+
+def run(flags: Flags) -> None:
+    cells = find_cells(flags)
+    together(
+        *(lambda cell=cell: check(cell, flags.cluster) for cell in cells),
+        lambda: check_size(cells, flags.seeds, flags.max_cells),
+        lambda: find_task(flags.task),
+    )
+    storage = job_storage(flags.storage)
+    dataset = load(find_task(flags.task), flags.data)
+    examples = len(labelled(dataset))
+    together(*(lambda cell=cell: settle(cell, dataset.task, examples) for cell in cells))
+    runs = with_seeds(cells, flags.seeds)
+    start_ray()
+    threads = cpus_per_worker(flags.workers, flags.cluster)
+    cluster = replace(flags.cluster, cpus_per_worker=threads)
+    jobs = assignments(dataset, runs, cluster, storage, command=command())
+    if flags.dry_run:
+        return tell_plan(jobs, cells, flags.seeds)
+    names = {job.id: f"{cell_name(job.training)} seed {job.training.seed}" for job in jobs}
+    manifest = compare(
+        jobs,
+        name=flags.comparison or "custom",
+        callbacks=[Trials(names, flags.epochs)],
+    )
+    print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {len(jobs)} runs")
+    for name, file in manifest.files.items():
+        print(f"  {name:<16} {storage.uri}/{comparison_folder(manifest.id)}/{file.path}")
+    if failed := manifest.details["failed"]:
+        print(f"{failed} runs failed; the table says why", file=sys.stderr)
+        sys.exit(FAILED)
+
+
+def find_cells(flags: Flags) -> list[Training]:
+    """The grid's cells; UserError for axes that are empty or not numbers, and unknown names."""
+    base = replace(
+        RECIPES["report"],
+        epochs=flags.epochs,
+        batch=flags.batch,
+        precision=flags.precision,
+        validation=flags.validation,
+        workers=flags.workers,
+    )
+    values = {field: getattr(flags, field) for field in FIELDS}
+    given = {field: text for field, text in values.items() if text}
+    if flags.comparison and given:
+        raise UserError(
+            f"found --comparison {flags.comparison} and the axes {', '.join(given)}, expected one "
+            "or the other"
+        )
+    if given:
+        axes: dict[str, Any] = {field: tuple(_axis(field, text)) for field, text in given.items()}
+        return expand((Axes(**axes),), base)
+    name = flags.comparison or "report"
+    if name not in COMPARISONS:
+        raise UserError(f"unknown comparison {name!r}: expected one of {', '.join(COMPARISONS)}")
+    return expand(COMPARISONS[name], base)
+
+
+def _axis(field: str, text: str) -> list[str] | list[float]:
+    entries = [entry.strip() for entry in text.split(",")]
+    if not all(entries):
+        raise UserError(f"{field} is {text!r}, expected values with commas between them")
+    if field != "learning_rate":
+        return entries
+    try:
+        return [float(entry) for entry in entries]
+    except ValueError as error:
+        raise UserError(f"learning_rate is {text!r}, expected numbers") from error
+
+
+def tell_plan(jobs: list[Assignment], cells: list[Training], seeds: int) -> None:
+    """Prints what would run, and how long it might take."""
+    first = jobs[0]
+    at_once, cpus = concurrency(first), first.cluster.cpus_per_worker or 1
+    costs = ray.get(ray.remote(_costs).remote(first.task, [cell.architecture for cell in cells]))
+    images = first.parts["train"].size * first.training.epochs * seeds
+    total = 0.0
+    for cell, cost in zip(cells, costs, strict=True):
+        seconds = cost * images / (RATE * cpus * first.training.workers)
+        total += seconds
+        print(f"{cell_name(cell):<40} {seeds} × {first.training.epochs} epochs, {seconds:.0f} s")
+    minutes = total / max(1, at_once) / 60
+    print(
+        f"{len(cells)} cells, {len(jobs)} runs of {first.training.workers} workers with {cpus} "
+        f"CPUs, {at_once} at once: about {minutes:.0f} minutes on CPUs"
+    )
+
+
+def _costs(task: Task, architectures: list[str]) -> list[int]:
+    """Operations to train on one image; in a process of its own, since it brings TensorFlow."""
+    return [
+        flops(build(name, task, activation="relu", precision="float32")) for name in architectures
+    ]
+
+
+if __name__ == "__main__":
+    launch(parse, run)

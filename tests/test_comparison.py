@@ -1,0 +1,179 @@
+"""Whole comparisons on a real Ray of two nodes, on a small part of the real images."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from fmnist.comparison import assignments, compare, comparison_folder
+from fmnist.dataset import Dataset
+from fmnist.exports import export_parquet
+from fmnist.grid import Axes, expand, with_seeds
+from fmnist.recipes import Cluster, Training
+from fmnist.storage import open_storage
+from fmnist.sweep import concurrency
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+BASE = Training(architecture="dense", batch=50, epochs=2, learning_rate=1e-3)
+ONE_CPU = Cluster(cpus_per_worker=1)
+
+
+@pytest.fixture(scope="module")
+def small(fashion):
+    """300 images to train on and to hold out, and 60 to test on."""
+    return Dataset(
+        task=fashion.task,
+        source="a part",
+        train=fashion.train.take(np.arange(300)),
+        test=fashion.test.take(np.arange(60)),
+    )
+
+
+def jobs_of(dataset, uri, axes, cluster=ONE_CPU, base=BASE):
+    runs = with_seeds(expand((axes,), base), 1)
+    return assignments(dataset, runs, cluster, open_storage(str(uri)), command="a test")
+
+
+def facts(uri, manifest):
+    path = manifest.files["comparison.json"].path
+    key = f"{comparison_folder(manifest.id)}/{path}"
+    return json.loads(open_storage(str(uri)).read(key))
+
+
+def measured_apart(cells):
+    """The cells without what a clock said."""
+    clocks = {"seconds", "images_per_second"}
+    for cell in cells:
+        for run in cell["runs"]:
+            run["history"] = [
+                {name: value for name, value in row.items() if name not in clocks}
+                for row in run["history"]
+            ]
+    return cells
+
+
+ACTIVATIONS = Axes(activation=("relu", "tanh"))
+
+
+@pytest.fixture(scope="module")
+def together(small, tmp_path_factory):
+    """Runs that had room at once."""
+    root = tmp_path_factory.mktemp("together")
+    jobs = jobs_of(small, root, ACTIVATIONS)
+    assert concurrency(jobs[0]) == 4
+    return root, compare(jobs, name="custom")
+
+
+def test_a_comparison_has_all_its_cells_and_seeds(together):
+    root, manifest = together
+    cells = facts(root, manifest)["cells"]
+    assert [cell["activation"] for cell in cells] == ["relu", "tanh"]
+    assert [[run["seed"] for run in cell["runs"]] for cell in cells] == [[0], [0]]
+    assert set(manifest.files) == {
+        "report.html",
+        "results.md",
+        "results.parquet",
+        "comparison.json",
+    }
+    path = f"{comparison_folder(manifest.id)}/{manifest.files['results.parquet'].path}"
+    assert pq.read_table(root / path).num_rows == 2
+
+
+def test_resources_are_returned(together):
+    for _ in range(100):
+        if ray.available_resources().get("CPU") == 4:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{ray.available_resources()} of {ray.cluster_resources()}")
+
+
+def test_results_do_not_depend_on_how_many_run_at_once(small, together, tmp_path):
+    root, manifest = together
+    one_at_a_time = replace(ONE_CPU, gpu=True)  # there is one GPU
+    jobs = jobs_of(small, tmp_path, ACTIVATIONS, one_at_a_time)
+    assert concurrency(jobs[0]) == 1
+    alone = compare(jobs, name="custom")
+    assert measured_apart(facts(tmp_path, alone)["cells"]) == measured_apart(
+        facts(root, manifest)["cells"]
+    )
+
+
+def test_a_finished_comparison_is_found(small, together):
+    root, manifest = together
+    before = sorted(path.stat().st_mtime_ns for path in root.rglob("*"))
+    assert compare(jobs_of(small, root, ACTIVATIONS), name="custom") == manifest
+    assert sorted(path.stat().st_mtime_ns for path in root.rglob("*")) == before
+
+
+def test_a_cell_that_fails_is_reported_and_the_others_go_on(small, together):
+    root, _ = together
+    diverging = jobs_of(
+        small, root, Axes(), base=replace(BASE, optimizer="sgd", learning_rate=1e30)
+    )
+    manifest = compare([*diverging, *jobs_of(small, root, ACTIVATIONS)], name="custom")
+    failing, *sound = facts(root, manifest)["cells"]
+    assert manifest.details["failed"] == 1
+    assert "the loss is" in failing["failures"][0]["reason"] and not failing["runs"]
+    assert all(cell["runs"] and not cell["failures"] for cell in sound)
+
+
+def test_a_trial_whose_worker_is_killed_ends_as_if_nothing_had_happened(small, tmp_path, together):
+    """Killed once the first epoch's checkpoint is there."""
+    root, undisturbed = together
+    program = (
+        "import os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "while not list(Path(sys.argv[1]).glob('runs/*/checkpoints/00001/manifest.json')):\n"
+        "    time.sleep(0.01)\n"
+        "for folder in Path('/proc').glob('[0-9]*'):\n"
+        "    try:\n"
+        "        name = (folder / 'cmdline').read_bytes()\n"
+        "    except OSError:\n"
+        "        continue\n"
+        "    if name.startswith(b'ray::') and b'RayTrainWorker' in name:\n"
+        "        os.kill(int(folder.name), signal.SIGKILL)\n"
+    )
+    killer = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
+    manifest = compare(jobs_of(small, tmp_path, Axes(), base=replace(BASE, epochs=2)), name="one")
+    assert killer.wait(timeout=10) == 0
+    (cell,) = measured_apart(facts(tmp_path, manifest)["cells"])
+    expected = measured_apart(facts(root, undisturbed)["cells"])[0]["runs"][0]
+    assert cell["runs"][0] == expected
+
+
+def test_a_sweep_whose_driver_is_killed_goes_on(small, tmp_path):
+    """Killed with one run published, which is not run again."""
+    data, results = tmp_path / "data", tmp_path / "results"
+    export_parquet(small, str(data))
+    command = [
+        sys.executable, "-m", "jobs.compare", "--task", "fashion", "--data", str(data),
+        "--storage", str(results), "--architecture", "dense", "--activation", "relu,tanh",
+        "--epochs", "2", "--batch", "50",
+    ]  # fmt: skip
+    log = (tmp_path / "log").open("w")
+    alone = os.environ | {"RAY_ADDRESS": "local"}
+    driver = subprocess.Popen(
+        command, cwd=Path(__file__).parent.parent, env=alone, stdout=log, stderr=log
+    )
+    while not (published := list(results.glob("runs/*/manifest.json"))):
+        assert driver.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    before = {path: path.stat().st_mtime_ns for path in published}
+    again = subprocess.run(
+        command, cwd=Path(__file__).parent.parent, env=alone, capture_output=True, text=True
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "2 of 2 runs" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in published} == before
