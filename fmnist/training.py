@@ -103,8 +103,11 @@ def run_folder(run_id: str) -> str:
 
 
 def run_id(task: Task, training: Training, fingerprint: str) -> str:
-    """Follows from configuration and data alone: submitted again, a run finds itself."""
-    digest = content_id(FORMAT, asdict(task), asdict(training), fingerprint)
+    """Follows from configuration and data alone: submitted again, a run finds itself.
+
+    The fingerprint of the data set has its task in it.
+    """
+    digest = content_id(FORMAT, asdict(training), fingerprint)
     return f"{task.name}-{training.architecture}-{digest}"
 
 

@@ -24,7 +24,7 @@ from fmnist.sources import load
 from fmnist.sweep import concurrency
 from fmnist.tasks import Task, find_task
 from fmnist.training import Assignment, cpus_per_worker, labelled
-from jobs.launch import command, job_storage, launch, start_ray
+from jobs.launch import command, job_storage, launch, parse_flags, start_ray
 
 FAILED = 1  # exit code: some runs have no result
 RATE = (
@@ -72,7 +72,7 @@ class Flags:
 def parse() -> Flags:
     # A CPU a worker, so that many trials run at once; and few checkpoints, since epochs are short.
     default = Flags(cluster=Cluster(cpus_per_worker=1, checkpoint_every=5, keep_checkpoints=1))
-    return tyro.cli(Flags, default=default, description=__doc__)
+    return parse_flags(Flags, __doc__, default)
 
 
 def run(flags: Flags) -> None:

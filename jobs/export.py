@@ -7,12 +7,10 @@ python -m jobs.export --task competition --format csv --to my-folder
 from dataclasses import dataclass
 from typing import Literal
 
-import tyro
-
 from fmnist.exports import export_csv, export_parquet
 from fmnist.sources import load
 from fmnist.tasks import find_task
-from jobs.launch import launch
+from jobs.launch import launch, parse_flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +26,7 @@ class Flags:
 
 
 def parse() -> Flags:
-    return tyro.cli(Flags, description=__doc__)
+    return parse_flags(Flags, __doc__)
 
 
 def run(flags: Flags) -> None:

@@ -6,9 +6,10 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ray
+import tyro
 
 from fmnist.errors import UserError
 from fmnist.storage import Storage, open_storage
@@ -31,6 +32,12 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def parse_flags(flags: type[Flags], description: str | None, default: Flags | None = None) -> Flags:
+    """The typed flags of this process; tyro ends it with exit code 2 if they do not fit."""
+    preset: dict[str, Any] = {} if default is None else {"default": default}
+    return tyro.cli(flags, prog=_program(), description=description, **preset)
 
 
 def start_ray() -> None:
@@ -63,5 +70,9 @@ def job_storage(uri: str) -> Storage:
 
 def command() -> str:
     """The command line of this process, as a user would type it."""
+    return f"{_program()} {shlex.join(sys.argv[1:])}".strip()
+
+
+def _program() -> str:
     module = sys.modules["__main__"].__spec__
-    return shlex.join(["python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])
+    return f"python -m {module.name if module else Path(sys.argv[0]).stem}"

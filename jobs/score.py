@@ -9,8 +9,6 @@ again, a finished job is found, and an unfinished one scores what is left.
 
 from dataclasses import dataclass
 
-import tyro
-
 from fmnist.inputs import find_inputs
 from fmnist.manifest import Manifest
 from fmnist.predictions import LABELS, SUBMISSION
@@ -19,7 +17,7 @@ from fmnist.scoring import predictions_folder, score
 from fmnist.storage import Storage, open_storage
 from fmnist.tasks import find_task
 from fmnist.training import run_folder
-from jobs.launch import job_storage, launch, start_ray
+from jobs.launch import job_storage, launch, parse_flags, start_ray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +69,7 @@ def tell(storage: Storage, manifest: Manifest) -> None:
 
 
 def parse() -> Flags:
-    return tyro.cli(Flags, description=__doc__)
+    return parse_flags(Flags, __doc__)
 
 
 if __name__ == "__main__":

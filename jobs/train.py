@@ -23,7 +23,7 @@ from fmnist.sources import load
 from fmnist.storage import Storage
 from fmnist.tasks import find_task
 from fmnist.training import run_folder, train
-from jobs.launch import command, job_storage, launch, start_ray
+from jobs.launch import command, job_storage, launch, parse_flags, start_ray
 from jobs.score import tell as tell_predictions
 
 
@@ -50,9 +50,7 @@ def parse() -> Flags:
     recipe = first.parse_known_args()[0].recipe
     if recipe not in RECIPES:
         raise UserError(f"unknown recipe {recipe!r}: expected one of {', '.join(RECIPES)}")
-    return tyro.cli(
-        Flags, default=Flags(training=RECIPES[recipe], cluster=Cluster()), description=__doc__
-    )
+    return parse_flags(Flags, __doc__, Flags(training=RECIPES[recipe], cluster=Cluster()))
 
 
 def run(flags: Flags) -> None:

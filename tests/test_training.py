@@ -140,10 +140,12 @@ def test_another_task_on_s3_with_one_worker_and_no_validation(tmp_path, s3_uri):
     assert len(scores["test"]["confusion"]) == len(dataset.task.classes)
 
 
-def test_a_worker_gets_a_gpu_if_asked_for(small, tmp_path):
-    """As far as resources go: the GPU of the tests' Ray is a number."""
+def test_a_worker_gets_a_gpu_if_asked_for(competition, tmp_path):
+    """As far as resources go: the GPU of the tests' Ray is a number. On the five-class task."""
+    small = replace_parts(competition, train=150, test=50)
     manifest = run(small, replace(SMALL, epochs=1), tmp_path, replace(ONE_CPU, gpu=True))
     assert manifest.details["config"]["gpu"]
+    assert len(manifest.details["task"]["classes"]) == 5
 
 
 def test_the_best_epoch_can_be_published(small, tmp_path):
