@@ -30,7 +30,7 @@ setup-test:
 
 # A real browser for the tests of the page. Root installs it; anybody else asks sudo.
 browser:
-	@command -v chromium chromedriver >/dev/null || { \
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || { \
 		root=$$([ $$(id -u) = 0 ] || echo sudo); \
 		$$root apt-get update -qq && \
 		$$root apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; }
