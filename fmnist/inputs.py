@@ -15,7 +15,7 @@ import ray
 from pyarrow import parquet as pq
 from ray.data import DataContext
 
-from fmnist.dataset import Examples
+from fmnist.dataset import Dataset, Examples
 from fmnist.errors import UserError
 from fmnist.locations import reading
 from fmnist.parquet import check_table, find_parquet_files, to_table
@@ -57,7 +57,11 @@ def find_inputs(task: Task, spec: str = "auto", *, cache: Path | None = None) ->
     """
     if spec != "auto" and find_kind(spec) == "parquet":
         return from_parquet(task, spec)
-    dataset = load(task, spec, cache=cache)
+    return from_dataset(load(task, spec, cache=cache))
+
+
+def from_dataset(dataset: Dataset) -> Inputs:
+    """The test part of a data set in memory; UserError if there is none."""
     if dataset.test is None:
         raise UserError(f"{dataset.source}: has no test part, expected one to score")
     return from_examples(dataset.test, source=dataset.source)

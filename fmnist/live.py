@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from fmnist.progress import scores
+
 LINES = 5  # a trial in a log, beside its last
 
 
@@ -71,7 +73,4 @@ class Trials(tune.Callback):
         row = self._rows.get(run, {})
         if "epoch" not in row:
             return ""
-        scores = f"epoch {row['epoch']:.0f}/{self._epochs}  loss {row['loss']:.4f}"
-        if "val_loss" in row:
-            scores += f"  validation {row['val_loss']:.4f} {row['val_accuracy']:.4f}"
-        return f"{scores}  {row['seconds']:.1f} s"
+        return f"{scores(row, self._epochs)}  {row['seconds']:.1f} s"

@@ -97,12 +97,18 @@ def _show(board: Any, epochs: int, over: threading.Event) -> None:
 
 def line(row: dict[str, float], epochs: int) -> str:
     """One epoch in words; `time left` is at the pace of this epoch."""
-    scores = f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
-    if "val_loss" in row:
-        scores += f"  validation {row['val_loss']:.4f} {row['val_accuracy']:.4f}"
     left = row["seconds"] * (epochs - row["epoch"])
     pace = f"{row['seconds']:.1f} s  {row['images_per_second']:.0f} images/s"
-    return f"epoch {row['epoch']:.0f}/{epochs}  {scores}  {pace}  {_duration(left)} left"
+    return f"{scores(row, epochs)}  {pace}  {_duration(left)} left"
+
+
+def scores(row: dict[str, float], epochs: int) -> str:
+    """An epoch's number, losses and accuracies in words."""
+    text = f"epoch {row['epoch']:.0f}/{epochs}  loss {row['loss']:.4f}"
+    text += f"  accuracy {row['accuracy']:.4f}"
+    if "val_loss" in row:
+        text += f"  validation {row['val_loss']:.4f} {row['val_accuracy']:.4f}"
+    return text
 
 
 def _duration(seconds: float) -> str:

@@ -12,9 +12,8 @@ from typing import Annotated
 
 import tyro
 
-from fmnist.dataset import Dataset, Examples
 from fmnist.errors import UserError, together
-from fmnist.inputs import from_examples
+from fmnist.inputs import from_dataset
 from fmnist.manifest import Manifest
 from fmnist.published import open_model
 from fmnist.recipes import RECIPES, Cluster, Training, check
@@ -62,14 +61,8 @@ def run(flags: Flags) -> None:
     tell(storage, manifest)
     if flags.score:
         model = open_model(storage, run_folder(manifest.id), dataset.task)
-        inputs = from_examples(_to_score(dataset), source=dataset.source)
+        inputs = from_dataset(dataset)
         tell_predictions(storage, score(model=model, inputs=inputs, storage=storage))
-
-
-def _to_score(dataset: Dataset) -> Examples:
-    if dataset.test is None:
-        raise UserError(f"{dataset.source}: has no test part, expected one to score")
-    return dataset.test
 
 
 def tell(storage: Storage, manifest: Manifest) -> None:
