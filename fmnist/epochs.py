@@ -57,7 +57,8 @@ class Epochs(keras.callbacks.Callback):
             before, epoch=epoch + 1, history=[*before.history, row]
         )
         if self.worker.rank == 0:
-            if after.epoch % self.job.cluster.checkpoint_every == 0 or self._is_last():
+            due = after.epoch % self.job.cluster.checkpoint_every == 0 or self._is_last()
+            if due or after.best_epoch == after.epoch:  # the best may be what is published
                 self.worker.checkpoints.save(after, self.worker.values())
             if self.scalars:
                 self.scalars.write(row)

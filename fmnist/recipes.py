@@ -57,7 +57,7 @@ class Cluster:
     gpus_per_worker: float = 1.0
     """GPUs of each worker, where it trains on them; several workers can share one."""
     checkpoint_every: int = 1
-    """Epochs between checkpoints."""
+    """Epochs between checkpoints; the best one by validation loss has one in any case."""
     keep_checkpoints: int = 2
     """Newest checkpoints that stay, beside the best by validation loss."""
     max_failures: int = 3

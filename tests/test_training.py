@@ -151,7 +151,7 @@ def test_a_worker_gets_a_gpu_if_asked_for(competition, tmp_path):
 def test_the_best_epoch_can_be_published(small, tmp_path):
     """Adam is unstable at this learning rate, and so the last epoch is not the best."""
     training = replace(SMALL, learning_rate=5e-2, epochs=2, select="best")
-    manifest = run(small, training, tmp_path)
+    manifest = run(small, training, tmp_path, replace(ONE_CPU, checkpoint_every=2))
     _, scores = state(tmp_path, manifest, 2)
     best = min(scores, key=lambda row: row["val_loss"])
     assert best["epoch"] == 1
