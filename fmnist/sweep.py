@@ -14,10 +14,11 @@ import ray
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from fmnist.capacity import room
 from fmnist.errors import UserError
 from fmnist.manifest import read_manifest
 from fmnist.progress import Board
-from fmnist.training import Assignment, fit, room
+from fmnist.training import Assignment, fit
 
 # A trial only waits for its workers, which hold CPUs and GPUs. It has to ask for something, and the
 # head is the node that stays.

@@ -4,7 +4,6 @@ The same call does all of it: a published run is found by its id, an unfinished 
 newest sound checkpoint, and ends byte for byte where an uninterrupted run ends.
 """
 
-import math
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,6 +13,7 @@ import ray.train
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fmnist import batches
+from fmnist.capacity import cpus_per_worker, nodes
 from fmnist.dataset import Dataset, Examples, split
 from fmnist.errors import UserError
 from fmnist.manifest import Manifest, content_id, read_manifest
@@ -69,7 +69,7 @@ class Assignment:
             "command": command,
             "task": {"name": task.name, "classes": list(task.classes), "shape": list(task.shape)},
             "dataset": {"source": dataset.source, "fingerprint": dataset.fingerprint, **sizes},
-            "nodes": len(_nodes()),
+            "nodes": len(nodes()),
         }
         return cls(
             id=run_id(task, training, dataset.fingerprint),
@@ -143,34 +143,6 @@ def train(
     published = read_manifest(storage, folder)
     assert published, "the workers ended well, so rank 0 has published"
     return published
-
-
-def room(cpus: int, cluster: Cluster) -> int:
-    """How many workers of so many CPUs each, and of GPUs as configured, the cluster can hold."""
-    gpus = cluster.gpus_per_worker if cluster.gpu else 0
-    return sum(min(c // cpus, math.floor(g / gpus) if gpus else c // cpus) for c, g in _nodes())
-
-
-def cpus_per_worker(workers: int, cluster: Cluster) -> int:
-    """CPUs for each worker; UserError at once if the cluster can never give what is asked for."""
-    largest = max((c for c, _ in _nodes()), default=0)
-    wanted = [cluster.cpus_per_worker] if cluster.cpus_per_worker else range(largest, 0, -1)
-    for cpus in wanted:
-        if room(cpus, cluster) >= workers:
-            return cpus
-    least = cluster.cpus_per_worker or 1
-    each = f"{least} CPUs" + (f" and {cluster.gpus_per_worker:g} GPUs" if cluster.gpu else "")
-    there = "; ".join(f"{c} CPUs, {g} GPUs" for c, g in _nodes())
-    raise UserError(
-        f"found room for {room(least, cluster)} workers of {each} each, expected {workers}: the "
-        f"cluster has {len(_nodes())} nodes ({there})"
-    )
-
-
-def _nodes() -> list[tuple[int, int]]:
-    """CPUs and GPUs of each node."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
 
 
 def labelled(dataset: Dataset) -> Examples:

@@ -15,6 +15,7 @@ import ray
 import tyro
 
 from fmnist.architectures import build, flops
+from fmnist.capacity import cpus_per_worker
 from fmnist.comparison import assignments, compare, comparison_folder
 from fmnist.errors import UserError, together
 from fmnist.grid import COMPARISONS, FIELDS, Axes, cell_name, check_size, expand, with_seeds
@@ -23,7 +24,7 @@ from fmnist.recipes import RECIPES, Cluster, Training, check, settle
 from fmnist.sources import load
 from fmnist.sweep import concurrency
 from fmnist.tasks import Task, find_task
-from fmnist.training import Assignment, cpus_per_worker, labelled
+from fmnist.training import Assignment, labelled
 from jobs.launch import command, job_storage, launch, parse_flags, start_ray
 
 FAILED = 1  # exit code: some runs have no result
