@@ -24,25 +24,26 @@ def training_batches(
     batch: int,
     seed: int,
     first_epoch: int,
+    first_step: int,
     augmentation: str,
     rank: int,
     world: int,
 ) -> Iterator[Batch]:
-    """Rank's part of every global batch, epoch after epoch without end.
+    """Rank's part of every global batch from that step of that epoch on, without end.
 
     A weight is 1 / (examples in the global batch), so that the sum over all ranks of weighted
     losses is the mean loss of the global batch, and 0 for a repeated row.
     """
-    epoch = first_epoch
+    epoch, begin = first_epoch, first_step * batch
     while True:
         random = np.random.default_rng([seed, epoch])
         order = random.permutation(len(labels))
         augment = Augmentation(augmentation, random, len(labels))
-        for start in range(0, len(order), batch):
+        for start in range(begin, len(order), batch):
             rows, weights = _share(order[start : start + batch], rank, world)
             weights /= len(order[start : start + batch])
             yield augment(images[rows], rows), labels[rows], weights
-        epoch += 1
+        epoch, begin = epoch + 1, 0
 
 
 class Augmentation:

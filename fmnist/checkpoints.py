@@ -1,7 +1,8 @@
-"""The exact state of a training run after an epoch, in its run folder in the storage root.
+"""The exact state of a training run after an epoch, or after a step if it was told to end.
 
 Ray Train's own checkpoints have no digests, and are kept either by age or by score. These are
-verified before they are used, and both the newest and the best stay.
+verified before they are used, and both the newest and the best stay. They lie in the run's folder
+in the storage root, as `checkpoints/00002` or, three steps later, `checkpoints/00002.000003`.
 """
 
 import json
@@ -25,17 +26,30 @@ PROGRESS = "progress.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a run has behind it after `epoch` epochs; `history` has one row for each."""
+    """What a run has behind it: `epoch` epochs with a row of `history` each, and `step` steps."""
 
     epoch: int = 0
+    step: int = 0
     precision: str  # as resolved by the first worker, so that a resumed run keeps to it
     history: list[dict[str, float]] = field(default_factory=list)
+    sums: list[list[float]] = field(default_factory=list)  # each rank's, behind the metrics so far
+    seconds: float = 0.0  # of the epoch that `step` steps are done of
+
+    @property
+    def name(self) -> str:
+        """Of its checkpoint; names are in the order of time."""
+        return f"{self.epoch:05d}.{self.step:06d}" if self.step else epoch_name(self.epoch)
 
     @property
     def best_epoch(self) -> int | None:
         """The epoch of lowest validation loss (the first of equals); None without validation."""
         judged = [row for row in self.history if "val_loss" in row]
         return int(min(judged, key=lambda row: row["val_loss"])["epoch"]) if judged else None
+
+
+def epoch_name(epoch: int) -> str:
+    """The name of the checkpoint at the end of an epoch."""
+    return f"{epoch:05d}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +61,9 @@ class Checkpoints:
     keep: int
 
     def save(self, progress: Progress, variables: list[np.ndarray]) -> None:
-        """Publishes the state after `progress.epoch`, then removes what need not be kept."""
-        prefix = self._prefix(progress.epoch)
-        # A later epoch's remains are of an attempt that was given up, or damaged.
+        """Publishes the state, then removes what need not be kept."""
+        prefix = self._prefix(progress.name)
+        # What is there already is of an attempt that was given up, or damaged.
         self.storage.delete(prefix)
         with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
             arrays: dict[str, Any] = {f"{i:05d}": array for i, array in enumerate(variables)}
@@ -61,23 +75,23 @@ class Checkpoints:
                 Path(folder),
                 kind="checkpoint",
                 id=prefix,
-                details={"epoch": progress.epoch},
+                details={"epoch": progress.epoch, "step": progress.step},
             )
         self._prune(progress)
 
     def newest(self) -> tuple[Progress, list[np.ndarray]] | None:
         """The newest sound state, or None; damaged ones are told of and removed."""
-        for epoch in reversed(self._epochs()):
+        for name in reversed(self._names()):
             try:
-                return self.load(epoch)
+                return self.load(name)
             except UserError as error:
-                log.warning("the checkpoint of epoch %d is damaged and not used: %s", epoch, error)
-                self.storage.delete(self._prefix(epoch))
+                log.warning("checkpoint %s is damaged and not used: %s", name, error)
+                self.storage.delete(self._prefix(name))
         return None
 
-    def load(self, epoch: int) -> tuple[Progress, list[np.ndarray]]:
-        """The state after `epoch`, verified; UserError if it is damaged or not there."""
-        prefix = self._prefix(epoch)
+    def load(self, name: str) -> tuple[Progress, list[np.ndarray]]:
+        """The state of that name, verified; UserError if it is damaged or not there."""
+        prefix = self._prefix(name)
         manifest = read_manifest(self.storage, prefix)
         if manifest is None:
             raise UserError(f"{self.storage.uri}/{prefix}: found no {MANIFEST}")
@@ -91,15 +105,16 @@ class Checkpoints:
         return Progress(**fields), variables
 
     def _prune(self, progress: Progress) -> None:
-        epochs = [epoch for epoch in self._epochs() if epoch <= progress.epoch]
-        for epoch in epochs[: -self.keep]:
-            if epoch != progress.best_epoch:
-                self.storage.delete(self._prefix(epoch))
+        best = epoch_name(progress.best_epoch) if progress.best_epoch else None
+        names = [name for name in self._names() if name <= progress.name]
+        for name in names[: -self.keep]:
+            if name != best:
+                self.storage.delete(self._prefix(name))
 
-    def _epochs(self) -> list[int]:
-        """Epochs with a complete checkpoint, in order."""
+    def _names(self) -> list[str]:
+        """Of the complete checkpoints, in order."""
         found = [key.split("/") for key in self.storage.keys(f"{self.run}/checkpoints")]
-        return sorted(int(parts[-2]) for parts in found if parts[-1] == MANIFEST)
+        return sorted(parts[-2] for parts in found if parts[-1] == MANIFEST)
 
-    def _prefix(self, epoch: int) -> str:
-        return f"{self.run}/checkpoints/{epoch:05d}"
+    def _prefix(self, name: str) -> str:
+        return f"{self.run}/checkpoints/{name}"

@@ -19,16 +19,19 @@ from fmnist.comparison_report import (
     comparison_table,
 )
 from fmnist.dataset import Dataset
+from fmnist.early_stopping import records
 from fmnist.evaluation import evaluate
 from fmnist.grid import FIELDS, cell_name
 from fmnist.inference import Classifier
-from fmnist.manifest import Manifest, content_id, fetch, publish, read_manifest, versions
-from fmnist.published import HISTORY, MODEL, PublishedModel, open_model
+from fmnist.manifest import Manifest, content_id, publish, read_manifest, versions
+from fmnist.published import MODEL, PublishedModel, history_of, open_model
 from fmnist.recipes import Cluster, Training
 from fmnist.standings import best_cell
 from fmnist.storage import Storage
 from fmnist.sweep import sweep
 from fmnist.training import Assignment, place
+
+SIZE = ("parameters", "layers")
 
 
 def comparison_folder(comparison_id: str) -> str:
@@ -50,6 +53,7 @@ def compare(
     jobs: Sequence[Assignment],
     *,
     name: str,
+    early_stopping: bool = False,
     callbacks: Sequence[tune.Callback] = (),
 ) -> Manifest:
     """Trains what is missing, and publishes the table, the page and what they are made of.
@@ -58,11 +62,16 @@ def compare(
     which a run failed can be started again.
     """
     storage = jobs[0].storage
-    failures = sweep(jobs, callbacks=callbacks)
+    failures = sweep(jobs, early_stopping=early_stopping, callbacks=callbacks)
     manifests = {
         job.id: manifest for job in jobs if (manifest := read_manifest(storage, job.folder))
     }
-    facts = _facts(jobs, manifests, failures, name)
+    runs = {job.id: _finished_run(job, manifests[job.id]) for job in jobs if job.id in manifests}
+    if early_stopping:
+        unfinished = {job.folder: job for job in jobs if job.id not in manifests}
+        for folder, found in records(storage, unfinished).items():
+            runs[unfinished[folder].id] = _stopped_run(unfinished[folder], found)
+    facts = _facts(jobs, runs, failures, name)
     prefix = comparison_folder(facts["id"])
     if published := read_manifest(storage, prefix):
         return published
@@ -82,13 +91,13 @@ def compare(
             Path(folder),
             kind="comparison",
             id=facts["id"],
-            details={**details, "runs": len(manifests), "failed": failed},
+            details={**details, "runs": len(runs), "failed": failed},
         )
 
 
 def _facts(
     jobs: Sequence[Assignment],
-    manifests: dict[str, Manifest],
+    runs: dict[str, dict[str, Any]],
     failures: dict[str, str],
     name: str,
 ) -> dict[str, Any]:
@@ -100,32 +109,33 @@ def _facts(
     shared = asdict(first.training)
     for field in (*FIELDS, "seed"):
         del shared[field]
-    hardware = [manifest.details["hardware"] for manifest in manifests.values()]
+    stopped = {run: details["stopped_at"] for run, details in runs.items()}
+    hardware = [details["hardware"] for details in runs.values() if "hardware" in details]
     return {
-        "id": f"{first.task.name}-{name}-{content_id([job.id for job in jobs], failures)}",
+        "id": f"{first.task.name}-{name}-{content_id([job.id for job in jobs], failures, stopped)}",
         "name": name,
         **first.details,
         "config": shared,
         "seeds": sorted({job.training.seed for job in jobs}),
         "versions": versions(),
         "hardware": hardware[0] if hardware else {},
-        "cells": [_cell(cell, same, manifests, failures) for cell, same in cells.items()],
+        "cells": [_cell(cell, same, runs, failures) for cell, same in cells.items()],
     }
 
 
 def _cell(
     name: str,
     jobs: list[Assignment],
-    manifests: dict[str, Manifest],
+    runs: dict[str, dict[str, Any]],
     failures: dict[str, str],
 ) -> dict[str, Any]:
-    published = [manifests[job.id].details for job in jobs if job.id in manifests]
+    ended = [runs[job.id] for job in jobs if job.id in runs]
     return {
         "name": name,
         **{field: getattr(jobs[0].training, field) for field in FIELDS},
-        "parameters": published[0]["parameters"] if published else None,
-        "layers": published[0]["layers"] if published else None,
-        "runs": [_finished_run(job, manifests[job.id]) for job in jobs if job.id in manifests],
+        "parameters": ended[0]["parameters"] if ended else None,
+        "layers": ended[0]["layers"] if ended else None,
+        "runs": ended,
         "failures": [
             {"seed": job.training.seed, "reason": failures[job.id]}
             for job in jobs
@@ -135,21 +145,35 @@ def _cell(
 
 
 def _finished_run(job: Assignment, manifest: Manifest) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
-        file = fetch(job.storage, job.folder, manifest, HISTORY, Path(folder, HISTORY))
-        history = pq.read_table(file).to_pylist()
     return {
         "seed": job.training.seed,
         "id": job.id,
         "stopped_at": None,
-        "history": history,
-        "scores": manifest.details["scores"],
+        "history": history_of(job.storage, job.folder, manifest),
+        **{name: manifest.details[name] for name in ("scores", *SIZE, "hardware")},
     }
 
 
-def _evidence(jobs: Sequence[Assignment], best: dict[str, Any]) -> Evidence:
+def _stopped_run(job: Assignment, found: dict[str, Any]) -> dict[str, Any]:
+    """Its scores are what its last epoch said: it was not tested."""
+    last = found["history"][-1]
+    return {
+        "seed": job.training.seed,
+        "id": job.id,
+        "stopped_at": last["epoch"],
+        "scores": {
+            "train": {"loss": last["loss"], "accuracy": last["accuracy"]},
+            "validation": {"loss": last["val_loss"], "accuracy": last["val_accuracy"]},
+        },
+        **found,
+    }
+
+
+def _evidence(jobs: Sequence[Assignment], best: dict[str, Any]) -> Evidence | None:
     """What the best cell's first finished run says of the test images, or of those held out."""
-    (run,) = [run for run in best["runs"] if run["stopped_at"] is None][:1]
+    run = next((run for run in best["runs"] if run["stopped_at"] is None), None)
+    if run is None:
+        return None
     (job,) = [job for job in jobs if job.id == run["id"]]
     split = next(name for name in ("test", "validation", "train") if name in job.parts)
     images, labels = job.parts[split].get()

@@ -9,8 +9,8 @@ Keras 3 does not support this strategy (keras-team/keras#20585); three things st
 3. At the end of a finite data set the workers have to agree that it is over: hence endless data
    sets and fixed numbers of steps.
 
-Also, `ray.train` asks for the legacy Keras 2 in its workers (`TF_USE_LEGACY_KERAS`), which only
-concerns `tf.keras`; we import `keras`.
+Ray's own TensorflowTrainer asks its workers for the legacy Keras 2 (`TF_USE_LEGACY_KERAS`), which
+only concerns `tf.keras`; we import `keras`, and `fmnist.backend` does not ask.
 """
 
 import os
@@ -59,6 +59,40 @@ class DistributedModel(keras.Model):
         super().__init__(*args, **kwargs)
         self._loss_mean = keras.metrics.Mean("loss")
         self._accuracy_mean = keras.metrics.Mean("accuracy")
+        self._pause = tf.Variable(
+            0.0,
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def pause(self) -> None:
+        """From the next step on, `pause` is above zero in the logs of every rank.
+
+        They have to stop at the same step, or those that go on would wait for the others for ever.
+        """
+        self._own(self._pause).assign(1.0)
+
+    @property
+    def sums(self) -> np.ndarray:
+        """This rank's part of the sums and counts (float32) behind the metrics of this epoch."""
+        return np.array([self._own(sum_).numpy() for sum_ in self._sums()], np.float32)
+
+    @sums.setter
+    def sums(self, values: np.ndarray) -> None:
+        for sum_, value in zip(self._sums(), values, strict=True):
+            self._own(sum_).assign(value)
+
+    def _sums(self) -> list[Any]:
+        return [variable.value for metric in self.metrics for variable in metric.variables]
+
+    def _own(self, variable: Any) -> tf.Variable:
+        """This rank's part of a variable that is a sum over the ranks."""
+        return self.distribute_strategy.experimental_local_results(variable)[0]
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """With `pause`: Keras goes by the metrics only if they have the names of a step's logs."""
+        return {**super().get_metrics_result(), "pause": 0.0}
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -77,14 +111,15 @@ class DistributedModel(keras.Model):
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self._count(losses, correct, weights)
         accuracy = tf.reduce_sum(correct * weights)
-        return {"loss": _for_reduction(loss), "accuracy": _for_reduction(accuracy)}
+        logs = {"loss": loss, "accuracy": accuracy, "pause": self._pause + 0.0}
+        return {name: _for_reduction(value) for name, value in logs.items()}
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Counts one batch; what it returns is replaced by the metrics when the epoch ends."""
         images, labels, weights = data
         losses, correct = self._judge(labels, self(images, training=False))
         self._count(losses, correct, weights)
-        return {name: _for_reduction(tf.zeros(())) for name in ("loss", "accuracy")}
+        return {name: _for_reduction(tf.zeros(())) for name in ("loss", "accuracy", "pause")}
 
     @staticmethod
     def _judge(labels: tf.Tensor, probabilities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -132,8 +167,8 @@ def endless(
     return dataset
 
 
-def seed_dropout(model: keras.Model, *, seed: int, epoch: int, rank: int) -> None:
-    """Gives each dropout layer the masks of this epoch and rank.
+def seed_dropout(model: keras.Model, *, seed: int, epoch: int, step: int, rank: int) -> None:
+    """Gives each dropout layer the masks of this rank in this epoch, after so many of its steps.
 
     Keras saves weights and optimizer but not these generators, so a resumed run would else draw
     other masks than the uninterrupted one.
@@ -141,6 +176,7 @@ def seed_dropout(model: keras.Model, *, seed: int, epoch: int, rank: int) -> Non
     for index, layer in enumerate(model.layers):
         if isinstance(layer, keras.layers.Dropout):
             state = np.random.SeedSequence([seed, epoch, rank, index]).generate_state(2, np.uint32)
+            state += np.array([0, step], np.uint32)  # as the generator itself does at each draw
             layer.seed_generator.state.assign(state)
 
 

@@ -19,6 +19,12 @@ class UserError(ValueError):
         error.problems = problems
         return error
 
+    @classmethod
+    def raise_if(cls, problems: list[str]) -> None:
+        """Raises one error for several mistakes, if there are any."""
+        if problems:
+            raise cls.of(problems)
+
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.problems = [message]
@@ -32,5 +38,4 @@ def together(*checks: Callable[[], Any]) -> None:
             check()
         except UserError as error:
             problems += error.problems
-    if problems:
-        raise UserError.of(list(dict.fromkeys(problems)))
+    UserError.raise_if(list(dict.fromkeys(problems)))

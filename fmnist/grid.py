@@ -58,5 +58,4 @@ def check_size(cells: list[Training], seeds: int, most: int) -> None:
         problems.append(f"seeds is {seeds}, expected at least 1")
     if len(cells) > most:
         problems.append(f"the grid has {len(cells)} cells, expected at most {most} (--max-cells)")
-    if problems:
-        raise UserError.of(problems)
+    UserError.raise_if(problems)

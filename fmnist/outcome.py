@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from fmnist import distributed, hardware
 from fmnist.architectures import build
+from fmnist.checkpoints import epoch_name
 from fmnist.evaluation import Evaluation, evaluate, to_table
 from fmnist.inference import Classifier
 from fmnist.manifest import publish, versions
@@ -52,7 +53,7 @@ def _plain_model(worker: "Worker") -> keras.Model:
     )
     count = len(model.weights)
     if training.select == "best" and worker.progress.best_epoch:
-        values = worker.checkpoints.load(worker.progress.best_epoch)[1]
+        values = worker.checkpoints.load(epoch_name(worker.progress.best_epoch))[1]
     else:
         values = worker.values()
     model.set_weights(values[:count])
@@ -71,8 +72,7 @@ def _publish(
         **job.details,
         "id": job.id,
         "config": job.config | {"precision": worker.progress.precision},
-        "parameters": model.count_params(),
-        "layers": sum(bool(layer.weights) for layer in model.layers),
+        **worker.size(),
         "best_epoch": worker.progress.best_epoch,
         "seconds": seconds,
         "versions": versions(),

@@ -21,10 +21,20 @@ class Board:
         self._notes: list[str] = []
         self._fraction = 0.0
         self._failure: str | None = None
+        self._stopping = False
 
-    def step(self, fraction: float) -> None:
-        """`fraction` of all the run's steps are done."""
+    def step(self, fraction: float) -> bool:
+        """`fraction` of all the run's steps are done; the answer is whether to end now."""
         self._fraction = fraction
+        return self._stopping
+
+    def stop(self) -> None:
+        """The run shall save its state and end."""
+        self._stopping = True
+
+    def stopping(self) -> bool:
+        """Whether `stop` has been called."""
+        return self._stopping
 
     def epoch(self, row: dict[str, float], fraction: float) -> None:
         """An epoch is over; `row` is its line of the history."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from fmnist.errors import UserError
 from fmnist.manifest import MANIFEST, Manifest, fetch, read_manifest
 from fmnist.storage import Storage
@@ -50,6 +52,14 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
     return PublishedModel(run=manifest.id, sha256=digest, task=task, data=data)
 
 
+def history_of(storage: Storage, prefix: str, manifest: Manifest) -> list[dict[str, float]]:
+    """A line for each epoch of the run in the folder at `prefix`, verified."""
+    with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
+        return pq.read_table(
+            fetch(storage, prefix, manifest, HISTORY, Path(folder, HISTORY))
+        ).to_pylist()
+
+
 def _read_run(storage: Storage, prefix: str, where: str) -> Manifest:
     manifest = read_manifest(storage, prefix)
     if manifest is None:
@@ -73,5 +83,4 @@ def _check_task(found: dict[str, Any], task: Task, where: str) -> None:
         for name, value in expected.items()
         if found[name] != value
     ]
-    if problems:
-        raise UserError.of(problems)
+    UserError.raise_if(problems)

@@ -125,8 +125,7 @@ def check(training: Training, cluster: Cluster) -> None:
             f"batch is {training.batch} for {training.workers} workers, expected at least one "
             "image a worker"
         )
-    if problems:
-        raise UserError.of(problems)
+    UserError.raise_if(problems)
 
 
 def settle(training: Training, task: Task, examples: int) -> Training:

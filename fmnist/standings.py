@@ -80,7 +80,8 @@ def run_values(run: dict) -> dict[str, float]:
 
 def _spreads(cell: dict) -> dict[str, Spread]:
     runs = [run_values(run) for run in cell["runs"]]
-    names = runs[0] if runs else ()
+    # A run that was stopped early was not tested.
+    names = [name for name in runs[0] if all(name in run for run in runs)] if runs else []
     return {name: spread([run[name] for run in runs]) for name in names}
 
 

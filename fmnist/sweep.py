@@ -15,9 +15,11 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from fmnist.capacity import room
+from fmnist.early_stopping import Referee, records
 from fmnist.errors import UserError
 from fmnist.manifest import read_manifest
 from fmnist.progress import Board
+from fmnist.published import history_of
 from fmnist.training import Assignment, fit
 
 # A trial only waits for its workers, which hold CPUs and GPUs. It has to ask for something, and the
@@ -33,20 +35,24 @@ def concurrency(assignment: Assignment) -> int:
 
 
 def sweep(
-    assignments: Sequence[Assignment], *, callbacks: Sequence[tune.Callback] = ()
+    assignments: Sequence[Assignment],
+    *,
+    early_stopping: bool,
+    callbacks: Sequence[tune.Callback] = (),
 ) -> dict[str, str]:
-    """Runs what is not published yet; returns, by run id, why a run has no result in the end.
+    """Runs what has not come to an end; returns, by run id, why a run has no result then.
 
-    The assignments differ in architecture and the like, but not in resources.
+    The assignments differ in architecture and the like, but not in resources. With early stopping,
+    hopeless runs end early; what is left of them is told by `fmnist.early_stopping.records`.
     """
-    waiting = {
-        assignment.id: assignment
-        for assignment in assignments
-        if read_manifest(assignment.storage, assignment.folder) is None
-    }
+    ended = _histories(assignments, early_stopping)
+    waiting = {job.id: job for job in assignments if job.id not in ended}
     if not waiting:
         return {}
     first = next(iter(waiting.values()))
+    if early_stopping:
+        referee = ray.remote(num_cpus=0)(Referee).remote(first.training.epochs, ended)
+        waiting = {run: replace(job, referee=referee) for run, job in waiting.items()}
     with tempfile.TemporaryDirectory(prefix="fmnist-") as records:
         results = tune.Tuner(
             tune.with_resources(tune.with_parameters(_trial, waiting=waiting), ON_THE_HEAD),
@@ -62,25 +68,35 @@ def sweep(
                 verbose=0,
             ),
         ).fit()
-        return _failures(results, waiting)
+        return _failures(results)
+
+
+def _histories(
+    jobs: Sequence[Assignment], early_stopping: bool
+) -> dict[str, list[dict[str, float]]]:
+    """Of the runs that came to an end, by run id; of published ones only if that matters."""
+    storage, found = jobs[0].storage, {}
+    stopped = records(storage, [job.folder for job in jobs]) if early_stopping else {}
+    for job in jobs:
+        if manifest := read_manifest(storage, job.folder):
+            found[job.id] = history_of(storage, job.folder, manifest) if early_stopping else []
+        elif job.folder in stopped:
+            found[job.id] = stopped[job.folder]["history"]
+    return found
 
 
 def _trial(config: dict[str, str], waiting: dict[str, Assignment]) -> None:
     board = ray.remote(num_cpus=0)(Board).remote()
-    mistake = fit(replace(waiting[config["run"]], board=board), (TuneReportCallback(),))
-    if mistake:
-        raise UserError(mistake)
+    ending = fit(replace(waiting[config["run"]], board=board), (TuneReportCallback(),))
+    if ending.mistake:
+        raise UserError(ending.mistake)
 
 
-def _failures(results: Any, waiting: dict[str, Assignment]) -> dict[str, str]:
-    return {
-        run: _reason(result.error)
-        for result in results
-        if read_manifest(waiting[run := result.config["run"]].storage, waiting[run].folder) is None
-    }
+def _failures(results: Any) -> dict[str, str]:
+    return {result.config["run"]: _reason(result.error) for result in results if result.error}
 
 
-def _reason(error: Exception | None) -> str:
+def _reason(error: Exception) -> str:
     """The last line of a report, which is what was raised."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__

@@ -10,18 +10,22 @@ from typing import Any
 
 import ray
 import ray.train
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fmnist import batches
+from fmnist.backend import KerasConfig
 from fmnist.capacity import cpus_per_worker, nodes
 from fmnist.dataset import Dataset, Examples, split
 from fmnist.errors import UserError
+from fmnist.lease import held
 from fmnist.manifest import Manifest, content_id, read_manifest
 from fmnist.progress import shown
 from fmnist.recipes import Cluster, Training, check, settle
 from fmnist.storage import Storage
 from fmnist.tasks import Task
 
+PATIENCE = 20  # seconds for a run to save its state when its driver is told to end
 FORMAT = 1  # raised when the same configuration would train to other weights
 
 
@@ -39,6 +43,15 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a run's workers ended: with a published result unless one of these says otherwise."""
+
+    mistake: str | None = None  # what a UserError should say
+    paused: bool = False  # told to end before their time, with a checkpoint
+    stopped: bool = False  # early, by the sweep's referee, with a checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
 class Assignment:
     """All that a worker is told."""
 
@@ -50,6 +63,7 @@ class Assignment:
     parts: dict[str, Part]  # train; validation and test where there are labels for them
     details: dict[str, Any]  # how the run came about, for its manifest and its page
     board: Any = None  # the actor handle of a progress.Board
+    referee: Any = None  # of an early_stopping.Referee, in a sweep that stops runs early
 
     @classmethod
     def of(
@@ -134,15 +148,25 @@ def train(
         parts=place(dataset, training.validation),
     )
     with shown(training.epochs) as board:
-        # In a process of its own: Ray's TensorflowTrainer brings TensorFlow, whose import is slow
-        # and loud, and which a driver has no use for.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(fit)
-        if mistake := ray.get(task.remote(replace(assignment, board=board))):
-            raise UserError(mistake)
+        _run(replace(assignment, board=board))
     published = read_manifest(storage, folder)
     assert published, "the workers ended well, so rank 0 has published"
     return published
+
+
+def _run(assignment: Assignment) -> None:
+    """Fits in a process of its own, so that a signal finds this one free to act on it."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(fit)
+    running = task.remote(assignment)
+    try:
+        ending = ray.get(running)
+    except KeyboardInterrupt:
+        ray.get(assignment.board.stop.remote())
+        ray.wait([running], timeout=PATIENCE)
+        raise
+    if ending.mistake:
+        raise UserError(ending.mistake)
 
 
 def labelled(dataset: Dataset) -> Examples:
@@ -162,10 +186,21 @@ def place(dataset: Dataset, validation: float) -> dict[str, Part]:
     }
 
 
-def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = ()) -> str | None:
-    """Runs the workers to the end; returns what a UserError should say, if there is one."""
-    from ray.train.tensorflow import TensorflowTrainer
+def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = ()) -> Ending:
+    """Runs the workers to the end, again after each time that a worker had to leave."""
+    storage, board = assignment.storage, assignment.board
+    try:
+        with held(storage, f"{assignment.folder}/lease.json", tell=board.note.remote):
+            while read_manifest(storage, assignment.folder) is None:
+                ending = _fit_once(assignment, callbacks)
+                if not ending.paused or ray.get(board.stopping.remote()):
+                    return ending
+    except UserError as error:
+        return Ending(mistake=str(error))
+    return Ending()
 
+
+def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...]) -> Ending:
     cluster = assignment.cluster
     resources: dict[str, Any] = {"CPU": cluster.cpus_per_worker}
     if cluster.gpu:
@@ -173,9 +208,10 @@ def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = 
     # Ray Train wants a folder for its own records, of which nothing here depends: what a run needs
     # to go on lies in our storage.
     with tempfile.TemporaryDirectory(prefix="fmnist-") as records:
-        trainer = TensorflowTrainer(
+        trainer = DataParallelTrainer(
             _work,
             train_loop_config={"assignment": assignment},
+            backend_config=KerasConfig(),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=assignment.training.workers,
                 use_gpu=cluster.gpu,
@@ -192,11 +228,11 @@ def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = 
             return trainer.fit().return_value
         except ray.train.TrainingFailedError:
             if mistake := ray.get(assignment.board.failure.remote()):
-                return mistake
+                return Ending(mistake=mistake)
             raise
 
 
-def _work(config: dict[str, Assignment]) -> str | None:
+def _work(config: dict[str, Assignment]) -> Ending:
     from fmnist.worker import work  # workers alone hold a model
 
     return work(config["assignment"])

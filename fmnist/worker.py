@@ -13,29 +13,33 @@ from ray.train.collective import broadcast_from_rank_zero
 from fmnist import batches, distributed
 from fmnist.architectures import build
 from fmnist.checkpoints import Checkpoints, Progress
-from fmnist.epochs import Diverged, Epochs
+from fmnist.epochs import Diverged, Epochs, Hopeless, Paused
 from fmnist.errors import UserError
 from fmnist.optimizers import optimizer
 from fmnist.outcome import publish_outcome
 from fmnist.progress import Notes
-from fmnist.training import Assignment
+from fmnist.training import Assignment, Ending
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 EVALUATION_BATCH = 1000
 
 
-def work(assignment: Assignment) -> str | None:
-    """A worker's whole life; returns why the run ended without a result, or None."""
+def work(assignment: Assignment) -> Ending:
+    """A worker's whole life."""
     try:
         worker = Worker(assignment)
         worker.train()
         publish_outcome(worker)
     except Diverged as error:
-        return str(error)
+        return Ending(mistake=str(error))
+    except Hopeless:
+        return Ending(stopped=True)
+    except Paused:
+        return Ending(paused=True)
     except UserError as error:
         ray.get(assignment.board.fail.remote(str(error)))
         raise  # so that Ray Train tries again: a storage may be back by then
-    return None
+    return Ending()
 
 
 class Worker:
@@ -62,30 +66,40 @@ class Worker:
             self._restore(saved)
 
     def train(self) -> None:
-        """Fits the epochs that are left."""
-        job, training = self.job, self.job.training
-        images, labels = job.parts["train"].get()
-        data = self._endless(
+        """Fits what is left: of an epoch that was paused, then whole epochs."""
+        job, progress = self.job, self.progress
+        data, validation = self._training_data(), self._validation()
+        if progress.step:
+            self._fit(data, progress.epoch + 1, job.steps - progress.step, validation)
+        self._fit(data, job.training.epochs, job.steps, validation)
+
+    def _fit(self, data: Any, epochs: int, steps: int, validation: dict[str, Any]) -> None:
+        self.model.fit(
+            data,
+            initial_epoch=self.progress.epoch,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            callbacks=[Epochs(self)],
+            shuffle=False,  # the batches are in the epoch's order
+            verbose=0,
+            **validation,
+        )
+
+    def _training_data(self) -> Any:
+        training = self.job.training
+        images, labels = self.job.parts["train"].get()
+        return self._endless(
             lambda: batches.training_batches(
                 images,
                 labels,
                 batch=training.batch,
                 seed=training.seed,
                 first_epoch=self.progress.epoch,
+                first_step=self.progress.step,
                 augmentation=training.augmentation,
                 rank=self.rank,
                 world=self.world,
             )
-        )
-        self.model.fit(
-            data,
-            initial_epoch=self.progress.epoch,
-            epochs=training.epochs,
-            steps_per_epoch=job.steps,
-            callbacks=[Epochs(self)],
-            shuffle=False,  # the batches are in the epoch's order
-            verbose=0,
-            **self._validation(),
         )
 
     def _validation(self) -> dict[str, Any]:
@@ -114,9 +128,9 @@ class Worker:
             precision = distributed.best_precision() if wanted == "auto" else wanted
             newest = Progress(precision=precision), []
         progress = broadcast_from_rank_zero(newest[0])
-        if self.rank == 0 or progress.epoch == 0:
+        if self.rank == 0 or not (progress.epoch or progress.step):
             return progress, newest[1]
-        return self.checkpoints.load(progress.epoch)
+        return self.checkpoints.load(progress.name)
 
     def _model(self, policy: str) -> distributed.DistributedModel:
         job, training = self.job, self.job.training
@@ -133,6 +147,11 @@ class Worker:
             )
             model.optimizer.build(model.trainable_variables)
         return model
+
+    def size(self) -> dict[str, int]:
+        """Of the network."""
+        layers = sum(bool(layer.weights) for layer in self.model.layers)
+        return {"parameters": self.model.count_params(), "layers": layers}
 
     def values(self) -> list[np.ndarray]:
         """All that a checkpoint holds: the weights, then the optimizer's variables."""

@@ -59,6 +59,8 @@ class Flags:
     """Workers of each trial."""
     max_cells: int = 200
     """A larger grid is refused."""
+    early_stopping: bool = False
+    """End hopeless runs early (ASHA): quicker, but no longer a fair comparison."""
     dry_run: bool = False
     """Print the cells, the resources and an estimate of the time, and end."""
     task: str = "competition"
@@ -77,12 +79,8 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> None:
+    together(lambda: find_cells(flags), lambda: find_task(flags.task))
     cells = find_cells(flags)
-    together(
-        *(lambda cell=cell: check(cell, flags.cluster) for cell in cells),
-        lambda: check_size(cells, flags.seeds, flags.max_cells),
-        lambda: find_task(flags.task),
-    )
     storage = job_storage(flags.storage)
     dataset = load(find_task(flags.task), flags.data)
     examples = len(labelled(dataset))
@@ -98,6 +96,7 @@ def run(flags: Flags) -> None:
     manifest = compare(
         jobs,
         name=flags.comparison or "custom",
+        early_stopping=flags.early_stopping,
         callbacks=[Trials(names, flags.epochs)],
     )
     print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {len(jobs)} runs")
@@ -109,7 +108,7 @@ def run(flags: Flags) -> None:
 
 
 def find_cells(flags: Flags) -> list[Training]:
-    """The grid's cells; UserError for axes that are empty or not numbers, and unknown names."""
+    """The grid's cells; UserError that lists all that is wrong with them and the settings."""
     base = replace(
         RECIPES["report"],
         epochs=flags.epochs,
@@ -118,20 +117,41 @@ def find_cells(flags: Flags) -> list[Training]:
         validation=flags.validation,
         workers=flags.workers,
     )
+    axes, problems = _axes(flags)
+    cells = expand(axes, base)
+    if flags.early_stopping and not flags.validation:
+        problems.append("early stopping judges by validation loss, but validation is 0")
+    together(
+        lambda: UserError.raise_if(problems),
+        lambda: check(base, flags.cluster),
+        *(lambda cell=cell: check(cell, flags.cluster) for cell in cells),
+        lambda: check_size(cells, flags.seeds, flags.max_cells),
+    )
+    return cells
+
+
+def _axes(flags: Flags) -> tuple[tuple[Axes, ...], list[str]]:
+    """What to expand, as far as it could be read, and what could not."""
     values = {field: getattr(flags, field) for field in FIELDS}
     given = {field: text for field, text in values.items() if text}
-    if flags.comparison and given:
-        raise UserError(
+    if not given:
+        name = flags.comparison or "report"
+        if name in COMPARISONS:
+            return COMPARISONS[name], []
+        return (), [f"unknown comparison {name!r}: expected one of {', '.join(COMPARISONS)}"]
+    problems = []
+    if flags.comparison:
+        problems.append(
             f"found --comparison {flags.comparison} and the axes {', '.join(given)}, expected one "
             "or the other"
         )
-    if given:
-        axes: dict[str, Any] = {field: tuple(_axis(field, text)) for field, text in given.items()}
-        return expand((Axes(**axes),), base)
-    name = flags.comparison or "report"
-    if name not in COMPARISONS:
-        raise UserError(f"unknown comparison {name!r}: expected one of {', '.join(COMPARISONS)}")
-    return expand(COMPARISONS[name], base)
+    found: dict[str, Any] = {}
+    for field, text in given.items():
+        try:
+            found[field] = tuple(_axis(field, text))
+        except UserError as error:
+            problems += error.problems
+    return (Axes(**found),), problems
 
 
 def _axis(field: str, text: str) -> list[str] | list[float]:

@@ -1,6 +1,8 @@
-"""Fixture: one local Ray of two nodes for all tests of a session."""
+"""Fixture: one local Ray of two nodes for all tests of a session, and the processes of a Ray."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -10,12 +12,27 @@ STORE = 256 * 2**20  # bytes of each node's object store
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(s3_server: str) -> Iterator[None]:
+def ray_cluster(s3_server: str) -> Iterator[Cluster]:
     """Two nodes of 2 CPUs, one with a GPU, all logical; their workers find the S3 server."""
     head = {"num_cpus": 2, "object_store_memory": STORE, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=STORE)
     ray.init(address=cluster.address, log_to_driver=False)
-    yield
+    yield cluster
     ray.shutdown()
     cluster.shutdown()
+
+
+def processes(nodes: list[Any], name: str) -> list[int]:
+    """The processes of these nodes, of no other Ray on this machine, with that in their title."""
+    raylets = {str(node.all_processes["raylet"][0].process.pid) for node in nodes}
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (folder / "cmdline").read_bytes().decode(errors="replace")
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+        except OSError:  # it has just ended
+            continue
+        if parent in raylets and title.startswith("ray::") and name in title:
+            found.append(int(folder.name))
+    return found

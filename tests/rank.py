@@ -51,6 +51,7 @@ def main(job: dict) -> None:
                 batch=job["batch"],
                 seed=0,
                 first_epoch=0,
+                first_step=0,
                 augmentation="none",
                 rank=rank,
                 world=world,

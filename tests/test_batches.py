@@ -14,7 +14,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (EXAMPLES, 6, 5, 2), dtype=np
 
 def epochs(world, *, count=1, augmentation="none", **changes):
     """The batches of `count` epochs: one list a rank."""
-    settings = {"batch": BATCH, "seed": 3, "first_epoch": 0} | changes
+    settings = {"batch": BATCH, "seed": 3, "first_epoch": 0, "first_step": 0} | changes
     return [
         list(
             islice(

@@ -25,7 +25,7 @@ def checkpoints(storage_uri):
 
 def kept(checkpoints):
     parts = [key.split("/") for key in checkpoints.storage.keys("runs/one/checkpoints")]
-    return sorted({int(part[3]) for part in parts})
+    return sorted({part[3] for part in parts})
 
 
 def damage(checkpoints, epoch):
@@ -40,7 +40,7 @@ def damage(checkpoints, epoch):
 
 def test_the_newest_and_the_best_are_kept(checkpoints):
     save(checkpoints, [0.5, 0.1, 0.3, 0.2, 0.4])
-    assert kept(checkpoints) == [2, 4, 5]
+    assert kept(checkpoints) == ["00002", "00004", "00005"]
 
 
 def test_the_newest_is_loaded_with_every_bit(checkpoints):
@@ -57,7 +57,16 @@ def test_of_a_damaged_checkpoint_is_told_and_the_one_before_is_used(checkpoints,
     with caplog.at_level(logging.WARNING):
         progress, _ = checkpoints.newest()
     assert progress.epoch == 1
-    assert "epoch 2 is damaged" in caplog.text
+    assert "checkpoint 00002 is damaged" in caplog.text
+
+
+def test_a_state_within_an_epoch_is_the_newest_until_the_epoch_ends(checkpoints):
+    save(checkpoints, [0.5])
+    within = Progress(epoch=1, step=3, precision="float32", history=[{"epoch": 1, "val_loss": 0.5}])
+    checkpoints.save(within, [np.zeros(2)])
+    assert checkpoints.newest()[0] == within
+    save(checkpoints, [0.5, 0.4, 0.3])
+    assert kept(checkpoints) == ["00002", "00003"]
 
 
 def test_without_a_sound_checkpoint_there_is_none(checkpoints):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from fmnist.grid import Axes, expand, with_seeds
 from fmnist.recipes import Cluster, Training
 from fmnist.storage import open_storage
 from fmnist.sweep import concurrency
+from tests.cluster import processes
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -127,28 +129,49 @@ def test_a_cell_that_fails_is_reported_and_the_others_go_on(small, together):
     assert all(cell["runs"] and not cell["failures"] for cell in sound)
 
 
-def test_a_trial_whose_worker_is_killed_ends_as_if_nothing_had_happened(small, tmp_path, together):
+def test_a_trial_whose_worker_is_killed_ends_as_if_nothing_had_happened(
+    ray_cluster, small, tmp_path, together
+):
     """Killed once the first epoch's checkpoint is there."""
     root, undisturbed = together
-    program = (
-        "import os, signal, sys, time\n"
-        "from pathlib import Path\n"
-        "while not list(Path(sys.argv[1]).glob('runs/*/checkpoints/00001/manifest.json')):\n"
-        "    time.sleep(0.01)\n"
-        "for folder in Path('/proc').glob('[0-9]*'):\n"
-        "    try:\n"
-        "        name = (folder / 'cmdline').read_bytes()\n"
-        "    except OSError:\n"
-        "        continue\n"
-        "    if name.startswith(b'ray::') and b'RayTrainWorker' in name:\n"
-        "        os.kill(int(folder.name), signal.SIGKILL)\n"
-    )
-    killer = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
+
+    def kill():
+        while not list(tmp_path.glob("runs/*/checkpoints/00001/manifest.json")):
+            time.sleep(0.01)
+        for worker in processes(ray_cluster.list_all_nodes(), "RayTrainWorker"):
+            killed.append(worker)
+            os.kill(worker, signal.SIGKILL)
+
+    killed = []
+    killer = threading.Thread(target=kill)
+    killer.start()
     manifest = compare(jobs_of(small, tmp_path, Axes(), base=replace(BASE, epochs=2)), name="one")
-    assert killer.wait(timeout=10) == 0
+    killer.join(timeout=10)
+    assert killed
     (cell,) = measured_apart(facts(tmp_path, manifest)["cells"])
     expected = measured_apart(facts(root, undisturbed)["cells"])[0]["runs"][0]
     assert cell["runs"][0] == expected
+
+
+def test_hopeless_runs_are_stopped_and_others_take_their_place(small, tmp_path):
+    """One at a time: the good one first, then two that learn nothing, of which none goes on."""
+    base = replace(BASE, epochs=3)
+    one_at_a_time = replace(ONE_CPU, gpu=True)  # there is one GPU
+    axes = Axes(learning_rate=(1e-3, 1e-8, 1e-9))
+    jobs = jobs_of(small, tmp_path, axes, one_at_a_time, base)
+    manifest = compare(jobs, name="custom", early_stopping=True)
+    ends = [
+        [run["stopped_at"] for run in cell["runs"]] for cell in facts(tmp_path, manifest)["cells"]
+    ]
+    assert ends == [[None], [1], [1]]
+    assert manifest.details["failed"] == 0
+    before = sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*"))
+    assert compare(jobs, name="custom", early_stopping=True) == manifest
+    assert sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*")) == before
+    fair = compare(jobs[:2], name="custom")  # without early stopping a stopped one goes on
+    runs = [run for cell in facts(tmp_path, fair)["cells"] for run in cell["runs"]]
+    assert [run["stopped_at"] for run in runs] == [None, None]
+    assert [len(run["history"]) for run in runs] == [3, 3]
 
 
 def test_a_sweep_whose_driver_is_killed_goes_on(small, tmp_path):
