@@ -59,6 +59,8 @@ class Epochs(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         step = self.first_step + batch + 1
+        if not self.noted:
+            self._started()
         if not math.isfinite(loss := float(logs["loss"])):
             # All ranks see the same loss, and so stop at the same step.
             raise Diverged(
@@ -102,6 +104,13 @@ class Epochs(keras.callbacks.Callback):
         return broadcast_from_rank_zero(
             rank == 0 and ray.get(referee.stops.remote(self.job.id, row))
         )
+
+    def _started(self) -> None:
+        self.noted = time.perf_counter()
+        if self.worker.rank == 0:
+            self.worker.spans.end("tracing the first step")
+            progress, spans = self.worker.progress, self.worker.spans.seconds
+            self.job.board.started.remote(progress.epoch, progress.step, spans)
 
     def _asked(self, step: int) -> bool:
         """Rank 0 tells the board now and then how far it is; the answer is whether to end."""

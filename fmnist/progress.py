@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,10 +23,27 @@ class Board:
         self._fraction = 0.0
         self._failure: str | None = None
         self._stopping = False
+        self._last: float | None = None  # when a worker was heard of last
+
+    def started(self, epoch: int, step: int, spans: dict[str, float]) -> None:
+        """New workers have made their first step, after so many epochs and steps.
+
+        `spans` are the seconds that it took them, by what they were spent on.
+        """
+        if self._last is not None:
+            seconds = time.monotonic() - self._last
+            parts = {"until Ray started new workers": seconds - sum(spans.values()), **spans}
+            self.note(
+                f"training again after epoch {epoch}, step {step}; {seconds:.1f} s were lost: "
+                + ", ".join(f"{value:.1f} s {name}" for name, value in parts.items())
+            )
+        elif epoch or step:
+            self.note(f"going on after epoch {epoch}, step {step}")
+        self._last = time.monotonic()
 
     def step(self, fraction: float) -> bool:
         """`fraction` of all the run's steps are done; the answer is whether to end now."""
-        self._fraction = fraction
+        self._fraction, self._last = fraction, time.monotonic()
         return self._stopping
 
     def stop(self) -> None:
@@ -39,7 +57,7 @@ class Board:
     def epoch(self, row: dict[str, float], fraction: float) -> None:
         """An epoch is over; `row` is its line of the history."""
         self._rows.append(row)
-        self._fraction = fraction
+        self._fraction, self._last = fraction, time.monotonic()
 
     def note(self, text: str) -> None:
         """Something that the user should know, such as a damaged checkpoint."""

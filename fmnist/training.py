@@ -4,7 +4,9 @@ The same call does all of it: a published run is found by its id, an unfinished 
 newest sound checkpoint, and ends byte for byte where an uninterrupted run ends.
 """
 
+import json
 import tempfile
+import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -26,6 +28,7 @@ from fmnist.storage import Storage
 from fmnist.tasks import Task
 
 PATIENCE = 20  # seconds for a run to save its state when its driver is told to end
+BEGUN = "begun.json"
 FORMAT = 1  # raised when the same configuration would train to other weights
 
 
@@ -139,6 +142,7 @@ def train(
     if published := read_manifest(storage, folder):
         return published
     threads = cpus_per_worker(training.workers, cluster)
+    begin(dataset, training, storage)
     assignment = Assignment.of(
         dataset,
         training,
@@ -154,10 +158,43 @@ def train(
     return published
 
 
+def begin(dataset: Dataset, training: Training, storage: Storage) -> None:
+    """Notes what an unfinished run is of, for `check_resumed`; the first note stays."""
+    folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
+    note = {"config": asdict(training), "fingerprint": dataset.fingerprint}
+    storage.create(f"{folder}/{BEGUN}", json.dumps(note).encode())
+
+
+def check_resumed(
+    run: str, dataset: Dataset, training: Training, cluster: Cluster, storage: Storage
+) -> None:
+    """Raises UserError unless this configuration and these data go on with that run."""
+    check(training, cluster)
+    training = settle(training, dataset.task, len(labelled(dataset)))
+    if run == run_id(dataset.task, training, dataset.fingerprint):
+        return
+    found = storage.read_version(f"{run_folder(run)}/{BEGUN}")
+    if found is None:
+        raise UserError(f"{storage.uri}: found no run {run!r}, expected one that was begun")
+    note = json.loads(found[0])
+    problems = [
+        f"{name} is {value}, but the run was begun with {note['config'].get(name)}"
+        for name, value in asdict(training).items()
+        if value != note["config"].get(name)
+    ]
+    if note["fingerprint"] != dataset.fingerprint:
+        problems.append(
+            f"the data at {dataset.source} has changed: found fingerprint {dataset.fingerprint}, "
+            f"but the run was begun with {note['fingerprint']}"
+        )
+    raise UserError.of([f"run {run} can't go on: {problem}" for problem in problems])
+
+
 def _run(assignment: Assignment) -> None:
     """Fits in a process of its own, so that a signal finds this one free to act on it."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(fit)
+    retries = assignment.cluster.max_failures  # if this process dies; not if it raises
+    task = ray.remote(num_cpus=0, max_retries=retries, scheduling_strategy=here)(fit)
     running = task.remote(assignment)
     try:
         ending = ray.get(running)
@@ -191,8 +228,17 @@ def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = 
     storage, board = assignment.storage, assignment.board
     try:
         with held(storage, f"{assignment.folder}/lease.json", tell=board.note.remote):
+            failures = 0
             while read_manifest(storage, assignment.folder) is None:
-                ending = _fit_once(assignment, callbacks)
+                try:
+                    ending = _fit_once(assignment, callbacks)
+                except (
+                    ray.exceptions.RayActorError
+                ):  # of the controller; Train restarts only workers
+                    failures += 1
+                    if failures > assignment.cluster.max_failures:
+                        raise
+                    continue
                 if not ending.paused or ray.get(board.stopping.remote()):
                     return ending
     except UserError as error:
@@ -233,6 +279,7 @@ def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, .
 
 
 def _work(config: dict[str, Assignment]) -> Ending:
+    begin = time.perf_counter()
     from fmnist.worker import work  # workers alone hold a model
 
-    return work(config["assignment"])
+    return work(config["assignment"], begin)

@@ -1,6 +1,7 @@
 """What one training worker does; only workers import this module, since it brings TensorFlow."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,10 +25,10 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixe
 EVALUATION_BATCH = 1000
 
 
-def work(assignment: Assignment) -> Ending:
-    """A worker's whole life."""
+def work(assignment: Assignment, begin: float) -> Ending:
+    """A worker's whole life, which began at that time of `perf_counter`."""
     try:
-        worker = Worker(assignment)
+        worker = Worker(assignment, Spans(begin))
         worker.train()
         publish_outcome(worker)
     except Diverged as error:
@@ -42,10 +43,25 @@ def work(assignment: Assignment) -> Ending:
     return Ending()
 
 
+class Spans:
+    """What the seconds until the first step are spent on."""
+
+    def __init__(self, begin: float) -> None:
+        self._last = begin
+        self.seconds: dict[str, float] = {}
+
+    def end(self, name: str) -> None:
+        """The time since the last end, or the beginning, was spent on this."""
+        now = time.perf_counter()
+        self.seconds[name], self._last = now - self._last, now
+
+
 class Worker:
     """One rank of a run, with its model and optimizer, resumed where the run stands."""
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, spans: "Spans") -> None:
+        self.spans = spans
+        self.spans.end("importing TensorFlow")
         context = ray.train.get_context()
         self.rank, self.world = context.get_world_rank(), context.get_world_size()
         self.job = assignment
@@ -64,6 +80,7 @@ class Worker:
         self.model = self._model(POLICIES[self.progress.precision])
         if saved:
             self._restore(saved)
+        self.spans.end("building the model and restoring its state")
 
     def train(self) -> None:
         """Fits what is left: of an epoch that was paused, then whole epochs."""

@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,14 @@ from fmnist.storage import Storage, open_storage
 
 USER_ERROR = 2  # exit codes
 INTERRUPTED = 130
+TERMINATED = 143
 IN_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the entry point of a submitted job
 
 Flags = TypeVar("Flags")
+
+
+class Terminated(KeyboardInterrupt):
+    """The process received SIGTERM, as from `ray job stop`."""
 
 
 def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
@@ -29,9 +35,9 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as reason:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(TERMINATED if isinstance(reason, Terminated) else INTERRUPTED)
 
 
 def parse_flags(flags: type[Flags], description: str | None, default: Flags | None = None) -> Flags:
@@ -56,6 +62,11 @@ def start_ray() -> None:
         )
     except ConnectionError as error:
         raise UserError(f"found no Ray cluster that answers: {error}") from error
+    signal.signal(signal.SIGTERM, _terminate)  # not before, since Ray sets its own
+
+
+def _terminate(*_: Any) -> None:
+    raise Terminated
 
 
 def job_storage(uri: str) -> Storage:

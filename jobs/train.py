@@ -21,7 +21,7 @@ from fmnist.scoring import score
 from fmnist.sources import load
 from fmnist.storage import Storage
 from fmnist.tasks import find_task
-from fmnist.training import run_folder, train
+from fmnist.training import check_resumed, run_folder, train
 from jobs.launch import command, job_storage, launch, parse_flags, start_ray
 from jobs.score import tell as tell_predictions
 
@@ -36,6 +36,8 @@ class Flags:
     """Path or URI of IDX files, the competition's CSV files or Parquet; auto: Fashion-MNIST."""
     storage: str = "results"
     """Where results go: a folder or s3://bucket/prefix."""
+    resume: str | None = None
+    """Id of an unfinished run: refused unless configuration and data are still those of that run."""
     score: bool = False
     """Also score the test images and write the submission."""
     training: Annotated[Training, tyro.conf.arg(name="")]
@@ -56,6 +58,8 @@ def run(flags: Flags) -> None:
     together(lambda: check(flags.training, flags.cluster), lambda: find_task(flags.task))
     storage = job_storage(flags.storage)
     dataset = load(find_task(flags.task), flags.data)
+    if flags.resume:
+        check_resumed(flags.resume, dataset, flags.training, flags.cluster, storage)
     start_ray()
     manifest = train(dataset, flags.training, flags.cluster, storage, command=command())
     tell(storage, manifest)

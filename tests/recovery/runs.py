@@ -1,0 +1,122 @@
+"""A training run that tests disturb: its data, its settings, and what must come out of it."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ray.cluster_utils import Cluster as RayCluster
+
+from fmnist.dataset import Dataset
+from fmnist.manifest import Manifest
+from fmnist.recipes import Cluster, Training
+from fmnist.storage import Storage, open_storage
+from fmnist.training import run_folder, run_id, train
+from tests.cluster import processes
+
+# With dropout and augmentation, so that nothing of a resumed epoch is the same by chance.
+TRAINING = Training(
+    batch=8, epochs=3, learning_rate=1e-3, augmentation="flip", workers=2, activation="tanh"
+)
+CLUSTER = Cluster(cpus_per_worker=1, keep_checkpoints=9)
+MEASURED = {"seconds", "images_per_second"}
+
+
+def part(dataset: Dataset) -> Dataset:
+    """260 images to train on and to hold out, 29 steps an epoch, and 40 to test on."""
+    return Dataset(
+        task=dataset.task,
+        source="a part",
+        train=dataset.train.take(np.arange(260)),
+        test=dataset.test.take(np.arange(40)),
+    )
+
+
+def run(dataset: Dataset, uri: str, cluster: Cluster = CLUSTER) -> Manifest:
+    return train(dataset, TRAINING, cluster, open_storage(uri), command="a test")
+
+
+def folder(dataset: Dataset) -> str:
+    return run_folder(run_id(dataset.task, TRAINING, dataset.fingerprint))
+
+
+def checkpoints(storage: Storage, dataset: Dataset) -> list[str]:
+    """The names of the complete ones."""
+    found = [key.split("/") for key in storage.keys(f"{folder(dataset)}/checkpoints")]
+    return sorted(parts[-2] for parts in found if parts[-1] == "manifest.json")
+
+
+def outcome(uri: str, dataset: Dataset) -> dict[str, Any]:
+    """All of a published run that a clock does not decide, to the last bit."""
+    storage = open_storage(uri)
+    manifest = json.loads(storage.read(f"{folder(dataset)}/manifest.json"))
+    keys = storage.keys(f"{folder(dataset)}/checkpoints/{TRAINING.epochs:05d}")
+    (variables,) = [key for key in keys if key.endswith(".npz")]
+    (progress,) = [key for key in keys if key.endswith("progress.json")]
+    history = json.loads(storage.read(progress))["history"]
+    metrics = manifest["files"]["metrics.json"]["path"]
+    return {
+        "variables": storage.content(variables).sha256,
+        "history": [{k: v for k, v in row.items() if k not in MEASURED} for row in history],
+        "metrics": json.loads(storage.read(f"{folder(dataset)}/{metrics}")),
+    }
+
+
+class Disturbed:
+    """Trains in the background, so that the test can disturb it meanwhile."""
+
+    def __init__(self, dataset: Dataset, uri: str, cluster: Cluster = CLUSTER) -> None:
+        self._dataset, self._storage = dataset, open_storage(uri)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._train, args=(uri, cluster), daemon=True)
+        self._thread.start()
+
+    def wait_for(self, checkpoint: str) -> None:
+        """Until this checkpoint is there, and a little into the next epoch."""
+        wait(lambda: checkpoint in checkpoints(self._storage, self._dataset) or self._over())
+        assert not self._over(), f"the run ended before checkpoint {checkpoint}: {self._error}"
+        time.sleep(0.3)
+
+    def end(self) -> None:
+        """Until the run has ended well."""
+        self._thread.join(timeout=200)
+        assert not self._thread.is_alive(), "the run did not end"
+        if self._error:
+            raise self._error
+
+    def _over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _train(self, uri: str, cluster: Cluster) -> None:
+        try:
+            run(self._dataset, uri, cluster)
+        except BaseException as error:
+            self._error = error
+
+
+def wait(condition: Callable[[], Any], seconds: float = 120) -> Any:
+    """The condition's value as soon as it is true."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return value
+
+
+def workers(cluster: RayCluster) -> list[int]:
+    """The processes of the two ranks, rank 0 first: it writes the checkpoints, and so the most."""
+    found = processes(cluster.list_all_nodes(), "RayTrainWorker")
+    assert len(found) == TRAINING.workers
+    return sorted(found, key=_written, reverse=True)
+
+
+def _written(process: int) -> int:
+    (line,) = [
+        line
+        for line in Path(f"/proc/{process}/io").read_text().splitlines()
+        if line.startswith("wchar")
+    ]
+    return int(line.split()[1])

@@ -1,0 +1,116 @@
+"""What may die while a model is trained: the end is that of a run that nothing disturbed."""
+
+import os
+import signal
+
+import pytest
+import ray
+
+from fmnist.storage import open_storage
+from tests.cluster import processes
+from tests.recovery.runs import (
+    Disturbed,
+    checkpoints,
+    folder,
+    outcome,
+    part,
+    run,
+    workers,
+)
+
+
+@pytest.fixture(scope="module")
+def small(ray_cluster, fashion):
+    return part(fashion)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small, tmp_path_factory):
+    """Its storage root, and what came out."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    run(small, str(root))
+    return root, outcome(str(root), small)
+
+
+def test_workers_are_killed(ray_cluster, small, undisturbed, storage_uri, capfd):
+    """Rank 0 in the second epoch, another rank in the third."""
+    disturbed = Disturbed(small, storage_uri)
+    disturbed.wait_for("00001")
+    os.kill(workers(ray_cluster)[0], signal.SIGKILL)
+    disturbed.wait_for("00002")
+    os.kill(workers(ray_cluster)[1], signal.SIGKILL)
+    disturbed.end()
+    assert outcome(storage_uri, small) == undisturbed[1]
+    out = capfd.readouterr().out
+    for epoch in (1, 2):
+        assert f"training again after epoch {epoch}, step 0; " in out
+    print(out)  # the time from failure to training again, for whoever reads along
+
+
+def test_a_node_leaves_with_its_workers(ray_cluster, small, undisturbed, storage_uri):
+    """Both workers are on a node with room for two, since the others are taken."""
+    others = ray.util.placement_group([{"CPU": 2}] * 2)
+    ray.get(others.ready())
+    leaving = ray_cluster.add_node(num_cpus=2, object_store_memory=2**27)
+    disturbed = Disturbed(small, storage_uri)
+    disturbed.wait_for("00001")
+    assert len(processes([leaving], "RayTrainWorker")) == 2
+    ray.util.remove_placement_group(others)
+    ray_cluster.remove_node(leaving, allow_graceful=False)
+    disturbed.end()
+    assert outcome(storage_uri, small) == undisturbed[1]
+
+
+def test_the_controller_is_killed(ray_cluster, small, undisturbed, storage_uri):
+    disturbed = Disturbed(small, storage_uri)
+    disturbed.wait_for("00001")
+    (controller,) = processes(ray_cluster.list_all_nodes(), "TrainController")
+    os.kill(controller, signal.SIGKILL)
+    disturbed.end()
+    assert outcome(storage_uri, small) == undisturbed[1]
+
+
+def test_a_worker_is_given_notice(ray_cluster, small, undisturbed, storage_uri):
+    """SIGTERM: a checkpoint within the epoch, from which the others go on."""
+    disturbed = Disturbed(small, storage_uri)
+    disturbed.wait_for("00001")
+    os.kill(workers(ray_cluster)[1], signal.SIGTERM)
+    disturbed.end()
+    within = [name for name in checkpoints(open_storage(storage_uri), small) if "." in name]
+    assert within
+    assert outcome(storage_uri, small) == undisturbed[1]
+
+
+@pytest.fixture
+def unfinished(small, undisturbed, storage_uri):
+    """The storage of a run that ended after two epochs, with their checkpoints."""
+    storage, root = open_storage(storage_uri), undisturbed[0]
+    for path in sorted((root / folder(small)).rglob("*")):
+        if path.is_file():
+            storage.write(str(path.relative_to(root)), path.read_bytes())
+    storage.delete(f"{folder(small)}/manifest.json")
+    storage.delete(f"{folder(small)}/checkpoints/00003")
+    return storage
+
+
+def test_the_newest_checkpoint_is_damaged(small, undisturbed, unfinished, storage_uri, capfd):
+    (key,) = [
+        key for key in unfinished.keys(f"{folder(small)}/checkpoints/00002") if key.endswith(".npz")
+    ]
+    unfinished.write(key, unfinished.read(key)[:-100] + bytes(100))
+    run(small, storage_uri)
+    assert outcome(storage_uri, small) == undisturbed[1]
+    out = capfd.readouterr().out
+    assert "checkpoint 00002 is damaged and not used" in out
+    assert "going on after epoch 1, step 0" in out
+
+
+def test_the_same_run_twice_at_once(small, undisturbed, unfinished, storage_uri, capfd):
+    """One trains, the other waits for it and finds its result."""
+    first, second = Disturbed(small, storage_uri), Disturbed(small, storage_uri)
+    first.end()
+    second.end()
+    assert outcome(storage_uri, small) == undisturbed[1]
+    out = capfd.readouterr().out
+    assert out.count("waiting for another job that does the same") == 1
+    assert out.count("epoch 3/3") == 1
