@@ -4,6 +4,7 @@ Ray's own TensorflowTrainer does the first, but brings TensorFlow also into the 
 it and into its controller: 3 to 4 seconds each before the workers are even started.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -15,6 +16,11 @@ from ray.train.backend import Backend, BackendConfig
 from ray.util import get_node_ip_address
 
 noticed = threading.Event()  # this worker has been told to end, as before its node is taken away
+_handler: int | None = None  # the address of Python's own handler of signals
+
+_getsig, _setsig = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
+_getsig.restype = _setsig.restype = ctypes.c_void_p
+_setsig.argtypes = [ctypes.c_int, ctypes.c_void_p]
 
 
 class KerasConfig(BackendConfig):
@@ -48,3 +54,15 @@ def _set_up(addresses: list[str], rank: int) -> None:
     os.environ["TF_CONFIG"] = json.dumps(cluster)
     # Ray's own handler ends the process at once; training asks at each step.
     signal.signal(signal.SIGTERM, lambda *_: noticed.set())
+    global _handler
+    _handler = _getsig(signal.SIGTERM)
+
+
+def listen() -> None:
+    """Heeds SIGTERM again, in any thread.
+
+    TensorFlow's client of a cluster puts a handler of its own into the process, which only warns
+    its cluster, when it is set up; Python's `signal` would only be allowed in the main thread.
+    """
+    if _handler is not None:
+        _setsig(signal.SIGTERM, _handler)

@@ -107,6 +107,7 @@ class Epochs(keras.callbacks.Callback):
 
     def _started(self) -> None:
         self.noted = time.perf_counter()
+        backend.listen()
         if self.worker.rank == 0:
             self.worker.spans.end("tracing the first step")
             progress, spans = self.worker.progress, self.worker.spans.seconds

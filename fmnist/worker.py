@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -85,21 +86,24 @@ class Worker:
     def train(self) -> None:
         """Fits what is left: of an epoch that was paused, then whole epochs."""
         job, progress = self.job, self.progress
-        data, validation = self._training_data(), self._validation()
-        if progress.step:
-            self._fit(data, progress.epoch + 1, job.steps - progress.step, validation)
-        self._fit(data, job.training.epochs, job.steps, validation)
-
-    def _fit(self, data: Any, epochs: int, steps: int, validation: dict[str, Any]) -> None:
-        self.model.fit(
-            data,
-            initial_epoch=self.progress.epoch,
-            epochs=epochs,
-            steps_per_epoch=steps,
+        fit = partial(
+            self.model.fit,
+            self._training_data(),
             callbacks=[Epochs(self)],
             shuffle=False,  # the batches are in the epoch's order
             verbose=0,
-            **validation,
+            **self._validation(),
+        )
+        if progress.step:
+            fit(
+                initial_epoch=progress.epoch,
+                epochs=progress.epoch + 1,
+                steps_per_epoch=job.steps - progress.step,
+            )
+        fit(
+            initial_epoch=self.progress.epoch,
+            epochs=job.training.epochs,
+            steps_per_epoch=job.steps,
         )
 
     def _training_data(self) -> Any:

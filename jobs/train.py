@@ -37,7 +37,7 @@ class Flags:
     storage: str = "results"
     """Where results go: a folder or s3://bucket/prefix."""
     resume: str | None = None
-    """Id of an unfinished run: refused unless configuration and data are still those of that run."""
+    """Id of an unfinished run: refused unless configuration and data are still those it has."""
     score: bool = False
     """Also score the test images and write the submission."""
     training: Annotated[Training, tyro.conf.arg(name="")]
