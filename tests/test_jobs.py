@@ -2,12 +2,7 @@
 
 import json
 import os
-import secrets
-import signal
-import socket
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +16,8 @@ from fmnist.storage import open_storage
 from fmnist.training import run_folder
 from jobs import export, score, train
 from jobs.launch import IN_RAY_JOB, launch
+from tests.head import run
 
-ROOT = Path(__file__).parent.parent
 SMALL = ("--batch", "32", "--epochs", "1", "--cpus-per-worker", "1")
 
 
@@ -38,67 +33,19 @@ def images(fashion, tmp_path_factory):
     return folder
 
 
-def environment(**more):
-    """Python of this environment first, as on a cluster."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return os.environ | {"PATH": path} | more
-
-
-def run(*command, env=None):
-    return subprocess.run(
-        command, cwd=ROOT, env=env or environment(), capture_output=True, text=True, timeout=280
-    )
-
-
 def published(output, kind):
     """The id that a job printed."""
     (line,) = [line for line in output.splitlines() if line.startswith(f"{kind} ")]
     return line.split()[1]
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def submit(s3_server, tmp_path_factory):
-    """Runs `ray job submit` to a real head, which has the S3 server in its environment."""
-    log = tmp_path_factory.mktemp("head") / "log"
-    address = f"http://127.0.0.1:{free_port()}"
-    env = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
-    command = [
-        "ray", "start", "--head", "--block", "--num-cpus=4", f"--port={free_port()}",
-        "--include-dashboard=true", "--dashboard-host=127.0.0.1",
-        f"--dashboard-port={address.rpartition(':')[2]}",
-        f"--dashboard-agent-listen-port={free_port()}", "--object-store-memory=500000000",
-        "--disable-usage-stats",
-    ]  # fmt: skip
-    with log.open("w") as output:
-        head = subprocess.Popen(
-            command, env=env, stdout=output, stderr=output, start_new_session=True
-        )
-
-    def submit(*command):
-        to = ("ray", "job", "submit", "--address", address, "--working-dir", ".", "--")
-        return run(*to, "python", "-m", *command, env=env)
-
-    try:
-        while run("ray", "job", "list", "--address", address, env=env).returncode:
-            assert head.poll() is None, log.read_text()
-        yield submit
-    finally:
-        os.killpg(head.pid, signal.SIGKILL)
-        head.wait()
-
-
-def test_submitted_jobs_train_and_score_on_s3(submit, images, s3_uri):
+def test_submitted_jobs_train_and_score_on_s3(head, images, s3_uri):
     data = ("--data", str(images), "--storage", s3_uri)
-    trained = submit("jobs.train", *data, *SMALL, "--workers", "2")
+    trained = head.submit("jobs.train", *data, *SMALL, "--workers", "2")
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "epoch 1/1  loss" in trained.stdout
     run_id = published(trained.stdout, "run")
-    scored = submit("jobs.score", *data, "--run", run_id)
+    scored = head.submit("jobs.score", *data, "--run", run_id)
     assert scored.returncode == 0, scored.stdout + scored.stderr
 
     storage = open_storage(s3_uri)
@@ -111,10 +58,10 @@ def test_submitted_jobs_train_and_score_on_s3(submit, images, s3_uri):
         assert os.environ["AWS_SECRET_ACCESS_KEY"] not in text
 
 
-def test_a_submitted_job_that_fails_ends_as_a_failure(submit, tmp_path):
+def test_a_submitted_job_that_fails_ends_as_a_failure(head, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
-    failed = submit("jobs.train", "--data", str(empty), "--storage", str(tmp_path / "results"))
+    failed = head.submit("jobs.train", "--data", str(empty), "--storage", str(tmp_path / "results"))
     assert failed.returncode != 0
     assert f"error: {empty}: found no data" in failed.stdout
     assert list(tmp_path.iterdir()) == [empty]
