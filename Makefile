@@ -11,13 +11,16 @@ install = flock $(1).lock sh -c 'test $(VENV)/$(1).stamp -nt $(1).txt || { \
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --quiet --disable-pip-version-check \
 		--require-hashes -r $(1).txt && touch $(VENV)/$(1).stamp; }'
 
-.PHONY: run test lint pins setup setup-test browser
+.PHONY: run test test-recovery lint pins setup setup-test browser
 
 run: setup  ## Trains, evaluates and scores on the real Fashion-MNIST
 	@$(BIN)/python -m jobs.train --recipe quick --score --storage $(STORAGE)
 
-test: setup-test browser  ## Runs all tests
-	@$(BIN)/python -m pytest
+test: setup-test browser  ## Runs the tests, but for those of what may die
+	@$(BIN)/python -m pytest --ignore tests/recovery
+
+test-recovery: setup-test  ## Kills, cuts off and fills up whatever a job stands on
+	@$(BIN)/python -m pytest tests/recovery
 
 lint: setup-test  ## Checks style and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -49,9 +49,10 @@ def command(small, tmp_path_factory):
     return ("jobs.train", *(str(part) for flag in flags.items() for part in flag))
 
 
-def until_a_checkpoint(storage, small, alive):
-    wait(lambda: "00001" in checkpoints(storage, small) or not alive())
-    assert alive()
+def until_a_checkpoint(storage, small, fails):
+    """And a little into the next epoch; `fails` has why the job ended before, or nothing."""
+    wait(lambda: "00001" in checkpoints(storage, small) or fails())
+    assert not fails(), fails()
     time.sleep(0.3)
 
 
@@ -59,9 +60,12 @@ def test_the_driver_is_killed(ray_cluster, command, small, undisturbed, storage_
     """The second one takes over at once, since it sees that the first is dead."""
     env = environment(RAY_ADDRESS=ray_cluster.address)
     whole = (sys.executable, "-m", *command, "--storage", storage_uri)
-    with (tmp_path / "log").open("w") as log:
-        driver = subprocess.Popen(whole, cwd=ROOT, env=env, stdout=log, stderr=log)
-    until_a_checkpoint(open_storage(storage_uri), small, lambda: driver.poll() is None)
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        driver = subprocess.Popen(whole, cwd=ROOT, env=env, stdout=output, stderr=output)
+    until_a_checkpoint(
+        open_storage(storage_uri), small, lambda: driver.poll() is not None and log.read_text()
+    )
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     again = subprocess.run(whole, cwd=ROOT, env=env, capture_output=True, text=True)
@@ -77,7 +81,12 @@ def test_a_submitted_job_is_stopped(head, command, small, undisturbed, storage_u
     submitted = head.submit(*command, "--storage", storage_uri, options=options)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     storage = open_storage(storage_uri)
-    until_a_checkpoint(storage, small, lambda: True)
+
+    def fails():
+        found = head.job("status", name).stdout
+        return "FAILED" in found and found + head.job("logs", name).stdout
+
+    until_a_checkpoint(storage, small, fails)
     begin = time.monotonic()
     stopped = head.job("stop", name)
     seconds = time.monotonic() - begin
