@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,14 @@ class LocalStorage(Storage):
                 for name in names
                 if not name.startswith(RESERVED)
             )
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        times = {}
+        for key in self.keys(prefix):
+            path = self._path(key)
+            with os_errors(f"read {path}"), suppress(FileNotFoundError):
+                times[key] = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return times
 
     def delete(self, prefix: str) -> None:
         path = self._path(prefix)

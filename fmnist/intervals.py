@@ -23,6 +23,19 @@ def wilson(successes: int, trials: int) -> Interval:
     return max(0.0, float((centre - spread) / scale)), min(1.0, float((centre + spread) / scale))
 
 
+def paired_interval(gained: int, lost: int, trials: int) -> Interval:
+    """Of the difference of two proportions over the same trials, within [-1, 1].
+
+    Only the second succeeded in `gained` of them, only the first in `lost`. Wald's interval with
+    half a count added to each of the four cells: Agresti & Min (2005), Statistics in Medicine
+    24:729–740.
+    """
+    n, up, down = trials + 2, gained + 0.5, lost + 0.5
+    centre = (up - down) / n
+    spread = Z * np.sqrt(up + down - (up - down) ** 2 / n) / n
+    return max(-1.0, float(centre - spread)), min(1.0, float(centre + spread))
+
+
 def mean_interval(values: np.ndarray) -> Interval:
     """Of the mean of (n,) non-negative values, n ≥ 2: the mean ± 1.96 standard errors."""
     mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))

@@ -99,9 +99,9 @@ def read_manifest(storage: Storage, prefix: str) -> Manifest | None:
         fields = json.loads(found[0])
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: found no JSON ({error}), expected a manifest") from error
-    _check_fields(fields, FIELDS, where)
+    check_fields(fields, FIELDS, where)
     for name, entry in fields["files"].items():
-        _check_fields(entry, FILE_FIELDS, f"{where}: file {name!r}")
+        check_fields(entry, FILE_FIELDS, f"{where}: file {name!r}")
         check_key(name)
         check_key(entry["path"])
     files = {name: FileEntry(**entry) for name, entry in fields["files"].items()}
@@ -140,6 +140,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def check_fields(fields: Any, expected: dict[str, type], where: str) -> None:
+    """Raises UserError unless parsed JSON is an object of exactly these fields and types."""
+    if not isinstance(fields, dict) or fields.keys() != expected.keys():
+        found = ", ".join(fields) if isinstance(fields, dict) else type(fields).__name__
+        raise UserError(f"{where}: found {found}, expected the fields {', '.join(expected)}")
+    for name, kind in expected.items():
+        if type(fields[name]) is not kind:
+            raise UserError(f"{where}: {name} is {fields[name]!r}, expected {kind.__name__}")
+
+
 def _entry(path: str, content: Content) -> FileEntry:
     return FileEntry(path=path, size=content.size, sha256=content.sha256)
 
@@ -160,12 +170,3 @@ def _commit(storage: Storage, prefix: str, manifest: Manifest) -> Manifest:
     if published is None:
         raise UserError(f"{storage.uri}/{prefix} was deleted while it was being published")
     return published
-
-
-def _check_fields(fields: Any, expected: dict[str, type], where: str) -> None:
-    if not isinstance(fields, dict) or fields.keys() != expected.keys():
-        found = ", ".join(fields) if isinstance(fields, dict) else type(fields).__name__
-        raise UserError(f"{where}: found {found}, expected the fields {', '.join(expected)}")
-    for name, kind in expected.items():
-        if type(fields[name]) is not kind:
-            raise UserError(f"{where}: {name} is {fields[name]!r}, expected {kind.__name__}")

@@ -3,6 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -63,6 +64,10 @@ class Storage(ABC):
     @abstractmethod
     def keys(self, prefix: str = "") -> list[str]:
         """The key `prefix` itself and all below `prefix/`, sorted; all there are without one."""
+
+    @abstractmethod
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        """What `keys(prefix)` lists, with the time of its last write by the store's own clock."""
 
     @abstractmethod
     def delete(self, prefix: str) -> None:

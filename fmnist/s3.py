@@ -10,6 +10,7 @@ import secrets
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -83,14 +84,17 @@ class S3Storage(Storage):
         return self._head(key) is not None
 
     def keys(self, prefix: str = "") -> list[str]:
-        return sorted(
-            name.removeprefix(self._root)
-            for name in self._names(prefix)
+        return sorted(self.modified(prefix))
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        return {
+            name.removeprefix(self._root): time
+            for name, time in self._times(prefix).items()
             if not name.endswith("/") and f"/{RESERVED}" not in f"/{name}"
-        )
+        }
 
     def delete(self, prefix: str) -> None:
-        names = self._names(check_key(prefix))  # never all of them
+        names = list(self._times(check_key(prefix)))  # never all of them
         with self._errors("delete", prefix):
             for start in range(0, len(names), DELETED_AT_ONCE):
                 batch = [{"Key": name} for name in names[start : start + DELETED_AT_ONCE]]
@@ -135,17 +139,19 @@ class S3Storage(Storage):
         """The key in the bucket."""
         return self._root + check_key(key)
 
-    def _names(self, prefix: str) -> list[str]:
+    def _times(self, prefix: str) -> dict[str, datetime]:
         """The names in the bucket, also of the markers that Arrow writes for empty folders."""
         start = self._name(prefix) if prefix else self._root
         with self._errors("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=start
             )
-            names = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-        if not prefix:
-            return names
-        return [name for name in names if name == start or name.startswith(f"{start}/")]
+            entries = [entry for page in pages for entry in page.get("Contents", ())]
+        return {
+            entry["Key"]: entry["LastModified"]
+            for entry in entries
+            if not prefix or entry["Key"] == start or entry["Key"].startswith(f"{start}/")
+        }
 
     def _put(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
         """False if the condition does not hold.
