@@ -22,9 +22,9 @@ from fmnist.dataset import Dataset
 from fmnist.early_stopping import records
 from fmnist.evaluation import evaluate
 from fmnist.grid import FIELDS, cell_name
-from fmnist.inference import Classifier
+from fmnist.inference import open_classifier
 from fmnist.manifest import Manifest, content_id, publish, read_manifest, versions
-from fmnist.published import MODEL, PublishedModel, history_of, open_model
+from fmnist.published import PublishedModel, history_of, open_model
 from fmnist.recipes import Cluster, Training
 from fmnist.standings import best_cell
 from fmnist.storage import Storage
@@ -191,7 +191,4 @@ def _evidence(jobs: Sequence[Assignment], best: dict[str, Any]) -> Evidence | No
 
 
 def _predict(model: PublishedModel, images: np.ndarray) -> np.ndarray:
-    with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
-        file = Path(folder, MODEL)
-        file.write_bytes(model.data)
-        return Classifier(file)(images)
+    return open_classifier(model)(images)

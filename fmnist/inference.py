@@ -6,6 +6,7 @@ of an image depends neither on its neighbours nor on how many images are asked f
 """
 
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fmnist.errors import UserError
+from fmnist.published import MODEL, PublishedModel
 
 MOST_ROWS = 256
 BATCH_BYTES = 1 << 20  # of uint8 pixels; what the layers make of them takes many times as much
@@ -48,6 +50,24 @@ class Classifier:
             predicted = self._predict(np.pad(rows, padding)).numpy()
             probabilities[start : start + len(rows)] = predicted[: len(rows)]
         return probabilities
+
+
+def open_classifier(model: PublishedModel) -> Classifier:
+    """A published model as a function; UserError names the run if it is none for its task."""
+    with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
+        path = Path(folder, MODEL)
+        path.write_bytes(model.data)
+        try:
+            classifier = Classifier(path)
+        except UserError as error:
+            raise UserError(f"run {model.run}: {error}") from error
+    task = model.task
+    if (classifier.shape, classifier.classes) != (task.shape, len(task.classes)):
+        raise UserError(
+            f"run {model.run}: its model takes images of {classifier.shape} and has"
+            f" {classifier.classes} classes, expected {task.shape} and {len(task.classes)}"
+        )
+    return classifier
 
 
 def batch_rows(shape: tuple[int, int, int]) -> int:

@@ -18,7 +18,7 @@ from fmnist.checkpoints import epoch_name
 from fmnist.evaluation import Evaluation, evaluate, to_table
 from fmnist.inference import Classifier
 from fmnist.manifest import publish, versions
-from fmnist.published import HISTORY, MODEL
+from fmnist.published import HISTORY, METRICS, MODEL
 from fmnist.report import run_page
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _publish(
     with tempfile.TemporaryDirectory(prefix="fmnist-") as name:
         folder = Path(name)
         model.save(folder / MODEL)
-        (folder / "metrics.json").write_text(json.dumps(scores, indent=1))
+        (folder / METRICS).write_text(json.dumps(scores, indent=1))
         pq.write_table(to_table(evaluations), folder / "metrics.parquet")
         pq.write_table(pa.Table.from_pylist(history), folder / HISTORY)
         page = run_page({**run, "history": history, "evaluations": scores})

@@ -80,6 +80,41 @@ def confusion_matrix(confusion: list[list[int]], classes: list[str]) -> go.Figur
     return figure
 
 
+def difference(value: float, low: float, high: float, *, margin: float, good: bool) -> go.Figure:
+    """A difference of shares in points, with its interval, beside zero and what is allowed."""
+    figure = go.Figure(layout={"template": "none"})
+    figure.add_scatter(
+        x=[100 * value],
+        y=["difference"],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (high - value)],
+            "arrayminus": [100 * (value - low)],
+            "width": 8,
+            "thickness": 3,
+        },
+        mode="markers",
+        marker={"size": 14},
+        meta={"series": 2 if good else 1},
+        hovertemplate=f"%{{x:+.2f}} points, from {100 * low:+.2f} to {100 * high:+.2f}"
+        "<extra></extra>",
+    )
+    marks = {0.0: "no difference"} | ({-100 * margin: "margin"} if margin else {})
+    for x, text in marks.items():
+        figure.add_vline(x=x, line={"dash": "dot", "width": 1}, annotation={"text": text})
+    ends = [100 * low, 100 * high, *marks]
+    room = 0.15 * (max(ends) - min(ends))
+    figure.update_xaxes(
+        title="Points of accuracy, challenger − champion",
+        tickformat="+~g",
+        range=[min(ends) - room, max(ends) + room],
+    )
+    figure.update_yaxes(visible=False)
+    figure.update_layout(hovermode="closest", showlegend=False)
+    return figure
+
+
 def shortened(name: str, length: int = NAME_LENGTH) -> str:
     """A name that fits on an axis."""
     return name if len(name) <= length else name[: length - 1] + "…"

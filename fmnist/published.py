@@ -14,6 +14,7 @@ from fmnist.tasks import TASKS, Task
 
 MODEL = "model.keras"
 HISTORY = "history.parquet"
+METRICS = "metrics.json"  # an `Evaluation.to_json()` by part of the data
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ def run_page(run: dict) -> str:
             evidence["confusion"], run["task"]["classes"]
         ).to_plotly_json(),
         splits=[SPLITS[name].capitalize() for name in evaluations],
-        score_rows=_score_rows(evaluations),
+        score_rows=score_rows(evaluations),
         class_rows=class_rows(evidence),
         fact_lists=_fact_lists(run),
     )
@@ -150,7 +150,8 @@ def cell(metric: str, scores: dict) -> Cell:
     return Cell(format(scores[metric], kind), f"{low}\N{NO-BREAK SPACE}– {high}")
 
 
-def _score_rows(evaluations: dict[str, dict]) -> list[tuple[str, list[Cell]]]:
+def score_rows(evaluations: dict[str, dict]) -> list[tuple[str, list[Cell]]]:
+    """Each score, a column an evaluation; the first row has their numbers of images."""
     sizes = [Cell(f"{scores['examples']:,}") for scores in evaluations.values()]
     rows = [
         (title, [cell(name, scores) for scores in evaluations.values()])

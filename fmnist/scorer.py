@@ -1,17 +1,15 @@
 """The actor of a scoring job: it loads the model once, and turns images into labels."""
 
-import tempfile
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import ray
 
 from fmnist.errors import UserError
-from fmnist.inference import Classifier, limit_threads
+from fmnist.inference import Classifier, limit_threads, open_classifier
 from fmnist.parquet import check_table
-from fmnist.published import MODEL, PublishedModel
+from fmnist.published import PublishedModel
 
 
 class Scorer:
@@ -51,17 +49,4 @@ class Scorer:
     def _classifier(self) -> Classifier:
         # Not in __init__, where Ray would wrap a failure in a report of a dead actor.
         limit_threads(1)
-        task = self._model.task
-        with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
-            path = Path(folder, MODEL)
-            path.write_bytes(self._model.data)
-            try:
-                classifier = Classifier(path)
-            except UserError as error:
-                raise UserError(f"run {self._model.run}: {error}") from error
-        if (classifier.shape, classifier.classes) != (task.shape, len(task.classes)):
-            raise UserError(
-                f"run {self._model.run}: its model takes images of {classifier.shape} and has"
-                f" {classifier.classes} classes, expected {task.shape} and {len(task.classes)}"
-            )
-        return classifier
+        return open_classifier(self._model)

@@ -6,29 +6,29 @@
 Submitted again, a finished run is found, and an unfinished one goes on from its last checkpoint.
 """
 
-import argparse
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
-from fmnist.errors import UserError, together
+from fmnist.errors import together
 from fmnist.inputs import from_dataset
 from fmnist.manifest import Manifest
 from fmnist.published import open_model
-from fmnist.recipes import RECIPES, Cluster, Training, check
+from fmnist.recipes import Cluster, Training, check
 from fmnist.scoring import score
 from fmnist.sources import load
 from fmnist.storage import Storage
 from fmnist.tasks import find_task
 from fmnist.training import check_resumed, run_folder, train
+from jobs.flags import DEFAULT_RECIPE, named_recipe
 from jobs.launch import command, job_storage, launch, parse_flags, start_ray
 from jobs.score import tell as tell_predictions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
-    recipe: str = "quick"
+    recipe: str = DEFAULT_RECIPE
     """Named configuration, report or quick; the other flags change it."""
     task: str = "fashion"
     """fashion, competition, or a task file that ends in .toml."""
@@ -45,13 +45,7 @@ class Flags:
 
 
 def parse() -> Flags:
-    """The flags; those not given have the recipe's values."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--recipe", default=Flags.recipe)
-    recipe = first.parse_known_args()[0].recipe
-    if recipe not in RECIPES:
-        raise UserError(f"unknown recipe {recipe!r}: expected one of {', '.join(RECIPES)}")
-    return parse_flags(Flags, __doc__, Flags(training=RECIPES[recipe], cluster=Cluster()))
+    return parse_flags(Flags, __doc__, Flags(training=named_recipe(), cluster=Cluster()))
 
 
 def run(flags: Flags) -> None:

@@ -1,0 +1,254 @@
+"""The scheduled job: a challenger on today's data, the gate, the pointer, the predictions.
+
+The same call does all of it again and nothing twice: what is trained, judged or scored already is
+found by ids that follow from configuration and data.
+"""
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fmnist.candidates import record
+from fmnist.challenge import HeldOut, Outcome, Verdict, challenge, hold_out, published_scores
+from fmnist.dataset import Dataset
+from fmnist.errors import UserError
+from fmnist.gate import Gate
+from fmnist.inputs import Inputs
+from fmnist.manifest import Manifest, content_id, publish, read_manifest, versions
+from fmnist.predictions import LABELS, SUBMISSION
+from fmnist.published import open_model
+from fmnist.recipes import Cluster, Training, settle
+from fmnist.registry import Champion, champion_key, read_champion
+from fmnist.retention import prune
+from fmnist.retraining_report import retraining_page
+from fmnist.scoring import predictions_folder, score
+from fmnist.storage import Storage
+from fmnist.training import labelled, run_folder, run_id, train
+
+SUMMARY = "summary.json"
+REPORT = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """Which of the runs that retraining made stay."""
+
+    keep_champions: int = 3
+    """Former champions that stay for rollback, the newest."""
+    keep_runs: int = 7
+    """Other finished candidates that stay, the newest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What there is to do with this data: `settled` says why nothing, and is None otherwise.
+
+    `training` is the challenger's configuration, `challenger` its run id.
+    """
+
+    dataset: Dataset
+    champion: Champion | None
+    training: Training
+    challenger: str
+    held_out: HeldOut
+    settled: tuple[Outcome, str] | None
+
+
+def retrainings_folder(retraining_id: str) -> str:
+    """Where in the storage root a retraining's summary lies."""
+    return f"retrainings/{retraining_id}"
+
+
+def check_retention(retention: Retention) -> None:
+    """Raises UserError that lists the settings with a value that they cannot have."""
+    problems = [
+        f"{name.replace('_', ' ')} is {value}, expected at least 0"
+        for name, value in asdict(retention).items()
+        if value < 0
+    ]
+    if problems:
+        raise UserError.of(problems)
+
+
+def make_plan(
+    dataset: Dataset, training: Training, storage: Storage, *, force: bool = False
+) -> Plan:
+    """Reads what is there, and writes nothing.
+
+    A champion of this data and recipe, with whatever seed, needs no challenger; a run that somebody
+    rolled back is none. `force` takes the first seed from the configured one on of which no run is
+    published and none was champion: ids follow from configuration and data, so another training
+    needs another seed.
+    """
+    task = dataset.task
+    training = settle(training, task, len(labelled(dataset)))
+    champion = read_champion(storage, task.name)
+    if force:
+        training = _unused_seed(dataset, training, storage, champion)
+    challenger = run_id(task, training, dataset.fingerprint)
+    settled = None
+    if champion and not force:
+        settled = _settled(dataset, training, storage, champion, challenger)
+    return Plan(
+        dataset=dataset,
+        champion=champion,
+        training=training,
+        challenger=challenger,
+        held_out=hold_out(dataset, training),
+        settled=settled,
+    )
+
+
+def retrain(
+    plan: Plan,
+    inputs: Inputs,
+    cluster: Cluster,
+    storage: Storage,
+    *,
+    gate: Gate,
+    retention: Retention,
+    command: str,
+) -> Manifest:
+    """Trains and judges what the plan asks for, scores `inputs` with the champion, and prunes.
+
+    Returns the published summary. Raises UserError for what `training.train`, `scoring.score` and
+    `published.open_model` raise it.
+    """
+    task = plan.dataset.task
+    if plan.settled is None:
+        record(storage, task.name, plan.challenger)
+        train(plan.dataset, plan.training, cluster, storage, command=command)
+        verdict = challenge(
+            storage,
+            task,
+            plan.challenger,
+            before=plan.champion,
+            held_out=plan.held_out,
+            gate=gate,
+            command=command,
+        )
+    else:
+        verdict = _stay(plan, storage)
+    model = open_model(storage, run_folder(verdict.after.run), task)
+    predictions = score(model=model, inputs=inputs, storage=storage)
+    pruned = prune(storage, task.name, **asdict(retention))
+    facts = {
+        **_facts(plan, verdict, storage),
+        "gate": asdict(gate),
+        "predictions": _predictions(storage, predictions),
+        "retention": asdict(retention),
+        "pruned": pruned,
+    }
+    return _publish(storage, task.name, facts, plan.training, cluster, command)
+
+
+def _unused_seed(
+    dataset: Dataset, training: Training, storage: Storage, champion: Champion | None
+) -> Training:
+    champions = {move.run for move in champion.history} if champion else set()
+    while True:
+        run = run_id(dataset.task, training, dataset.fingerprint)
+        if run not in champions and read_manifest(storage, run_folder(run)) is None:
+            return training
+        training = replace(training, seed=training.seed + 1)
+
+
+def _settled(
+    dataset: Dataset, training: Training, storage: Storage, champion: Champion, challenger: str
+) -> tuple[Outcome, str] | None:
+    manifest = read_manifest(storage, run_folder(champion.run))
+    config = manifest.details.get("config") if manifest else None
+    seed = config.get("seed") if isinstance(config, dict) else None
+    if isinstance(seed, int):
+        same = run_id(dataset.task, replace(training, seed=seed), dataset.fingerprint)
+        if champion.run == same:
+            return "unchanged", "The champion has been trained on this data with this recipe."
+    if challenger in champion.withdrawn:
+        return "kept", (
+            f"The challenger {challenger} was champion until it was rolled back, and is not "
+            "promoted again; --force trains another one with another seed."
+        )
+    return None
+
+
+def _stay(plan: Plan, storage: Storage) -> Verdict:
+    assert plan.settled and plan.champion
+    outcome, reason = plan.settled
+    evaluations = {}
+    if outcome == "unchanged":  # or else the champion's own scores are on other data
+        scores = published_scores(storage, plan.champion.run)
+        evaluations = {"champion": scores[plan.held_out.part]}
+    return Verdict(outcome=outcome, reason=reason, after=plan.champion, evaluations=evaluations)
+
+
+def _facts(plan: Plan, verdict: Verdict, storage: Storage) -> dict[str, Any]:
+    """All of the summary that says what happened."""
+    task, dataset, held_out = plan.dataset.task, plan.dataset, plan.held_out
+    parts = {"train": dataset.train, "test": dataset.test}
+    return {
+        "outcome": verdict.outcome,
+        "reason": verdict.reason,
+        "task": {"name": task.name, "classes": list(task.classes), "shape": list(task.shape)},
+        "dataset": {
+            "source": dataset.source,
+            "fingerprint": dataset.fingerprint,
+            **{name: len(part) for name, part in parts.items() if part is not None},
+        },
+        "champion": {"before": _state(plan.champion), "after": _state(verdict.after)},
+        "challenger": None if verdict.outcome == "unchanged" else plan.challenger,
+        "pointer": f"{storage.uri}/{champion_key(task.name)}",
+        "model": f"{storage.uri}/{run_folder(verdict.after.run)}",
+        "held_out": {
+            "part": held_out.part, "examples": len(held_out.examples), "note": held_out.note,
+        },
+        "decision": asdict(verdict.decision) if verdict.decision else None,
+        "evaluations": verdict.evaluations,
+    }  # fmt: skip
+
+
+def _state(champion: Champion | None) -> dict[str, Any] | None:
+    return {"run": champion.run, "counter": champion.counter} if champion else None
+
+
+def _predictions(storage: Storage, manifest: Manifest) -> dict[str, Any]:
+    folder = f"{storage.uri}/{predictions_folder(manifest.id)}"
+    return {
+        "id": manifest.id,
+        "images": manifest.details["images"],
+        "labels": f"{folder}/{LABELS}/",
+        "submission": f"{folder}/{SUBMISSION}",
+    }
+
+
+def _publish(
+    storage: Storage,
+    task_name: str,
+    facts: dict[str, Any],
+    training: Training,
+    cluster: Cluster,
+    command: str,
+) -> Manifest:
+    identity = f"{task_name}-{facts['outcome']}-{content_id(facts)}"
+    summary = {
+        "id": identity,
+        **facts,
+        "config": asdict(training) | asdict(cluster),
+        "versions": versions(),
+        "command": command,
+    }
+    with tempfile.TemporaryDirectory(prefix="fmnist-") as name:
+        folder = Path(name)
+        (folder / SUMMARY).write_text(json.dumps(summary, indent=1, allow_nan=False))
+        (folder / REPORT).write_text(retraining_page(summary), encoding="utf-8")
+        shown = ("outcome", "reason", "champion", "predictions", "command")
+        details = {field: summary[field] for field in shown}
+        return publish(
+            storage,
+            retrainings_folder(identity),
+            folder,
+            kind="retraining",
+            id=identity,
+            details=details,
+        )

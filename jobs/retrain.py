@@ -1,0 +1,140 @@
+"""The scheduled job: trains a challenger on the data, and makes it champion if it is better.
+
+    python -m jobs.retrain --data s3://bucket/images --storage s3://bucket/fmnist
+    ray job submit --working-dir . -- python -m jobs.retrain --data … --storage s3://bucket/fmnist
+    python -m jobs.retrain --rollback --storage s3://bucket/fmnist
+
+Then the champion scores the data. Run again on the same data, it finds everything done. It ends
+with 0 also where the challenger was not promoted.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from fmnist.errors import UserError, together
+from fmnist.gate import Gate, check_gate
+from fmnist.inputs import find_inputs, from_dataset
+from fmnist.manifest import Manifest, read_manifest
+from fmnist.recipes import Cluster, Training, check
+from fmnist.registry import find_predecessor, rollback
+from fmnist.retraining import (
+    Plan,
+    Retention,
+    check_retention,
+    make_plan,
+    retrain,
+    retrainings_folder,
+)
+from fmnist.sources import load
+from fmnist.storage import Storage
+from fmnist.tasks import find_task
+from fmnist.training import run_folder
+from jobs.flags import DEFAULT_RECIPE, named_recipe
+from jobs.launch import command, job_storage, launch, parse_flags, start_ray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    recipe: str = DEFAULT_RECIPE
+    """Named configuration, report or quick; the other flags change it."""
+    task: str = "fashion"
+    """fashion, competition, or a task file that ends in .toml."""
+    data: str = "auto"
+    """Path or URI of IDX files, the competition's CSV files or Parquet; auto: Fashion-MNIST."""
+    score_data: str | None = None
+    """What the champion scores; without it, the test part of the data."""
+    storage: str = "results"
+    """Where results and the registry are: a folder or s3://bucket/prefix."""
+    force: bool = False
+    """Train a challenger with the next unused seed, also on data that the champion has learned."""
+    dry_run: bool = False
+    """Say what would be done, and write nothing."""
+    rollback: bool = False
+    """Make the champion's predecessor champion again, and do nothing else."""
+    gate: Annotated[Gate, tyro.conf.arg(name="")]
+    retention: Annotated[Retention, tyro.conf.arg(name="")]
+    training: Annotated[Training, tyro.conf.arg(name="")]
+    cluster: Annotated[Cluster, tyro.conf.arg(name="")]
+
+
+def parse() -> Flags:
+    defaults = Flags(gate=Gate(), retention=Retention(), training=named_recipe(), cluster=Cluster())
+    return parse_flags(Flags, __doc__, defaults)
+
+
+def run(flags: Flags) -> None:
+    together(
+        lambda: check(flags.training, flags.cluster),
+        lambda: check_gate(flags.gate),
+        lambda: check_retention(flags.retention),
+        lambda: find_task(flags.task),
+        lambda: _check_rollback(flags),
+    )
+    task, storage = find_task(flags.task), job_storage(flags.storage)
+    if flags.rollback:
+        return roll_back(storage, task.name, dry_run=flags.dry_run)
+    dataset = load(task, flags.data)
+    plan = make_plan(dataset, flags.training, storage, force=flags.force)
+    if not flags.score_data:
+        inputs = from_dataset(dataset)  # before Ray: here a missing test part shows
+    if flags.dry_run:
+        return tell_plan(storage, plan)
+    start_ray()
+    if flags.score_data:
+        inputs = find_inputs(task, flags.score_data)
+    manifest = retrain(
+        plan,
+        inputs,
+        flags.cluster,
+        storage,
+        gate=flags.gate,
+        retention=flags.retention,
+        command=command(),
+    )
+    tell(storage, manifest)
+
+
+def _check_rollback(flags: Flags) -> None:
+    if flags.rollback and flags.force:
+        raise UserError("found --rollback and --force, expected one or the other")
+
+
+def roll_back(storage: Storage, task_name: str, *, dry_run: bool) -> None:
+    """Moves the pointer back, or says where to."""
+    champion, predecessor = find_predecessor(storage, task_name)
+    if dry_run:
+        print(f"champion {champion.run} would be rolled back to {predecessor}")
+        return
+    now = rollback(storage, task_name, command=command())
+    print(f"champion {champion.run} is rolled back: {now.run} is champion (move {now.counter})")
+
+
+def tell_plan(storage: Storage, plan: Plan) -> None:
+    """Prints what would be done."""
+    champion = plan.champion
+    print(f"data        {plan.dataset.source}, fingerprint {plan.dataset.fingerprint}")
+    print(f"champion    {f'{champion.run} (move {champion.counter})' if champion else 'none'}")
+    if plan.settled:
+        print(f"nothing to train: {plan.settled[1]} It would score what is not scored yet")
+        return
+    published = read_manifest(storage, run_folder(plan.challenger))
+    print(f"challenger  {plan.challenger}, {'published already' if published else 'to be trained'}")
+    print(f"to judge on {len(plan.held_out.examples)} {plan.held_out.part} images")
+
+
+def tell(storage: Storage, manifest: Manifest) -> None:
+    """Prints what became of the challenger, and where the results are."""
+    details = manifest.details
+    print(f"{details['outcome']}: {details['reason']}")
+    now = details["champion"]["after"]
+    print(f"champion {now['run']} (move {now['counter']})")
+    print(f"predictions {details['predictions']['id']}: {details['predictions']['submission']}")
+    print(f"retraining {manifest.id} is finished")
+    for name, file in manifest.files.items():
+        print(f"  {name:<16} {storage.uri}/{retrainings_folder(manifest.id)}/{file.path}")
+
+
+if __name__ == "__main__":
+    launch(parse, run)
