@@ -158,7 +158,8 @@ def _hold_trial(
         for name, run in (("champion", champion.run), ("challenger", challenger))
     }
     probabilities = _probabilities(models, held_out.examples.images)
-    decision = judge(labels, *(each.argmax(axis=1) for each in probabilities.values()), gate)
+    predicted = {name: each.argmax(axis=1) for name, each in probabilities.items()}
+    decision = judge(labels, predicted["champion"], predicted["challenger"], gate)
     return Trial(
         passed=decision.passed,
         reason=decision.reason,

@@ -6,26 +6,26 @@ found by ids that follow from configuration and data.
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fmnist.candidates import record
-from fmnist.challenge import HeldOut, Outcome, Verdict, challenge, hold_out, published_scores
-from fmnist.dataset import Dataset
+from fmnist.challenge import Verdict, challenge, published_scores
 from fmnist.errors import UserError
 from fmnist.gate import Gate
 from fmnist.inputs import Inputs
-from fmnist.manifest import Manifest, content_id, publish, read_manifest, versions
+from fmnist.manifest import Manifest, content_id, publish, versions
 from fmnist.predictions import LABELS, SUBMISSION
 from fmnist.published import open_model
-from fmnist.recipes import Cluster, Training, settle
-from fmnist.registry import Champion, champion_key, read_champion
+from fmnist.recipes import Cluster, Training
+from fmnist.registry import Champion, champion_key
 from fmnist.retention import prune
+from fmnist.retraining_plan import Plan
 from fmnist.retraining_report import retraining_page
 from fmnist.scoring import predictions_folder, score
 from fmnist.storage import Storage
-from fmnist.training import labelled, run_folder, run_id, train
+from fmnist.training import run_folder, train
 
 SUMMARY = "summary.json"
 REPORT = "report.html"
@@ -39,21 +39,6 @@ class Retention:
     """Former champions that stay for rollback, the newest."""
     keep_runs: int = 7
     """Other finished candidates that stay, the newest."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What there is to do with this data: `settled` says why nothing, and is None otherwise.
-
-    `training` is the challenger's configuration, `challenger` its run id.
-    """
-
-    dataset: Dataset
-    champion: Champion | None
-    training: Training
-    challenger: str
-    held_out: HeldOut
-    settled: tuple[Outcome, str] | None
 
 
 def retrainings_folder(retraining_id: str) -> str:
@@ -70,35 +55,6 @@ def check_retention(retention: Retention) -> None:
     ]
     if problems:
         raise UserError.of(problems)
-
-
-def make_plan(
-    dataset: Dataset, training: Training, storage: Storage, *, force: bool = False
-) -> Plan:
-    """Reads what is there, and writes nothing.
-
-    A champion of this data and recipe, with whatever seed, needs no challenger; a run that somebody
-    rolled back is none. `force` takes the first seed from the configured one on of which no run is
-    published and none was champion: ids follow from configuration and data, so another training
-    needs another seed.
-    """
-    task = dataset.task
-    training = settle(training, task, len(labelled(dataset)))
-    champion = read_champion(storage, task.name)
-    if force:
-        training = _unused_seed(dataset, training, storage, champion)
-    challenger = run_id(task, training, dataset.fingerprint)
-    settled = None
-    if champion and not force:
-        settled = _settled(dataset, training, storage, champion, challenger)
-    return Plan(
-        dataset=dataset,
-        champion=champion,
-        training=training,
-        challenger=challenger,
-        held_out=hold_out(dataset, training),
-        settled=settled,
-    )
 
 
 def retrain(
@@ -142,35 +98,6 @@ def retrain(
         "pruned": pruned,
     }
     return _publish(storage, task.name, facts, plan.training, cluster, command)
-
-
-def _unused_seed(
-    dataset: Dataset, training: Training, storage: Storage, champion: Champion | None
-) -> Training:
-    champions = {move.run for move in champion.history} if champion else set()
-    while True:
-        run = run_id(dataset.task, training, dataset.fingerprint)
-        if run not in champions and read_manifest(storage, run_folder(run)) is None:
-            return training
-        training = replace(training, seed=training.seed + 1)
-
-
-def _settled(
-    dataset: Dataset, training: Training, storage: Storage, champion: Champion, challenger: str
-) -> tuple[Outcome, str] | None:
-    manifest = read_manifest(storage, run_folder(champion.run))
-    config = manifest.details.get("config") if manifest else None
-    seed = config.get("seed") if isinstance(config, dict) else None
-    if isinstance(seed, int):
-        same = run_id(dataset.task, replace(training, seed=seed), dataset.fingerprint)
-        if champion.run == same:
-            return "unchanged", "The champion has been trained on this data with this recipe."
-    if challenger in champion.withdrawn:
-        return "kept", (
-            f"The challenger {challenger} was champion until it was rolled back, and is not "
-            "promoted again; --force trains another one with another seed."
-        )
-    return None
 
 
 def _stay(plan: Plan, storage: Storage) -> Verdict:

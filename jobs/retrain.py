@@ -19,14 +19,8 @@ from fmnist.inputs import find_inputs, from_dataset
 from fmnist.manifest import Manifest, read_manifest
 from fmnist.recipes import Cluster, Training, check
 from fmnist.registry import find_predecessor, rollback
-from fmnist.retraining import (
-    Plan,
-    Retention,
-    check_retention,
-    make_plan,
-    retrain,
-    retrainings_folder,
-)
+from fmnist.retraining import Retention, check_retention, retrain, retrainings_folder
+from fmnist.retraining_plan import Plan, make_plan
 from fmnist.sources import load
 from fmnist.storage import Storage
 from fmnist.tasks import find_task
