@@ -82,6 +82,11 @@ def judge(labels: np.ndarray, champion: np.ndarray, challenger: np.ndarray, gate
     )
 
 
+def p_text(p: float) -> str:
+    """A p-value for people."""
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+
+
 def _reason(difference: float, p: float, gate: Gate, *, near: bool, better: bool) -> str:
     side = "above" if difference >= 0 else "below"
     found = f"The challenger is {100 * abs(difference):.2f} points {side} the champion"
@@ -92,5 +97,5 @@ def _reason(difference: float, p: float, gate: Gate, *, near: bool, better: bool
     verb = "is" if better else "is not"
     return (
         f"{found}, and {verb} better at {gate.confidence:.4g} confidence "
-        f"(p = {p:.3g}, exact McNemar test, one-sided)."
+        f"({p_text(p)}, exact McNemar test, one-sided)."
     )

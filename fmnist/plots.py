@@ -101,9 +101,11 @@ def difference(value: float, low: float, high: float, *, margin: float, good: bo
         "<extra></extra>",
     )
     marks = {0.0: "no difference"} | ({-100 * margin: "margin"} if margin else {})
-    for x, text in marks.items():
-        figure.add_vline(x=x, line={"dash": "dot", "width": 1}, annotation={"text": text})
     ends = [100 * low, 100 * high, *marks]
+    for x, text in marks.items():
+        side = "right" if x == max(ends) else "left"  # where there is room for the text
+        annotation = {"text": text, "xanchor": side}
+        figure.add_vline(x=x, line={"dash": "dot", "width": 1}, annotation=annotation)
     room = 0.15 * (max(ends) - min(ends))
     figure.update_xaxes(
         title="Points of accuracy, challenger − champion",

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from fmnist import plots
+from fmnist.gate import p_text
 from fmnist.report import SPLITS, Card, Cell, cell, class_rows, fact_list, render, score_rows
 
 TITLES = {
@@ -55,9 +56,12 @@ def _conclusion(summary: dict) -> str:
     if decision is None:
         first = summary["champion"]["before"] is None
         return "the first champion" if first else "the challenger had been rolled back"
-    points = 100 * decision["difference"]
-    side = "above" if points >= 0 else "below"
-    return f"the challenger is {abs(points):.2f} points {side} the champion"
+    points = f"{100 * abs(decision['difference']):.2f} points"
+    if outcome == "promoted":
+        side = "above" if decision["difference"] >= 0 else "below"
+        return f"the new champion is {points} {side} the old one"
+    better = decision["difference"] > 0
+    return f"the challenger is {f'only {points} above' if better else f'{points} below'}"
 
 
 def _lead(summary: dict) -> str:
@@ -82,7 +86,7 @@ def _cards(summary: dict) -> list[Card]:
         points = f"{100 * decision['difference']:+.2f} points"
         cards += [
             Card("Difference", points, f"95% interval {low} to {high}"),
-            Card("p-value", f"{decision['p']:.3g}", "if neither were better"),
+            Card("Chance", p_text(decision["p"]), "of this or more, were neither better"),
             Card("Only the challenger right", f"{decision['gained']:,}", f"{part} images"),
             Card("Only the champion right", f"{decision['lost']:,}", f"{part} images"),
         ]
