@@ -47,8 +47,7 @@ def check_gate(gate: Gate) -> None:
         problems.append(f"margin is {gate.margin}, expected a share from 0 to below 1")
     if not 0 <= gate.confidence < 1:
         problems.append(f"confidence is {gate.confidence}, expected 0 up to below 1")
-    if problems:
-        raise UserError.of(problems)
+    UserError.raise_if(problems)
 
 
 def judge(labels: np.ndarray, champion: np.ndarray, challenger: np.ndarray, gate: Gate) -> Decision:

@@ -53,8 +53,7 @@ def check_retention(retention: Retention) -> None:
         for name, value in asdict(retention).items()
         if value < 0
     ]
-    if problems:
-        raise UserError.of(problems)
+    UserError.raise_if(problems)
 
 
 def retrain(
@@ -66,10 +65,11 @@ def retrain(
     gate: Gate,
     retention: Retention,
     command: str,
+    actors: int | None = None,
 ) -> Manifest:
     """Trains and judges what the plan asks for, scores `inputs` with the champion, and prunes.
 
-    Returns the published summary. Raises UserError for what `training.train`, `scoring.score` and
+    `actors` are those of `scoring.score`. Returns the published summary. Raises UserError for what `training.train`, `scoring.score` and
     `published.open_model` raise it.
     """
     task = plan.dataset.task
@@ -88,7 +88,7 @@ def retrain(
     else:
         verdict = _stay(plan, storage)
     model = open_model(storage, run_folder(verdict.after.run), task)
-    predictions = score(model=model, inputs=inputs, storage=storage)
+    predictions = score(model=model, inputs=inputs, storage=storage, actors=actors)
     pruned = prune(storage, task.name, **asdict(retention))
     facts = {
         **_facts(plan, verdict, storage),

@@ -41,6 +41,8 @@ class Flags:
     """What the champion scores; without it, the test part of the data."""
     storage: str = "results"
     """Where results and the registry are: a folder or s3://bucket/prefix."""
+    actors: int | None = None
+    """Processes that score, of one CPU each; without it, one for each CPU of the cluster."""
     force: bool = False
     """Train a challenger with the next unused seed, also on data that the champion has learned."""
     dry_run: bool = False
@@ -86,6 +88,7 @@ def run(flags: Flags) -> None:
         gate=flags.gate,
         retention=flags.retention,
         command=command(),
+        actors=flags.actors,
     )
     tell(storage, manifest)
 

@@ -1,0 +1,60 @@
+"""Two retrains at the same time: both train, one wins, the other notices and says so."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from fmnist.gate import Gate
+from fmnist.inputs import from_examples
+from fmnist.manifest import read_manifest
+from fmnist.recipes import Cluster
+from fmnist.registry import read_champion
+from fmnist.retraining import Retention, retrain, retrainings_folder
+from fmnist.retraining_plan import Plan, make_plan
+from fmnist.storage import Storage, open_storage
+from fmnist.training import run_folder
+from tests.challengers import RECIPE, readable
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def run(plan: Plan, storage: Storage) -> dict[str, Any]:
+    scored = readable(99).test
+    assert scored is not None
+    manifest = retrain(
+        plan,
+        from_examples(scored, source="the images to score"),
+        Cluster(cpus_per_worker=1),
+        storage,
+        gate=Gate(),
+        retention=Retention(keep_champions=0, keep_runs=0),
+        command="a test",
+        actors=1,
+    )
+    path = manifest.files["summary.json"].path
+    return json.loads(storage.read(f"{retrainings_folder(manifest.id)}/{path}"))
+
+
+def test_two_retrains_overlap(storage_uri: str) -> None:
+    storage = open_storage(storage_uri)
+    plans = [make_plan(readable(seed), RECIPE, storage) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(lambda plan: run(plan, storage), plans))
+    loser, winner = sorted(told, key=lambda each: each["outcome"])
+    assert (loser["outcome"], winner["outcome"]) == ("overtaken", "promoted")
+
+    champion = read_champion(storage, "shapes")
+    assert champion is not None and len(champion.history) == 1
+    state = {"run": winner["challenger"], "counter": 1}
+    assert (champion.run, champion.counter) == (state["run"], state["counter"])
+    assert loser["champion"] == winner["champion"] == {"before": None, "after": state}
+    assert loser["decision"] and not loser["decision"]["passed"]
+    assert loser["predictions"] == winner["predictions"]
+    for plan in plans:  # whole, and too young to be pruned
+        assert read_manifest(storage, run_folder(plan.challenger))
+    prefixes = ("runs", "predictions", "retrainings")
+    manifests = {key.rpartition("/")[0] for key in storage.keys() if key.endswith("manifest.json")}
+    folders = {"/".join(key.split("/")[:2]) for name in prefixes for key in storage.keys(name)}
+    assert folders == manifests
