@@ -69,8 +69,8 @@ def retrain(
 ) -> Manifest:
     """Trains and judges what the plan asks for, scores `inputs` with the champion, and prunes.
 
-    `actors` are those of `scoring.score`. Returns the published summary. Raises UserError for what `training.train`, `scoring.score` and
-    `published.open_model` raise it.
+    `actors` are those of `scoring.score`. Returns the published summary. Raises UserError for what
+    `training.train`, `scoring.score` and `published.open_model` raise it.
     """
     task = plan.dataset.task
     if plan.settled is None:

@@ -57,7 +57,7 @@ def summary(storage: Storage, manifest: Manifest) -> dict[str, Any]:
 
 
 def state(storage: Storage) -> dict[str, tuple[bytes, str] | None]:
-    return {key: storage.read_version(key) for key in storage.keys()}
+    return {key: storage.read_version(key) for key in storage.keys("")}
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -193,7 +193,7 @@ def test_the_first_night_trains_and_the_command_says_where_everything_is(
 ) -> None:
     export_parquet(readable(1), str(tmp_path / "data"))
     storage = open_storage(str(tmp_path / "results"))
-    where = ("--data", "data", "--storage", "results", *FLAGS)
+    where = ("--data", str(tmp_path / "data"), "--storage", storage.uri, *FLAGS)
 
     before = sorted(tmp_path.rglob("*"))
     code, plan = command("--dry-run", *where)
@@ -201,9 +201,10 @@ def test_the_first_night_trains_and_the_command_says_where_everything_is(
     assert readable(1).fingerprint in plan
     assert sorted(tmp_path.rglob("*")) == before
 
-    line = [sys.executable, "-m", "jobs.retrain", "--task", "shapes.toml", *where, "--actors", "1"]
-    env = os.environ | {"RAY_ADDRESS": ray_cluster.address, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=280)
+    task = ("--task", str(tmp_path / "shapes.toml"))
+    line = [sys.executable, "-m", "jobs.retrain", *task, *where, "--actors", "1"]
+    env = os.environ | {"RAY_ADDRESS": ray_cluster.address}
+    done = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     assert "epoch 1/1" in done.stdout and "promoted: There was no champion" in done.stdout
     champion = read_champion(storage, "shapes")

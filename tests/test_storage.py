@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow
@@ -59,6 +60,16 @@ def test_keys_are_sorted_and_below_the_prefix(storage: Storage) -> None:
     assert storage.keys("none") == []
 
 
+def test_modified_tells_when_each_key_was_written(storage: Storage) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=2)  # S3 has whole seconds
+    for key in ("a/c/2", "a/b", "ab"):
+        storage.write(key, b"")
+    times = storage.modified("a")
+    assert sorted(times) == storage.keys("a") == ["a/b", "a/c/2"]
+    assert all(before < time < before + timedelta(minutes=5) for time in times.values())
+    assert storage.modified("none") == {}
+
+
 def test_delete_removes_a_key_or_what_is_below_it(storage: Storage) -> None:
     for key in ("a/c/2", "a/b", "ab", "z"):
         storage.write(key, b"")
@@ -96,6 +107,7 @@ def test_keys_that_could_leave_the_root_are_refused(storage: Storage, tmp_path: 
         lambda key: storage.upload(source, key),
         lambda key: storage.download(key, tmp_path / "target"),
         lambda key: storage.keys(key or ".."),
+        lambda key: storage.modified(key or ".."),
         lambda key: storage.arrow(key or ".."),
     ]
     for key in BAD_KEYS:

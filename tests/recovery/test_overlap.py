@@ -28,7 +28,7 @@ def run(plan: Plan, storage: Storage) -> dict[str, Any]:
         from_examples(scored, source="the images to score"),
         Cluster(cpus_per_worker=1),
         storage,
-        gate=Gate(),
+        gate=Gate(confidence=1 - 1e-9),  # which no luck of so few images reaches
         retention=Retention(keep_champions=0, keep_runs=0),
         command="a test",
         actors=1,
@@ -55,6 +55,7 @@ def test_two_retrains_overlap(storage_uri: str) -> None:
     for plan in plans:  # whole, and too young to be pruned
         assert read_manifest(storage, run_folder(plan.challenger))
     prefixes = ("runs", "predictions", "retrainings")
-    manifests = {key.rpartition("/")[0] for key in storage.keys() if key.endswith("manifest.json")}
-    folders = {"/".join(key.split("/")[:2]) for name in prefixes for key in storage.keys(name)}
-    assert folders == manifests
+    keys = [key for name in prefixes for key in storage.keys(name)]
+    manifests = {key.rpartition("/")[0] for key in keys if key.endswith("manifest.json")}
+    folders = {"/".join(key.split("/")[:2]) for key in keys}
+    assert folders <= manifests  # of which the checkpoints have some too
