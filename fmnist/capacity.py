@@ -1,36 +1,166 @@
-"""What the cluster has room for."""
+"""What the cluster has room for: now, and where it autoscales once it has grown."""
 
+import logging
 import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import ray
+import yaml  # type: ignore[import-untyped]
 
 from fmnist.errors import UserError
 from fmnist.recipes import Cluster
 
+log = logging.getLogger(__name__)
+
+Node = tuple[int, int]  # CPUs and GPUs
+ON_THE_HEAD = {"node:__internal_head__": 0.001}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """The nodes that a cluster has or, where it autoscales, may have at most.
+
+    Nodes that come and go are known by their types alone, so that the same question has the same
+    answer whatever is there just now.
+    """
+
+    fixed: Sequence[Node]  # all nodes, or where they come and go the head
+    types: Sequence[tuple[Node, int]] = ()  # of nodes that come and go, and how many at most
+    most: int = 0  # of all types together
+
+    def room(self, cpus: int, gpus: float) -> int:
+        """How many workers of so many CPUs and GPUs the cluster holds at most."""
+        types = self.types
+        if not gpus:
+            # A GPU node is not started for its CPUs, unless there are no others.
+            types = [(node, count) for node, count in types if not node[1]] or types
+        rooms = [_room(node, cpus, gpus) for node, count in types for _ in range(count)]
+        there = sum(_room(node, cpus, gpus) for node in self.fixed)
+        return there + sum(sorted(rooms, reverse=True)[: self.most])
+
+    @property
+    def largest(self) -> int:
+        """CPUs of the largest node."""
+        return max(
+            (cpus for cpus, _ in [*self.fixed, *(node for node, _ in self.types)]), default=0
+        )
+
+    def __str__(self) -> str:
+        there = "; ".join(f"{cpus} CPUs, {gpus} GPUs" for cpus, gpus in self.fixed)
+        if not self.types:
+            return f"the cluster has {len(self.fixed)} nodes ({there})"
+        more = "; ".join(
+            f"{count} with {cpus} CPUs, {gpus} GPUs" for (cpus, gpus), count in self.types
+        )
+        return f"the cluster has a head ({there}) and grows by up to {self.most} nodes ({more})"
+
 
 def room(cpus: int, cluster: Cluster) -> int:
     """How many workers of so many CPUs each, and of GPUs as configured, the cluster can hold."""
-    gpus = cluster.gpus_per_worker if cluster.gpu else 0
-    return sum(min(c // cpus, math.floor(g / gpus) if gpus else c // cpus) for c, g in nodes())
+    return capacity().room(cpus, _gpus(cluster))
 
 
-def cpus_per_worker(workers: int, cluster: Cluster) -> int:
-    """CPUs for each worker; UserError at once if the cluster can never give what is asked for."""
-    largest = max((c for c, _ in nodes()), default=0)
-    wanted = [cluster.cpus_per_worker] if cluster.cpus_per_worker else range(largest, 0, -1)
-    for cpus in wanted:
-        if room(cpus, cluster) >= workers:
-            return cpus
-    least = cluster.cpus_per_worker or 1
-    each = f"{least} CPUs" + (f" and {cluster.gpus_per_worker:g} GPUs" if cluster.gpu else "")
-    there = "; ".join(f"{c} CPUs, {g} GPUs" for c, g in nodes())
+def cpus_per_worker(least: int, most: int, cluster: Cluster) -> int:
+    """CPUs for each worker, of which there are to be `least` to `most`.
+
+    Raises UserError at once if the cluster can never give what is asked for; says that there is
+    something to wait for if it has to grow first.
+    """
+    limit, gpus = capacity(), _gpus(cluster)
+    given = cluster.cpus_per_worker
+    choices = [given] if given else range(limit.largest, 0, -1)
+    for workers in range(most, least - 1, -1):
+        for cpus in choices:
+            if limit.room(cpus, gpus) >= workers:
+                there = Capacity(fixed=nodes()).room(cpus, gpus)
+                if there < least:
+                    log.warning(_waiting(there, f"{least} workers"))
+                return cpus
+    cpus = given or 1
+    each = f"{cpus} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
     raise UserError(
-        f"found room for {room(least, cluster)} workers of {each} each, expected {workers}: the "
-        f"cluster has {len(nodes())} nodes ({there})"
+        f"found room for {limit.room(cpus, gpus)} workers of {each} each, expected {least}: {limit}"
     )
 
 
-def nodes() -> list[tuple[int, int]]:
+def scoring_actors(asked: int | None) -> tuple[int, int]:
+    """How many actors of one CPU score: at first, and at most as the cluster grows.
+
+    UserError for none, or more than the cluster can ever have CPUs for.
+    """
+    limit = capacity()
+    cpus = limit.room(1, 0)
+    if not 1 <= (1 if asked is None else asked) <= cpus:
+        raise UserError(
+            f"found {1 if asked is None else asked} scoring actors of 1 CPU each, expected 1 to "
+            f"{cpus}: {limit}"
+        )
+    there = Capacity(fixed=nodes()).room(1, 0)
+    least, most = (asked, asked) if asked else (max(1, min(there, cpus)), cpus)
+    if there < least:
+        log.warning(_waiting(there, f"{least} scoring actors"))
+    return least, most
+
+
+def _waiting(there: int, wanted: str) -> str:
+    return f"found room for {there} of {wanted}; waiting for the cluster to grow"
+
+
+def nodes() -> list[Node]:
     """CPUs and GPUs of each node that is alive."""
+    return [_node(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def capacity() -> Capacity:
+    """What the cluster has, or may grow to.
+
+    Ray's open-source autoscaler tells nobody what it may start, so its configuration is read where
+    it runs, beside the head. KubeRay's runs in a container of its own: there, as without an
+    autoscaler, what is there is all.
+    """
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in alive]
+    config = None
+    if any("node:__internal_head__" in resources for resources in alive):
+        task = ray.remote(num_cpus=0, resources=ON_THE_HEAD)(_autoscaler)
+        config = ray.get(task.remote(ray.get_runtime_context().gcs_address))
+    if config is None:
+        return Capacity(fixed=nodes())
+    types = config["available_node_types"].items()
+    head = config["head_node_type"]
+    most = config.get("max_workers", 2)  # Ray's default
+    return Capacity(
+        fixed=[_node(resources) for resources in alive if "node:__internal_head__" in resources],
+        types=[
+            (_node(kind.get("resources", {})), min(kind.get("max_workers", most), most))
+            for name, kind in types
+            if name != head
+        ],
+        most=most,
+    )
+
+
+def _autoscaler(address: str) -> dict | None:
+    """The configuration of the autoscaler of the Ray at this address, if it runs here."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended, or is not ours
+            arguments = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            given = dict(each.partition("=")[::2] for each in arguments)
+            config = given.get("--autoscaling-config")
+            if config and given.get("--gcs-address") == address:
+                return yaml.safe_load(Path(config).expanduser().read_text())
+    return None
+
+
+def _gpus(cluster: Cluster) -> float:
+    return cluster.gpus_per_worker if cluster.gpu else 0
+
+
+def _node(resources: dict[str, float]) -> Node:
+    return int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+
+
+def _room(node: Node, cpus: int, gpus: float) -> int:
+    return min(node[0] // cpus, math.floor(node[1] / gpus) if gpus else node[0] // cpus)

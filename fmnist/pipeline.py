@@ -37,24 +37,25 @@ def write_labels(
     storage: Storage,
     folder: str,
     attempt: str,
-    actors: int,
+    actors: tuple[int, int],
     probabilities: bool,
     rows_per_file: int,
 ) -> None:
     """Scores all inputs but `scored` (sorted ids) into Parquet files in the storage's `folder`.
 
-    Their names begin with `attempt_`. An actor or a task that dies is started again.
-    Raises UserError for a model that can't predict, and for storage that fails.
+    `actors` says how many there are at first, and at most; one that dies is started again, as is a
+    task. The files' names begin with `attempt_`. Raises UserError for a model that can't
+    predict, and for storage that fails.
     """
     block = max(CHUNK_BYTES, model.task.pixels)
-    with _settings(object_store_memory=actors * BLOCKS_PER_ACTOR * block):
+    with _settings(object_store_memory=actors[1] * BLOCKS_PER_ACTOR * block):
         labels = inputs.read().map_batches(
             Scorer,
             fn_constructor_args=(ray.put(model), ray.put(scored)),
             fn_constructor_kwargs={"probabilities": probabilities},
             batch_size=None,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=actors),
+            compute=ActorPoolStrategy(min_size=actors[0], max_size=actors[1]),
             num_cpus=1,
         )
         system, path = storage.arrow(folder)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from fmnist.architectures import ARCHITECTURES
-from fmnist.errors import UserError
+from fmnist.errors import UserError, together
 from fmnist.tasks import Task
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
@@ -42,8 +42,8 @@ class Training:
     """Share of the training examples held out; 0 trains on all of them."""
     seed: int = 0
     """Decides weights, order, dropout and augmentation, with epoch and rank."""
-    workers: int = 1
-    """Processes that train data-parallel."""
+    workers: int | str = 1
+    """Processes that train data-parallel; `1:4` takes what there is from 1 to 4, and follows it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,8 @@ class Cluster:
     """Newest checkpoints that stay, beside the best by validation loss."""
     max_failures: int = 3
     """Times that a run is restarted from its checkpoint after a worker failed."""
+    resize_every: float = 60.0
+    """Seconds between looks for room for more workers, where their number is a range."""
 
 
 RECIPES = {
@@ -92,6 +94,20 @@ _CHOICES = {
 }
 
 
+def least_and_most(training: Training) -> tuple[int, int]:
+    """The smallest and the largest number of workers; UserError unless it is as 4 or 1:4."""
+    least, colon, most = str(training.workers).partition(":")
+    try:
+        found = int(least), int(most if colon else least)
+    except ValueError:
+        found = 0, 0
+    if not 1 <= found[0] <= found[1]:
+        raise UserError(
+            f"workers is {training.workers}, expected at least 1, or a range such as 1:4"
+        )
+    return found
+
+
 def check(training: Training, cluster: Cluster) -> None:
     """Raises UserError that lists every field with a value that it cannot have."""
     problems = [
@@ -102,30 +118,34 @@ def check(training: Training, cluster: Cluster) -> None:
     for settings, field, least in (
         (training, "batch", 1),
         (training, "epochs", 1),
-        (training, "workers", 1),
         (training, "seed", 0),
         (cluster, "cpus_per_worker", 1),
         (cluster, "checkpoint_every", 1),
         (cluster, "keep_checkpoints", 1),
         (cluster, "max_failures", 0),
+        (cluster, "resize_every", 1),
     ):
         value = getattr(settings, field)
         if value is not None and value < least:
             problems.append(f"{field.replace('_', ' ')} is {value}, expected at least {least}")
-    if cluster.gpus_per_worker not in (1, 0.5, 0.25, 0.2, 0.1):
-        problems.append(
-            f"gpus per worker is {cluster.gpus_per_worker}, expected 1, 0.5, 0.25, 0.2 or 0.1"
-        )
+    # Where the workers are a range, Ray counts how many shares go into a node with floats.
+    shares = (1, 0.5, 0.25) if isinstance(training.workers, str) else (1, 0.5, 0.25, 0.2, 0.1)
+    if cluster.gpus_per_worker not in shares:
+        expected = ", ".join(map(str, shares))
+        problems.append(f"gpus per worker is {cluster.gpus_per_worker}, expected one of {expected}")
     if not 0 < training.learning_rate < float("inf"):
         problems.append(f"learning rate is {training.learning_rate}, expected a positive number")
     if not 0 <= training.validation < 1:
         problems.append(f"validation is {training.validation}, expected 0 up to below 1")
-    if 0 < training.batch < training.workers:
-        problems.append(
+    together(lambda: UserError.raise_if(problems), lambda: _check_workers(training))
+
+
+def _check_workers(training: Training) -> None:
+    if 0 < training.batch < least_and_most(training)[1]:
+        raise UserError(
             f"batch is {training.batch} for {training.workers} workers, expected at least one "
             "image a worker"
         )
-    UserError.raise_if(problems)
 
 
 def settle(training: Training, task: Task, examples: int) -> Training:

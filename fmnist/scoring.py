@@ -9,9 +9,8 @@ import time
 from typing import Any
 
 import numpy as np
-import ray
 
-from fmnist.errors import UserError
+from fmnist.capacity import scoring_actors
 from fmnist.inputs import Inputs
 from fmnist.manifest import Manifest, content_id, publish_keys, read_manifest, versions
 from fmnist.pipeline import write_labels
@@ -46,14 +45,15 @@ def score(
 
     They are Parquet files in `labels/` (id int64, label int64, model string, and if asked for
     `probabilities`, a list of float32) and `submission.csv`. `actors` predict at the same time, by
-    default one for each CPU of the cluster. Jobs that score the same at once don't disturb each
-    other. Raises UserError for more actors than there are CPUs, and for a model that can't predict.
+    default one for each CPU of the cluster; where it autoscales, as many as there is work for. Jobs
+    that score the same at once don't disturb each other. Raises UserError for more actors than the
+    cluster can have CPUs, and for a model that can't predict.
     """
     identity = predictions_id(model, inputs, probabilities=probabilities)
     prefix = predictions_folder(identity)
     if published := read_manifest(storage, prefix):
         return _tidy(storage, prefix, published)
-    actors = _actors(actors)
+    pool = scoring_actors(actors)
     begin = time.perf_counter()
     collected = Collected(ids=inputs.ids, classes=len(model.task.classes))
     collected.take_over(storage, prefix, label_files(storage, prefix))
@@ -67,7 +67,7 @@ def score(
             storage=storage,
             folder=f"{prefix}/{LABELS}",
             attempt=attempt,
-            actors=actors,
+            actors=pool,
             probabilities=probabilities,
             rows_per_file=rows_per_file,
         )
@@ -81,7 +81,7 @@ def score(
         **_details(model, inputs),
         "images": len(inputs.ids),
         "taken_over": len(scored),  # from an earlier attempt
-        "actors": actors,
+        "actors": pool[1],
         "seconds": round(time.perf_counter() - begin, 3),
     }
     names = [*collected.names, SUBMISSION]
@@ -89,17 +89,6 @@ def score(
         storage, prefix, names, kind="predictions", id=identity, details=details
     )
     return _tidy(storage, prefix, published)
-
-
-def _actors(asked: int | None) -> int:
-    cpus = int(ray.cluster_resources().get("CPU", 0))
-    actors = max(1, cpus) if asked is None else asked
-    if not 1 <= actors <= cpus:
-        raise UserError(
-            f"found {actors} scoring actors of 1 CPU each, expected 1 to {cpus}:"
-            f" the cluster has {cpus} CPUs"
-        )
-    return actors
 
 
 def _details(model: PublishedModel, inputs: Inputs) -> dict[str, Any]:

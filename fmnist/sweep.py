@@ -14,24 +14,22 @@ import ray
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from fmnist.capacity import room
+from fmnist.capacity import ON_THE_HEAD, room
 from fmnist.early_stopping import Referee, records
 from fmnist.errors import UserError
 from fmnist.manifest import read_manifest
 from fmnist.progress import Board
 from fmnist.published import history_of
+from fmnist.recipes import least_and_most
 from fmnist.training import Assignment, fit
 
-# A trial only waits for its workers, which hold CPUs and GPUs. It has to ask for something, and the
-# head is the node that stays.
-ON_THE_HEAD = {"node:__internal_head__": 0.001}
 TRIES = 1  # of a trial that failed, beside those of its workers
 
 
 def concurrency(assignment: Assignment) -> int:
     """How many such runs the cluster holds at once."""
     cpus = assignment.cluster.cpus_per_worker or 1
-    return room(cpus, assignment.cluster) // assignment.training.workers
+    return room(cpus, assignment.cluster) // least_and_most(assignment.training)[1]
 
 
 def sweep(
@@ -53,6 +51,8 @@ def sweep(
     if early_stopping:
         referee = ray.remote(num_cpus=0)(Referee).remote(first.training.epochs, ended)
         waiting = {run: replace(job, referee=referee) for run, job in waiting.items()}
+    # A trial only waits for its workers, which hold CPUs and GPUs. It has to ask for something, and
+    # the head is the node that stays.
     with tempfile.TemporaryDirectory(prefix="fmnist-") as records:
         results = tune.Tuner(
             tune.with_resources(tune.with_parameters(_trial, waiting=waiting), ON_THE_HEAD),

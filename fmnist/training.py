@@ -23,7 +23,7 @@ from fmnist.errors import UserError
 from fmnist.lease import held
 from fmnist.manifest import Manifest, content_id, read_manifest
 from fmnist.progress import shown
-from fmnist.recipes import Cluster, Training, check, settle
+from fmnist.recipes import Cluster, Training, check, least_and_most, settle
 from fmnist.storage import Storage
 from fmnist.tasks import Task
 
@@ -141,7 +141,7 @@ def train(
     folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
     if published := read_manifest(storage, folder):
         return published
-    threads = cpus_per_worker(training.workers, cluster)
+    threads = cpus_per_worker(*least_and_most(training), cluster)
     begin(dataset, training, storage)
     assignment = Assignment.of(
         dataset,
@@ -247,7 +247,8 @@ def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = 
 
 
 def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...]) -> Ending:
-    cluster = assignment.cluster
+    cluster, training = assignment.cluster, assignment.training
+    workers = training.workers  # elastic if it is a range
     resources: dict[str, Any] = {"CPU": cluster.cpus_per_worker}
     if cluster.gpu:
         resources["GPU"] = cluster.gpus_per_worker
@@ -259,7 +260,8 @@ def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, .
             train_loop_config={"assignment": assignment},
             backend_config=KerasConfig(),
             scaling_config=ray.train.ScalingConfig(
-                num_workers=assignment.training.workers,
+                num_workers=workers if isinstance(workers, int) else least_and_most(training),
+                elastic_resize_monitor_interval_s=cluster.resize_every,
                 use_gpu=cluster.gpu,
                 resources_per_worker=resources,
             ),

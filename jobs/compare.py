@@ -56,7 +56,7 @@ class Flags:
     validation: float = RECIPES["report"].validation
     """Share of the training examples held out."""
     workers: int = 1
-    """Workers of each trial."""
+    """Workers of each trial; a fixed number, so that trials can be compared."""
     max_cells: int = 200
     """A larger grid is refused."""
     early_stopping: bool = False
@@ -87,11 +87,11 @@ def run(flags: Flags) -> None:
     together(*(lambda cell=cell: settle(cell, dataset.task, examples) for cell in cells))
     runs = with_seeds(cells, flags.seeds)
     start_ray()
-    threads = cpus_per_worker(flags.workers, flags.cluster)
+    threads = cpus_per_worker(flags.workers, flags.workers, flags.cluster)
     cluster = replace(flags.cluster, cpus_per_worker=threads)
     jobs = assignments(dataset, runs, cluster, storage, command=command())
     if flags.dry_run:
-        return tell_plan(jobs, cells, flags.seeds)
+        return tell_plan(jobs, cells, flags)
     names = {job.id: f"{cell_name(job.training)} seed {job.training.seed}" for job in jobs}
     manifest = compare(
         jobs,
@@ -166,20 +166,22 @@ def _axis(field: str, text: str) -> list[str] | list[float]:
         raise UserError(f"learning_rate is {text!r}, expected numbers") from error
 
 
-def tell_plan(jobs: list[Assignment], cells: list[Training], seeds: int) -> None:
+def tell_plan(jobs: list[Assignment], cells: list[Training], flags: Flags) -> None:
     """Prints what would run, and how long it might take."""
-    first = jobs[0]
+    first, seeds, workers = jobs[0], flags.seeds, flags.workers
     at_once, cpus = concurrency(first), first.cluster.cpus_per_worker or 1
-    costs = ray.get(ray.remote(_costs).remote(first.task, [cell.architecture for cell in cells]))
+    # Without CPUs, so that no node is started to answer this.
+    task = ray.remote(num_cpus=0)(_costs)
+    costs = ray.get(task.remote(first.task, [cell.architecture for cell in cells]))
     images = first.parts["train"].size * first.training.epochs * seeds
     total = 0.0
     for cell, cost in zip(cells, costs, strict=True):
-        seconds = cost * images / (RATE * cpus * first.training.workers)
+        seconds = cost * images / (RATE * cpus * workers)
         total += seconds
         print(f"{cell_name(cell):<40} {seeds} × {first.training.epochs} epochs, {seconds:.0f} s")
     minutes = total / max(1, at_once) / 60
     print(
-        f"{len(cells)} cells, {len(jobs)} runs of {first.training.workers} workers with {cpus} "
+        f"{len(cells)} cells, {len(jobs)} runs of {workers} workers with {cpus} "
         f"CPUs, {at_once} at once: about {minutes:.0f} minutes on CPUs"
     )
 

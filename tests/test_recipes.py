@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.recipes import RECIPES, Cluster, Training, check, settle
+from fmnist.recipes import RECIPES, Cluster, Training, check, least_and_most, settle
 from fmnist.tasks import COMPETITION, FASHION, Task
 
 
@@ -45,6 +45,26 @@ def test_numbers_out_of_range_are_refused(field, value):
 def test_a_batch_smaller_than_the_workers_is_refused():
     with pytest.raises(UserError, match="batch is 2 for 3 workers"):
         check(Training(batch=2, workers=3), Cluster())
+
+
+@pytest.mark.parametrize("workers", ["4:1", "0:2", "a:b", "1:", "", "1:2:3", 0, -1])
+def test_a_range_of_workers_that_is_none_is_refused_with_the_other_mistakes(workers):
+    with pytest.raises(UserError) as error:
+        check(Training(workers=workers, epochs=0), Cluster())
+    for part in ("2 mistakes", f"workers is {workers}", "such as 1:4", "epochs is 0"):
+        assert part in str(error.value)
+
+
+def test_a_range_of_workers_needs_an_image_for_each_and_shares_that_floats_divide():
+    check(Training(workers="1:4", batch=4), Cluster(gpus_per_worker=0.25))
+    assert least_and_most(Training(workers="1:4")) == (1, 4)
+    assert least_and_most(Training(workers=3)) == (3, 3)
+    with pytest.raises(UserError, match="batch is 3 for 1:4 workers"):
+        check(Training(workers="1:4", batch=3), Cluster())
+    with pytest.raises(
+        UserError, match=r"gpus per worker is 0\.2, expected one of 1, 0\.5, 0\.25$"
+    ):
+        check(Training(workers="1:4"), Cluster(gpus_per_worker=0.2))
 
 
 def test_the_augmentation_follows_the_task():

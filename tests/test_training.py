@@ -180,8 +180,13 @@ def test_more_workers_than_the_cluster_can_give_are_refused_at_once(small, tmp_p
 
 def test_cpus_are_divided_among_the_workers():
     """Of two nodes with two CPUs each."""
-    assert [cpus_per_worker(workers, Cluster()) for workers in (1, 2, 3, 4)] == [2, 2, 1, 1]
-    assert cpus_per_worker(2, Cluster(cpus_per_worker=1)) == 1
+    assert [cpus_per_worker(workers, workers, Cluster()) for workers in (1, 2, 3, 4)] == [
+        2,
+        2,
+        1,
+        1,
+    ]
+    assert cpus_per_worker(2, 2, Cluster(cpus_per_worker=1)) == 1
 
 
 def test_training_data_without_labels_is_refused(fashion, tmp_path):

@@ -1,0 +1,69 @@
+"""Training with a range of workers takes the nodes that there are, and follows them."""
+
+import json
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from fmnist.recipes import Cluster, Training
+from fmnist.storage import open_storage
+from fmnist.training import run_folder, run_id, train
+from tests import samples
+from tests.cluster import STORE, processes
+from tests.recovery.runs import wait
+
+# Without dropout, and by SGD, whose steps are as large as the gradients: so that the losses do not
+# depend on the number of workers by more than rounding.
+FIXED = Training(
+    architecture="dense", optimizer="sgd", learning_rate=1e-3, batch=8, epochs=150, workers=1
+)
+ELASTIC = replace(FIXED, workers="1:3")
+# A GPU is a number here, and keeps the workers to the nodes that the test adds and removes.
+CLUSTER = Cluster(cpus_per_worker=1, gpu=True, resize_every=2)
+
+
+def history(storage, dataset, training):
+    folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
+    keys = storage.keys(f"{folder}/checkpoints/{training.epochs:05d}")
+    (progress,) = [key for key in keys if key.endswith("progress.json")]
+    return json.loads(storage.read(progress))["history"]
+
+
+@pytest.mark.timeout(500)
+def test_workers_follow_the_nodes(ray_cluster, tmp_path):
+    """One GPU of the three that it may have; then a second node; then again without it."""
+    dataset, storage = samples.dataset(train=400), open_storage(str(tmp_path))
+    failed = []
+
+    def run():
+        try:
+            train(dataset, ELASTIC, CLUSTER, storage, command="a test")
+        except BaseException as error:
+            failed.append(error)
+
+    def workers(count):
+        def there():
+            assert thread.is_alive(), failed or "the run has ended"
+            return len(processes(ray_cluster.list_all_nodes(), "RayTrainWorker")) == count
+
+        begin = time.monotonic()
+        wait(there)
+        print(f"{count} workers after {time.monotonic() - begin:.1f} s")
+        time.sleep(10)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    workers(1)
+    more = ray_cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE)
+    workers(2)
+    ray_cluster.remove_node(more, allow_graceful=False)
+    workers(1)
+    thread.join(timeout=250)
+    assert not failed
+    rows = history(storage, dataset, ELASTIC)
+    assert [row["epoch"] for row in rows] == list(range(1, FIXED.epochs + 1))
+    train(dataset, FIXED, replace(CLUSTER, checkpoint_every=50), storage, command="a test")
+    losses = [row["val_loss"] for row in history(storage, dataset, FIXED)]
+    assert [row["val_loss"] for row in rows] == pytest.approx(losses, rel=1e-3)
