@@ -31,6 +31,13 @@ def history(storage, dataset, training):
     return json.loads(storage.read(progress))["history"]
 
 
+def newest(storage, dataset):
+    """The last epoch that has a checkpoint."""
+    folder = run_folder(run_id(dataset.task, ELASTIC, dataset.fingerprint))
+    found = [key.split("/") for key in storage.keys(f"{folder}/checkpoints")]
+    return max((int(key[-2][:5]) for key in found if key[-1] == "manifest.json"), default=0)
+
+
 @pytest.mark.timeout(500)
 def test_workers_follow_the_nodes(ray_cluster, tmp_path):
     """One GPU of the three that it may have; then a second node; then again without it."""
@@ -44,14 +51,17 @@ def test_workers_follow_the_nodes(ray_cluster, tmp_path):
             failed.append(error)
 
     def workers(count):
+        """Until so many have trained at least one epoch."""
+
         def there():
             assert thread.is_alive(), failed or "the run has ended"
             return len(processes(ray_cluster.list_all_nodes(), "RayTrainWorker")) == count
 
         begin = time.monotonic()
         wait(there)
-        print(f"{count} workers after {time.monotonic() - begin:.1f} s")
-        time.sleep(10)
+        seen = newest(storage, dataset)
+        wait(lambda: there() and newest(storage, dataset) >= seen + 2)
+        print(f"{count} workers have trained after {time.monotonic() - begin:.1f} s")
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
