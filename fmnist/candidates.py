@@ -14,8 +14,8 @@ from datetime import datetime
 
 from fmnist.errors import UserError
 from fmnist.manifest import MANIFEST, check_fields
+from fmnist.runs import run_folder
 from fmnist.storage import Storage, check_key
-from fmnist.training import run_folder
 
 FIELDS: dict[str, type] = {"run": str, "condemned": bool, "token": str}
 SUFFIX = ".json"

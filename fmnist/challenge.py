@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import ray
 
-from fmnist.dataset import Dataset, Examples, split
+from fmnist.dataset import Dataset, Examples, labelled, split
 from fmnist.errors import UserError
 from fmnist.evaluation import evaluate
 from fmnist.gate import Decision, Gate, judge
@@ -22,9 +22,9 @@ from fmnist.manifest import fetch, read_manifest
 from fmnist.published import METRICS, PublishedModel, open_model
 from fmnist.recipes import Training
 from fmnist.registry import Champion, champion_key, promote, read_champion
+from fmnist.runs import run_folder
 from fmnist.storage import Storage
 from fmnist.tasks import Task
-from fmnist.training import labelled, run_folder
 
 Outcome = Literal["promoted", "kept", "unchanged", "overtaken"]
 

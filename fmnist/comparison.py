@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import ray
 from ray import tune
 
+from fmnist.assignment import Assignment, place
 from fmnist.comparison_report import (
     Evidence,
     comparison_markdown,
@@ -29,7 +30,6 @@ from fmnist.recipes import Cluster, Training
 from fmnist.standings import best_cell
 from fmnist.storage import Storage
 from fmnist.sweep import sweep
-from fmnist.training import Assignment, place
 
 SIZE = ("parameters", "layers")
 

@@ -68,6 +68,13 @@ class Dataset:
         return digest.hexdigest()
 
 
+def labelled(dataset: Dataset) -> Examples:
+    """The training examples; UserError where there are none with labels."""
+    if dataset.train is None or dataset.train.labels is None:
+        raise UserError(f"{dataset.source}: found no labelled training examples, expected some")
+    return dataset.train
+
+
 def split(train: Examples, validation: float) -> tuple[Examples, Examples | None]:
     """Training and validation examples, exactly as the report split them.
 

@@ -15,8 +15,8 @@ from fmnist.candidates import claim, registry_folder
 from fmnist.errors import UserError
 from fmnist.manifest import check_fields
 from fmnist.published import task_of_run
+from fmnist.runs import run_folder
 from fmnist.storage import Storage, check_key
-from fmnist.training import run_folder
 
 PROMOTED = "promoted"
 ROLLED_BACK = "rolled back"

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from fmnist.candidates import condemn, read_records, remove, spare
 from fmnist.manifest import MANIFEST
 from fmnist.registry import read_champion
+from fmnist.runs import run_folder
 from fmnist.storage import Storage
-from fmnist.training import run_folder
 
 YOUNG = timedelta(days=1)  # what was touched within it may still be in the works
 

@@ -23,9 +23,10 @@ from fmnist.registry import Champion, champion_key
 from fmnist.retention import prune
 from fmnist.retraining_plan import Plan
 from fmnist.retraining_report import retraining_page
+from fmnist.runs import run_folder
 from fmnist.scoring import predictions_folder, score
 from fmnist.storage import Storage
-from fmnist.training import run_folder, train
+from fmnist.training import train
 
 SUMMARY = "summary.json"
 REPORT = "report.html"

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 
 from fmnist.challenge import HeldOut, Outcome, hold_out
-from fmnist.dataset import Dataset
+from fmnist.dataset import Dataset, labelled
 from fmnist.manifest import read_manifest
 from fmnist.recipes import Training, settle
 from fmnist.registry import Champion, read_champion
+from fmnist.runs import run_folder, run_id
 from fmnist.storage import Storage
-from fmnist.training import labelled, run_folder, run_id
 
 
 @dataclass(frozen=True, kw_only=True)

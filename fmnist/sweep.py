@@ -14,14 +14,15 @@ import ray
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from fmnist.assignment import Assignment
 from fmnist.capacity import ON_THE_HEAD, room
 from fmnist.early_stopping import Referee, records
 from fmnist.errors import UserError
+from fmnist.fitting import fit
 from fmnist.manifest import read_manifest
 from fmnist.progress import Board
 from fmnist.published import history_of
 from fmnist.recipes import least_and_most
-from fmnist.training import Assignment, fit
 
 TRIES = 1  # of a trial that failed, beside those of its workers
 

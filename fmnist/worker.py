@@ -14,13 +14,13 @@ from ray.train.collective import broadcast_from_rank_zero
 
 from fmnist import batches, distributed
 from fmnist.architectures import build
+from fmnist.assignment import Assignment, Ending
 from fmnist.checkpoints import Checkpoints, Progress
 from fmnist.epochs import Diverged, Epochs, Hopeless, Paused
 from fmnist.errors import UserError
 from fmnist.optimizers import optimizer
 from fmnist.outcome import publish_outcome
 from fmnist.progress import Notes
-from fmnist.training import Assignment, Ending
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 EVALUATION_BATCH = 1000

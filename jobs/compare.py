@@ -15,8 +15,10 @@ import ray
 import tyro
 
 from fmnist.architectures import build, flops
+from fmnist.assignment import Assignment
 from fmnist.capacity import cpus_per_worker
 from fmnist.comparison import assignments, compare, comparison_folder
+from fmnist.dataset import labelled
 from fmnist.errors import UserError, together
 from fmnist.grid import COMPARISONS, FIELDS, Axes, cell_name, check_size, expand, with_seeds
 from fmnist.live import Trials
@@ -24,7 +26,6 @@ from fmnist.recipes import RECIPES, Cluster, Training, check, settle
 from fmnist.sources import load
 from fmnist.sweep import concurrency
 from fmnist.tasks import Task, find_task
-from fmnist.training import Assignment, labelled
 from jobs.launch import command, job_storage, launch, parse_flags, start_ray
 
 FAILED = 1  # exit code: some runs have no result

@@ -21,10 +21,10 @@ from fmnist.recipes import Cluster, Training, check
 from fmnist.registry import find_predecessor, rollback
 from fmnist.retraining import Retention, check_retention, retrain, retrainings_folder
 from fmnist.retraining_plan import Plan, make_plan
+from fmnist.runs import run_folder
 from fmnist.sources import load
 from fmnist.storage import Storage
 from fmnist.tasks import find_task
-from fmnist.training import run_folder
 from jobs.flags import DEFAULT_RECIPE, named_recipe
 from jobs.launch import command, job_storage, launch, parse_flags, start_ray
 

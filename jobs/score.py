@@ -13,10 +13,10 @@ from fmnist.inputs import find_inputs
 from fmnist.manifest import Manifest
 from fmnist.predictions import LABELS, SUBMISSION
 from fmnist.published import open_model, task_of_run
+from fmnist.runs import run_folder
 from fmnist.scoring import predictions_folder, score
 from fmnist.storage import Storage, open_storage
 from fmnist.tasks import find_task
-from fmnist.training import run_folder
 from jobs.launch import job_storage, launch, parse_flags, start_ray
 
 

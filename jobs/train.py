@@ -16,11 +16,12 @@ from fmnist.inputs import from_dataset
 from fmnist.manifest import Manifest
 from fmnist.published import open_model
 from fmnist.recipes import Cluster, Training, check
+from fmnist.runs import check_resumed, run_folder
 from fmnist.scoring import score
 from fmnist.sources import load
 from fmnist.storage import Storage
 from fmnist.tasks import find_task
-from fmnist.training import check_resumed, run_folder, train
+from fmnist.training import train
 from jobs.flags import DEFAULT_RECIPE, named_recipe
 from jobs.launch import command, job_storage, launch, parse_flags, start_ray
 from jobs.score import tell as tell_predictions

@@ -14,8 +14,8 @@ from fmnist.inference import Classifier
 from fmnist.manifest import publish
 from fmnist.published import METRICS, MODEL
 from fmnist.recipes import Training
+from fmnist.runs import run_folder, run_id
 from fmnist.storage import Storage
-from fmnist.training import run_folder, run_id
 from tests.samples import SHAPES, examples
 
 STEP = 60  # of the telling pixel between two labels

@@ -4,9 +4,9 @@ import tempfile
 from pathlib import Path
 
 from fmnist.manifest import publish
+from fmnist.runs import run_folder
 from fmnist.storage import Storage
 from fmnist.tasks import Task
-from fmnist.training import run_folder
 from tests.samples import SHAPES
 
 

@@ -11,9 +11,9 @@ from fmnist.dataset import Dataset
 from fmnist.exports import export_parquet
 from fmnist.manifest import read_manifest
 from fmnist.predictions import SUBMISSION
+from fmnist.runs import run_folder
 from fmnist.scoring import predictions_folder
 from fmnist.storage import open_storage
-from fmnist.training import run_folder
 from jobs import export, score, train
 from jobs.launch import IN_RAY_JOB, launch
 from tests.head import run

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fmnist.capacity import cpus_per_worker
 from fmnist.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.manifest import fetch
 from fmnist.recipes import Cluster, Training
+from fmnist.runs import run_folder
 from fmnist.storage import open_storage
 from fmnist.tasks import COMPETITION
-from fmnist.training import cpus_per_worker, run_folder, train
+from fmnist.training import train
 from tests import samples
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

@@ -13,8 +13,9 @@ from ray.cluster_utils import Cluster as RayCluster
 from fmnist.dataset import Dataset
 from fmnist.manifest import Manifest
 from fmnist.recipes import Cluster, Training
+from fmnist.runs import run_folder, run_id
 from fmnist.storage import Storage, open_storage
-from fmnist.training import run_folder, run_id, train
+from fmnist.training import train
 from tests.cluster import processes
 
 # With dropout and augmentation, so that nothing of a resumed epoch is the same by chance.

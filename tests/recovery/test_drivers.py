@@ -10,8 +10,8 @@ import pytest
 
 from fmnist.errors import UserError
 from fmnist.exports import export_parquet
+from fmnist.runs import begin, check_resumed
 from fmnist.storage import open_storage
-from fmnist.training import begin, check_resumed
 from tests.head import ROOT, environment
 from tests.recovery.runs import CLUSTER, TRAINING, checkpoints, folder, outcome, part, run, wait
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from fmnist.recipes import Cluster, Training
+from fmnist.runs import run_folder, run_id
 from fmnist.storage import open_storage
-from fmnist.training import run_folder, run_id, train
+from fmnist.training import train
 from tests import samples
 from tests.cluster import STORE, processes
 from tests.recovery.runs import wait

@@ -13,8 +13,8 @@ from fmnist.recipes import Cluster
 from fmnist.registry import read_champion
 from fmnist.retraining import Retention, retrain, retrainings_folder
 from fmnist.retraining_plan import Plan, make_plan
+from fmnist.runs import run_folder
 from fmnist.storage import Storage, open_storage
-from fmnist.training import run_folder
 from tests.challengers import RECIPE, readable
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

@@ -1,0 +1,80 @@
+"""The workers of a run on Ray Train, from their start to their end; in a process of the cluster."""
+
+import tempfile
+import time
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from fmnist.assignment import Assignment, Ending
+from fmnist.backend import KerasConfig
+from fmnist.errors import UserError
+from fmnist.lease import held
+from fmnist.manifest import read_manifest
+from fmnist.recipes import least_and_most
+
+
+def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = ()) -> Ending:
+    """Runs the workers to the end, again after each time that a worker had to leave."""
+    storage, board = assignment.storage, assignment.board
+    try:
+        with held(storage, f"{assignment.folder}/lease.json", tell=board.note.remote):
+            failures = 0
+            while read_manifest(storage, assignment.folder) is None:
+                try:
+                    ending = _fit_once(assignment, callbacks)
+                except (
+                    ray.exceptions.RayActorError
+                ):  # of the controller; Train restarts only workers
+                    failures += 1
+                    if failures > assignment.cluster.max_failures:
+                        raise
+                    continue
+                if not ending.paused or ray.get(board.stopping.remote()):
+                    return ending
+    except UserError as error:
+        return Ending(mistake=str(error))
+    return Ending()
+
+
+def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...]) -> Ending:
+    cluster, training = assignment.cluster, assignment.training
+    workers = training.workers  # elastic if it is a range
+    resources: dict[str, Any] = {"CPU": cluster.cpus_per_worker}
+    if cluster.gpu:
+        resources["GPU"] = cluster.gpus_per_worker
+    # Ray Train wants a folder for its own records, of which nothing here depends: what a run needs
+    # to go on lies in our storage.
+    with tempfile.TemporaryDirectory(prefix="fmnist-") as records:
+        trainer = DataParallelTrainer(
+            _work,
+            train_loop_config={"assignment": assignment},
+            backend_config=KerasConfig(),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=workers if isinstance(workers, int) else least_and_most(training),
+                elastic_resize_monitor_interval_s=cluster.resize_every,
+                use_gpu=cluster.gpu,
+                resources_per_worker=resources,
+            ),
+            run_config=ray.train.RunConfig(
+                name=assignment.id,
+                storage_path=records,
+                callbacks=list(callbacks),
+                failure_config=ray.train.FailureConfig(max_failures=cluster.max_failures),
+            ),
+        )
+        try:
+            return trainer.fit().return_value
+        except ray.train.TrainingFailedError:
+            if mistake := ray.get(assignment.board.failure.remote()):
+                return Ending(mistake=mistake)
+            raise
+
+
+def _work(config: dict[str, Assignment]) -> Ending:
+    begin = time.perf_counter()
+    from fmnist.worker import work  # workers alone hold a model
+
+    return work(config["assignment"], begin)
