@@ -7,21 +7,25 @@ in the storage root, as `checkpoints/00002` or, three steps later, `checkpoints/
 
 import json
 import logging
+import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 
+from fmnist.arrays import read_arrays
 from fmnist.errors import UserError
-from fmnist.manifest import MANIFEST, fetch, publish, read_manifest
+from fmnist.manifest import MANIFEST, check_fields, fetch, publish, read_manifest
 from fmnist.storage import Storage
 
 log = logging.getLogger(__name__)
 
 VARIABLES = "variables.npz"
 PROGRESS = "progress.json"
+NAME = r"[0-9]{5,}(?:\.[0-9]{6})?"  # of a checkpoint, as a pattern
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +100,11 @@ class Checkpoints:
         if manifest is None:
             raise UserError(f"{self.storage.uri}/{prefix}: found no {MANIFEST}")
         with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
-            fields: Any = json.loads(
-                fetch(self.storage, prefix, manifest, PROGRESS, Path(folder, PROGRESS)).read_text()
-            )
+            path = fetch(self.storage, prefix, manifest, PROGRESS, Path(folder, PROGRESS))
+            progress = _read_progress(path, where=f"{self.storage.uri}/{prefix}/{PROGRESS}")
             path = fetch(self.storage, prefix, manifest, VARIABLES, Path(folder, VARIABLES))
-            with np.load(path, allow_pickle=False) as arrays:
-                variables = [arrays[name] for name in sorted(arrays.files)]
-        return Progress(**fields), variables
+            variables = read_arrays(path, where=f"{self.storage.uri}/{prefix}/{VARIABLES}")
+        return progress, variables
 
     def _prune(self, progress: Progress) -> None:
         best = epoch_name(progress.best_epoch) if progress.best_epoch else None
@@ -113,8 +115,32 @@ class Checkpoints:
 
     def _names(self) -> list[str]:
         """Of the complete checkpoints, in order."""
-        found = [key.split("/") for key in self.storage.keys(f"{self.run}/checkpoints")]
-        return sorted(parts[-2] for parts in found if parts[-1] == MANIFEST)
+        folder = f"{self.run}/checkpoints"
+        pattern = re.compile(rf"{re.escape(folder)}/({NAME})/{re.escape(MANIFEST)}")
+        found = map(pattern.fullmatch, self.storage.keys(folder))
+        return sorted(match[1] for match in found if match)
 
     def _prefix(self, name: str) -> str:
         return f"{self.run}/checkpoints/{name}"
+
+
+def _read_progress(path: Path, *, where: str) -> Progress:
+    """UserError unless its fields have their types, and each epoch its row of numbers."""
+    try:
+        fields = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: found no JSON ({error}), expected a run's progress") from error
+    hints = get_type_hints(Progress)
+    check_fields(fields, {name: get_origin(kind) or kind for name, kind in hints.items()}, where)
+    progress = Progress(**fields)
+    rows = [row for row in progress.history if isinstance(row, dict) and _numbers(row.values())]
+    epochs = [row.get("epoch") for row in rows]
+    if len(epochs) != progress.epoch or epochs != [*range(1, len(epochs) + 1)]:
+        raise UserError(f"{where}: expected {progress.epoch} rows of numbers, one an epoch")
+    if not all(isinstance(sums, list) and _numbers(sums) for sums in progress.sums):
+        raise UserError(f"{where}: sums is {progress.sums!r}, expected lists of numbers")
+    return progress
+
+
+def _numbers(values: Iterable[Any]) -> bool:
+    return all(type(value) in (int, float) for value in values)

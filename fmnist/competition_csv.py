@@ -64,9 +64,10 @@ def _check_header(location: Location, pixels: int) -> list[str]:
         start = stream.read(most)
     if not start:
         raise UserError(f"{location.uri}: is empty, expected a CSV file with a header")
-    line = start.decode("utf-8-sig", errors="replace").splitlines()[:1]
+    # Not `splitlines`, which also splits where Arrow does not, such as at U+2028.
+    line = re.split("[\r\n]", start.decode("utf-8-sig", errors="replace"), maxsplit=1)[0]
     try:
-        found = next(csv.reader(line), [])
+        found = next(csv.reader([line], strict=True), [])
     except csv.Error as error:
         raise UserError(f"{location.uri}: its header is not CSV ({error})") from error
     expected = _columns(pixels, labelled="Label" in found)
@@ -101,7 +102,7 @@ def _read_table(location: Location, columns: list[str]) -> pa.Table:
     try:
         with location.open() as stream:
             return arrow_csv.read_csv(stream, how, convert_options=convert)
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise UserError(f"{location.uri}: {_explain(str(error), columns)}") from error
     except OSError as error:
         raise UserError(f"{location.uri}: {reason(error)}") from error

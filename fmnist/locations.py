@@ -24,7 +24,14 @@ SCHEMES = ("file", "s3", "http", "https")
 CHUNK = 1 << 20  # bytes asked for at once: on S3 each is a request
 TIMEOUT = 10.0  # seconds for an HTTP server to answer
 
-READ_ERRORS = (OSError, http.client.HTTPException, EOFError, zlib.error, pa.ArrowException)
+READ_ERRORS = (
+    OSError,
+    http.client.HTTPException,
+    EOFError,
+    zlib.error,
+    pa.ArrowException,
+    UnicodeDecodeError,  # Arrow, of a column's name
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +89,13 @@ class Location:
 
 def locate(spec: str) -> Location:
     """The location that a path or URI means. Raises UserError for a URI that is not understood."""
+    if not spec.isprintable():
+        raise UserError(f"{spec!r} has a character that can't be printed, expected a path or URI")
     if not (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec)):
-        path = Path(spec).expanduser().absolute()
+        try:
+            path = Path(spec).expanduser().absolute()
+        except RuntimeError as error:  # ~nobody
+            raise UserError(f"{spec}: there is no such user or home folder") from error
         return Location(uri=spec, filesystem=fs.LocalFileSystem(), path=str(path))
     if scheme[1] not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)

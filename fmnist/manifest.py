@@ -96,10 +96,11 @@ def read_manifest(storage: Storage, prefix: str) -> Manifest | None:
         return None
     where = f"{storage.uri}/{key}"
     try:
-        fields = json.loads(found[0])
+        fields = json.loads(found[0], parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: found no JSON ({error}), expected a manifest") from error
     check_fields(fields, FIELDS, where)
+    check_key(fields["id"])
     for name, entry in fields["files"].items():
         check_fields(entry, FILE_FIELDS, f"{where}: file {name!r}")
         check_key(name)
@@ -170,3 +171,7 @@ def _commit(storage: Storage, prefix: str, manifest: Manifest) -> Manifest:
     if published is None:
         raise UserError(f"{storage.uri}/{prefix} was deleted while it was being published")
     return published
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

@@ -151,7 +151,7 @@ def _read_mirror(mirror: str, cache: Path) -> Files:
 def _keep(files: Files, cache: Path) -> Files:
     """Stores verified files decompressed, so that the next load only reads and verifies."""
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # as the XDG specification asks
         with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as folder:
             for name, data in files.items():
                 (Path(folder) / name).write_bytes(data)

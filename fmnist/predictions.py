@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 from pyarrow import parquet as pq
 
+from fmnist.locations import READ_ERRORS
 from fmnist.storage import Storage
 
 LABELS = "labels"  # the folder of Parquet files
@@ -46,10 +47,17 @@ class Collected:
 
     def _take(self, storage: Storage, key: str, name: str) -> bool:
         try:
-            table = pq.read_table(pa.BufferReader(storage.read(key)), columns=["id", "label"])
-            ids, labels = np.asarray(table["id"]), np.asarray(table["label"])
-        except (FileNotFoundError, pa.ArrowException, OSError, KeyError):
+            file = pq.ParquetFile(pa.BufferReader(storage.read(key)))
+            if file.metadata.num_rows > len(self.ids):  # before they take memory
+                return False
+            table = file.read(columns=["id", "label"])
+        except (*READ_ERRORS, KeyError):
             return False
+        if not table.num_rows or table.schema.types != [pa.int64()] * 2:
+            return False
+        if any(column.null_count for column in table.columns):
+            return False
+        ids, labels = np.asarray(table["id"]), np.asarray(table["label"])
         rows = np.searchsorted(self.ids, ids)
         rows[rows == len(self.ids)] = 0
         new = len(np.unique(ids)) == len(ids) and (self.labels[rows] < 0).all()

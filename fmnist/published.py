@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 from fmnist.errors import UserError
 from fmnist.manifest import MANIFEST, Manifest, fetch, read_manifest
 from fmnist.storage import Storage
-from fmnist.tasks import TASKS, Task
+from fmnist.tasks import TASKS, Task, to_task
 
 MODEL = "model.keras"
 HISTORY = "history.parquet"
 METRICS = "metrics.json"  # an `Evaluation.to_json()` by part of the data
+SIDES = ("height", "width", "channels")  # of an image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,15 @@ def task_of_run(storage: Storage, prefix: str) -> Task:
     """
     where = f"{storage.uri}/{prefix}"
     fields = _task_fields(_read_run(storage, prefix, where), where)
-    task = Task(name=fields["name"], classes=tuple(fields["classes"]), shape=tuple(fields["shape"]))
-    return TASKS.get(task.name, task)
+    name, shape = fields["name"], fields["shape"]
+    if isinstance(name, str) and name in TASKS:
+        return TASKS[name]
+    if not isinstance(shape, list) or len(shape) != len(SIDES):
+        raise UserError(f"{where}: the model's shape is {shape!r}, expected {', '.join(SIDES)}")
+    sides = dict(zip(SIDES, shape, strict=True))
+    return to_task(
+        {"name": name, "classes": fields["classes"], **sides}, f"{where}: the model's task"
+    )
 
 
 def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:

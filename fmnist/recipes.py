@@ -12,6 +12,7 @@ SCHEDULES = ("constant", "one-cycle")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 AUGMENTATIONS = ("none", "flip", "shift-flip", "auto")
 SELECTIONS = ("last", "best")
+MOST_SEED = 2**32 - 1  # NumPy's, which Keras seeds as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,8 @@ def check(training: Training, cluster: Cluster) -> None:
         value = getattr(settings, field)
         if value is not None and value < least:
             problems.append(f"{field.replace('_', ' ')} is {value}, expected at least {least}")
+    if training.seed > MOST_SEED:
+        problems.append(f"seed is {training.seed}, expected at most {MOST_SEED}")
     # Where the workers are a range, Ray counts how many shares go into a node with floats.
     shares = (1, 0.5, 0.25) if isinstance(training.workers, str) else (1, 0.5, 0.25, 0.2, 0.1)
     if cluster.gpus_per_worker not in shares:

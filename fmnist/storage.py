@@ -43,7 +43,10 @@ def _folder(rest: str) -> Path:
     path = re.sub("^//(localhost)?(?=/)", "", rest)
     if path.startswith("//"):
         raise UserError(f"storage URI 'file:{rest}' names another machine: {EXPECTED}")
-    return Path(unquote(path))
+    folder = unquote(path)
+    if not folder.isprintable():
+        raise UserError(f"storage URI 'file:{rest}' can't be printed once decoded: {EXPECTED}")
+    return Path(folder)
 
 
 def _bucket(rest: str) -> S3Storage:

@@ -135,16 +135,23 @@ def find_task(name_or_file: str) -> Task:
     if not name_or_file.endswith(".toml"):
         known = ", ".join(TASKS)
         raise UserError(f"unknown task {name_or_file!r}: expected one of {known}, or a .toml file")
-    return _read_task(Path(name_or_file))
-
-
-def _read_task(path: Path) -> Task:
+    if not name_or_file.isprintable():
+        raise UserError(f"task file {name_or_file!r} has a character that can't be printed")
+    where = f"task file {name_or_file}"
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"task file {path}: {error}") from error
+        return to_task(tomllib.loads(Path(name_or_file).read_text(encoding="utf-8")), where)
+    except RecursionError as error:
+        raise UserError(f"{where}: is nested too deeply") from error
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, no TOML, a number without end
+        raise UserError(f"{where}: {error}") from error
+
+
+def to_task(fields: dict[str, Any], where: str) -> Task:
+    """The task of these FIELDS; UserError naming every mistake in them."""
     if problems := _problems(fields):
-        raise UserError.of([f"task file {path}: {problem}" for problem in problems])
+        raise UserError.of([f"{where}: {problem}" for problem in problems])
     return Task(
         name=fields["name"],
         classes=tuple(fields["classes"]),
@@ -174,8 +181,8 @@ def _value_problem(name: str, value: Any) -> str | None:
         expected = f"up to 64 letters, digits and hyphens, and not {' or '.join(TASKS)}"
         return f"name is {value!r}, expected {expected}"
     if name == "classes":
-        if not all(isinstance(entry, str) and entry for entry in value):
-            return "classes must be non-empty strings"
+        if not all(isinstance(entry, str) and entry.isprintable() and entry for entry in value):
+            return "classes must be non-empty strings that can be printed"
         if not 2 <= len(set(value)) == len(value) <= MOST_CLASSES:
             return f"found {len(value)} classes, expected 2 to {MOST_CLASSES} different names"
         return None
