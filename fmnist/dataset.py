@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from fmnist.errors import UserError
+from fmnist.hardware import memory
 from fmnist.tasks import Task
 
 
@@ -109,6 +110,12 @@ def check_ids(ids: np.ndarray, where: str) -> None:
             f"{where}: id {repeated[0]} is there {counts[counts > 1][0]} times"
             f" ({len(repeated)} such ids), expected unique ids"
         )
+
+
+def check_room(size: int, where: str) -> None:
+    """Raises UserError for more bytes than this machine's memory has: small files can inflate."""
+    if size > memory():
+        raise UserError(f"{where} would take {size:,} bytes, more than this machine's memory")
 
 
 def check_labels(labels: np.ndarray, classes: int, where: str, first: int = 0) -> None:

@@ -25,7 +25,10 @@ ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # S3 has no
 
 @dataclass(frozen=True, kw_only=True)
 class LocalStorage(Storage):
-    """`root` is an absolute folder; it is made by the first write."""
+    """`root` is an absolute folder, or a symbolic link to one; it is made by the first write.
+
+    Links within are followed as far as they stay within: a key can't lead out of the root.
+    """
 
     root: Path
 
@@ -128,7 +131,10 @@ class LocalStorage(Storage):
         return True
 
     def _path(self, key: str) -> Path:
-        return self.root / check_key(key)
+        path = self.root / check_key(key)
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root)):
+            raise UserError(f"storage {self.uri}: {key} leaves it by a symbolic link")
+        return path
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 
 from fmnist.architectures import ARCHITECTURES
 from fmnist.errors import UserError
 from fmnist.recipes import Training
 
 FIELDS = ("architecture", "activation", "optimizer", "learning_rate")
+MOST_EXPANDED = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,16 @@ COMPARISONS["report"] = tuple(axes for group in COMPARISONS.values() for axes in
 
 
 def expand(groups: tuple[Axes, ...], base: Training) -> list[Training]:
-    """The cells, each once, in the order of their axes; a cell has the base's seed."""
+    """The cells, each once, in the order of their axes; a cell has the base's seed.
+
+    Raises UserError for axes that span so many that they are better not even counted out.
+    """
+    spanned = sum(
+        prod(len(getattr(axes, field)) or 1 for field in FIELDS)  # an empty axis has one value
+        for axes in groups
+    )
+    if spanned > MOST_EXPANDED:
+        raise UserError(f"the axes span {spanned} cells, expected at most {MOST_EXPANDED}")
     cells = [
         replace(base, **dict(zip(FIELDS, values, strict=True)))
         for axes in groups

@@ -21,6 +21,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def _field(name: str) -> str:
     if CPU_INFO.exists():
         for line in CPU_INFO.read_text(errors="replace").splitlines():

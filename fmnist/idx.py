@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from fmnist.dataset import Examples, check_labels
+from fmnist.dataset import Examples, check_labels, check_room
 from fmnist.errors import UserError
 from fmnist.locations import CHUNK, READ_ERRORS, reading, reason
 from fmnist.tasks import Rows, Task
@@ -129,6 +129,7 @@ def _read_header(stream: BinaryIO, magic: int, dimensions: int, where: str) -> l
 
 
 def _read_body(stream: BinaryIO, size: int, claim: str, where: str) -> np.ndarray:
+    check_room(size, f"{where}: its header says {claim}, which")
     # One byte more than wanted shows what does not belong, and makes gzip check its checksum.
     body = read_at_most(stream, size + 1, where)
     if len(body) != size:

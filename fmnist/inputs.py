@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
-from pyarrow import parquet as pq
 from ray.data import DataContext
 
 from fmnist.dataset import Dataset, Examples
 from fmnist.errors import UserError
 from fmnist.locations import reading
-from fmnist.parquet import check_table, find_parquet_files, to_table
+from fmnist.parquet import batch_rows, check_table, find_parquet_files, open_file, to_table
 from fmnist.sources import find_kind, load
 from fmnist.tasks import Task
 
 COLUMNS = ["id", "image"]
-CHUNK_BYTES = 2 << 20  # pixels that are looked at, or passed to Ray, at once
+CHUNK_BYTES = 2 << 20  # pixels that are passed to Ray at once
 SUM_BITS = 256
 READERS = 2  # files that are read at the same time
 
@@ -127,16 +126,13 @@ def _stream(filesystem: Any, paths: list[str]) -> ray.data.Dataset:
 def _survey(filesystem: Any, path: str, task: Task) -> Survey:
     ids, digest = [np.empty(0, np.int64)], 0
     with reading(path), filesystem.open_input_file(path) as stream:
-        file = pq.ParquetFile(stream)
-        schema = file.schema_arrow
-        rows = max(1, CHUNK_BYTES // task.pixels)
-        for batch in file.iter_batches(rows, columns=COLUMNS):
+        file = open_file(stream, task, path)
+        schema = file.schema.to_arrow_schema()
+        for batch in file.iter_batches(batch_rows(task), columns=COLUMNS):
             examples = check_table(batch, task, where=path, first=sum(map(len, ids)))
             ids.append(examples.ids)
             digest += _digest(examples)
-    types = tuple(
-        str(schema.field(name).type) if name in schema.names else "missing" for name in COLUMNS
-    )
+    types = tuple(str(schema.field(name).type) for name in COLUMNS)
     return Survey(ids=np.concatenate(ids), digest=digest, types=types)
 
 

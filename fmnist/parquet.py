@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet as pq
 
-from fmnist.dataset import Examples, check_ids, check_labels
+from fmnist.dataset import Examples, check_ids, check_labels, check_room
 from fmnist.errors import UserError
 from fmnist.locations import Location, locate, reading
 from fmnist.tasks import Task
@@ -19,7 +19,7 @@ from fmnist.tasks import Task
 PARTS = ("train", "test")
 SUFFIX = ".parquet"
 ROWS_PER_FILE = 10_000
-ROWS_PER_BATCH = 10_000
+BATCH_BYTES = 2 << 20  # of pixels that are read at once
 
 IMAGE_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
 
@@ -55,7 +55,9 @@ def read_part(spec: str, task: Task, part: str) -> Examples | None:
     filesystem, paths = find_parquet_files(spec, part)
     if not paths:
         return None
-    pieces = [piece for path in paths for piece in _read_file(filesystem, path, task)]
+    pieces: list[Examples] = []
+    for path in paths:
+        pieces += _read_file(filesystem, path, task, sum(map(len, pieces)))
     if not sum(map(len, pieces)):
         raise UserError(f"{spec}: its {part} files have no rows")
     if len({piece.labels is None for piece in pieces}) > 1:
@@ -65,6 +67,25 @@ def read_part(spec: str, task: Task, part: str) -> Examples | None:
     labels = [piece.labels for piece in pieces if piece.labels is not None]
     images = np.concatenate([piece.images for piece in pieces])
     return Examples(ids=ids, images=images, labels=np.concatenate(labels) if labels else None)
+
+
+def open_file(stream: Any, task: Task, where: str) -> pq.ParquetFile:
+    """An open file whose schema is right, to be read by `batch_rows`; UserError if it is not.
+
+    An image that is there many times is held once, since a small file can repeat a large one.
+    """
+    file = pq.ParquetFile(stream, read_dictionary=["image"])
+    schema = file.schema.to_arrow_schema()
+    _check_columns(schema, where)
+    kind = schema.field("image").type
+    if pa.types.is_fixed_size_binary(kind) and kind.byte_width != task.pixels:
+        raise UserError(f"{where}: column 'image' is {kind}, expected {task.pixels} bytes")
+    return file
+
+
+def batch_rows(task: Task) -> int:
+    """How many rows of a file are read at once."""
+    return max(1, BATCH_BYTES // task.pixels)
 
 
 def check_table(table: pa.Table, task: Task, *, where: str, first: int = 0) -> Examples:
@@ -117,13 +138,15 @@ def _below(folder: Location) -> list[str]:
     ]
 
 
-def _read_file(filesystem: Any, path: str, task: Task) -> list[Examples]:
+def _read_file(filesystem: Any, path: str, task: Task, before: int) -> list[Examples]:
+    """`before` is the number of rows of the files before it."""
     pieces: list[Examples] = []
     with reading(path), filesystem.open_input_file(path) as stream:
-        file = pq.ParquetFile(stream)
-        _check_columns(file.schema_arrow, path)
+        file = open_file(stream, task, path)
+        rows = file.metadata.num_rows
+        check_room((before + rows) * task.pixels, f"{path}: with its {rows:,} rows")
         columns = [name for name in ("id", "image", "label") if name in file.schema_arrow.names]
-        for batch in file.iter_batches(ROWS_PER_BATCH, columns=columns):
+        for batch in file.iter_batches(batch_rows(task), columns=columns):
             first = sum(map(len, pieces))
             pieces.append(check_table(batch, task, where=path, first=first))
     return pieces
@@ -138,7 +161,7 @@ def _check_columns(schema: pa.Schema, where: str) -> None:
         elif not fields:
             if name != "label":
                 problems.append(f"{where}: no column {name!r}, expected id, image and maybe label")
-        elif name == "image" and not any(check(fields[0].type) for check in IMAGE_TYPES):
+        elif name == "image" and not any(check(_plain(fields[0].type)) for check in IMAGE_TYPES):
             problems.append(f"{where}: column 'image' is {fields[0].type}, expected binary")
         elif name != "image" and not pa.types.is_integer(fields[0].type):
             problems.append(f"{where}: column {name!r} is {fields[0].type}, expected int64")
@@ -156,25 +179,38 @@ def _integers(table: pa.Table, name: str, where: str, first: int) -> np.ndarray:
 def _images(table: pa.Table, task: Task, where: str, first: int) -> np.ndarray:
     column = table.column("image")
     _check_no_null(column, "image", where, first)
-    lengths = np.asarray(pc.binary_length(column))
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    lengths = np.concatenate([np.empty(0, np.int64), *map(_lengths, chunks)])
     wrong = lengths != task.pixels
     if wrong.any():
         row = int(wrong.argmax())
         expected = " × ".join(map(str, task.shape))
         raise UserError(
-            f"{where}: the image in row {row + first} has {lengths[row]} bytes,"
+            f"{where}: the image in row {row + first} has {lengths[row]:.0f} bytes,"
             f" expected {task.pixels} ({expected})"
         )
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     pieces = [_bytes(chunk, task.pixels) for chunk in chunks]
     flat = pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, np.uint8), *pieces])
     return flat.reshape(-1, *task.shape)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _lengths(chunk: pa.Array) -> np.ndarray:
+    """Bytes of each value; of those in a dictionary before they are written out."""
+    if pa.types.is_dictionary(chunk.type):
+        return _lengths(chunk.dictionary)[np.asarray(chunk.indices)]
+    return np.asarray(pc.binary_length(chunk))
 
 
 def _bytes(chunk: pa.Array, pixels: int) -> np.ndarray:
     """The bytes of all images of a chunk, without a copy where Arrow has them so already."""
     if not len(chunk):
         return np.empty(0, np.uint8)
+    if pa.types.is_dictionary(chunk.type):
+        chunk = chunk.dictionary_decode()
     fixed = chunk.cast(pa.binary(pixels))
     offset = fixed.offset * pixels
     return np.frombuffer(fixed.buffers()[1], np.uint8, len(chunk) * pixels, offset)

@@ -75,7 +75,9 @@ def test_memory_is_bounded_by_what_is_there(zipped: bool) -> None:
     claim = struct.pack(">4I", 0x803, 2**31, 4, 5) + b"\0" * 1000
     data = gzip.compress(claim) if zipped else claim
     tracemalloc.start()
-    with pytest.raises(UserError, match="2,147,483,648 images in 42,949,672,960 bytes, found 1,0"):
+    with pytest.raises(
+        UserError, match="2,147,483,648 images(, which would take| in) 42,949,672,960 b"
+    ):
         _images(data, "images.gz" if zipped else "images")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
