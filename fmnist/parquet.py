@@ -74,13 +74,13 @@ def open_file(stream: Any, task: Task, where: str) -> pq.ParquetFile:
 
     An image that is there many times is held once, since a small file can repeat a large one.
     """
-    file = pq.ParquetFile(stream, read_dictionary=["image"])
-    schema = file.schema.to_arrow_schema()
+    metadata = pq.read_metadata(stream)
+    schema = metadata.schema.to_arrow_schema()
     _check_columns(schema, where)
     kind = schema.field("image").type
     if pa.types.is_fixed_size_binary(kind) and kind.byte_width != task.pixels:
         raise UserError(f"{where}: column 'image' is {kind}, expected {task.pixels} bytes")
-    return file
+    return pq.ParquetFile(stream, metadata=metadata, read_dictionary=["image"])
 
 
 def batch_rows(task: Task) -> int:

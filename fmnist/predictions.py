@@ -53,7 +53,8 @@ class Collected:
             table = file.read(columns=["id", "label"])
         except (*READ_ERRORS, KeyError):
             return False
-        if not table.num_rows or table.schema.types != [pa.int64()] * 2:
+        columns = sorted((each.name, str(each.type)) for each in table.schema)
+        if not table.num_rows or columns != [("id", "int64"), ("label", "int64")]:
             return False
         if any(column.null_count for column in table.columns):
             return False

@@ -1,10 +1,7 @@
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pyarrow import fs
 
 from fmnist.competition_csv import read_csv, write_csv
@@ -112,27 +109,3 @@ def test_what_is_written_is_read_again(tmp_path: Path, fashion: Dataset) -> None
     assert header == f"Id,Label,{','.join(map(str, range(784)))}\n".encode()
     assert row.startswith(f"2499,{part.labels[0] if part.labels is not None else ''},0,".encode())
     assert row.endswith(b"\n") and not row.endswith(b"\r\n")
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.binary(max_size=60), st.sampled_from([b"", b"Id,Label,0,1,2,3\n", b"Id,0,1,2,3\n"]))
-def test_any_bytes_give_examples_or_an_error(data: bytes, header: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            found = _read(Path(folder), header + data)
-        except UserError as error:
-            assert "train.csv: " in str(error)
-        else:
-            assert len(found) >= 1
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.text(alphabet='019,"\n\r x-.', max_size=40))
-def test_any_rows_give_examples_or_an_error(text: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            found = _read(Path(folder), GOOD + text)
-        except UserError as error:
-            assert "train.csv: " in str(error)
-        else:
-            assert len(found) >= 2

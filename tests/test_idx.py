@@ -76,7 +76,7 @@ def test_memory_is_bounded_by_what_is_there(zipped: bool) -> None:
     data = gzip.compress(claim) if zipped else claim
     tracemalloc.start()
     with pytest.raises(
-        UserError, match="2,147,483,648 images(, which would take| in) 42,949,672,960 b"
+        UserError, match=r"2,147,483,648 images(, which would take| in) 42,949,672,960 b"
     ):
         _images(data, "images.gz" if zipped else "images")
     peak = tracemalloc.get_traced_memory()[1]
@@ -92,21 +92,6 @@ def test_what_inflates_beyond_the_claim_is_not_inflated() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20
-
-
-@given(st.binary(max_size=100), st.booleans(), st.sampled_from(["x", "x.gz"]))
-def test_any_bytes_give_images_or_an_error(data: bytes, headed: bool, name: str) -> None:
-    data = GOOD[:12] + data if headed else data
-    for read in (
-        lambda stream: read_images(stream, SHAPE, name),
-        lambda s: read_labels(s, 4, name),
-    ):
-        try:
-            found = read(inflated(io.BytesIO(data), name))
-        except UserError as error:
-            assert name in str(error)
-        else:
-            assert len(found) >= 1
 
 
 @given(st.integers(0, 90), st.integers(0, 255))

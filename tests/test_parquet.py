@@ -1,12 +1,9 @@
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pyarrow import fs
 from pyarrow import parquet as pq
 
@@ -181,23 +178,3 @@ def test_a_wrong_row_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
     pq.write_table(many, tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"a\.parquet: label 9 in row 11500, expected 0 to 3"):
         read_part(str(tmp_path), SHAPES, "test")
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(0, 4000), st.binary(min_size=1, max_size=4))
-def test_a_damaged_file_gives_examples_or_an_error(
-    tmp_path_factory: pytest.TempPathFactory, at: int, damage: bytes
-) -> None:
-    stream = io.BytesIO()
-    pq.write_table(TABLE[:3], stream)
-    data = bytearray(stream.getvalue())
-    at %= len(data)
-    data[at : at + len(damage)] = damage
-    path = tmp_path_factory.getbasetemp() / "damaged.parquet"
-    path.write_bytes(data)
-    try:
-        found = read_part(str(path), SHAPES, "test")
-    except UserError as error:
-        assert "damaged.parquet" in str(error)
-    else:
-        assert found is not None and len(found) >= 1
