@@ -17,7 +17,7 @@ from ray.data import DataContext
 from fmnist.dataset import Dataset, Examples
 from fmnist.errors import UserError
 from fmnist.locations import reading
-from fmnist.parquet import batch_rows, check_table, find_parquet_files, open_file, to_table
+from fmnist.parquet import find_parquet_files, open_file, read_batches, to_table
 from fmnist.sources import find_kind, load
 from fmnist.tasks import Task
 
@@ -128,8 +128,7 @@ def _survey(filesystem: Any, path: str, task: Task) -> Survey:
     with reading(path), filesystem.open_input_file(path) as stream:
         file = open_file(stream, task, path)
         schema = file.schema.to_arrow_schema()
-        for batch in file.iter_batches(batch_rows(task), columns=COLUMNS):
-            examples = check_table(batch, task, where=path, first=sum(map(len, ids)))
+        for examples in read_batches(file, COLUMNS, task, path):
             ids.append(examples.ids)
             digest += _digest(examples)
     types = tuple(str(schema.field(name).type) for name in COLUMNS)

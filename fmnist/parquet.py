@@ -4,6 +4,7 @@
 a folder of files or a single `.parquet` file; a file or folder without them is all `test`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def read_part(spec: str, task: Task, part: str) -> Examples | None:
 
 
 def open_file(stream: Any, task: Task, where: str) -> pq.ParquetFile:
-    """An open file whose schema is right, to be read by `batch_rows`; UserError if it is not.
+    """An open file whose schema is right, to be read by `read_batches`; UserError if it is not.
 
     An image that is there many times is held once, since a small file can repeat a large one.
     """
@@ -83,9 +84,19 @@ def open_file(stream: Any, task: Task, where: str) -> pq.ParquetFile:
     return pq.ParquetFile(stream, metadata=metadata, read_dictionary=["image"])
 
 
-def batch_rows(task: Task) -> int:
-    """How many rows of a file are read at once."""
-    return max(1, BATCH_BYTES // task.pixels)
+def read_batches(
+    file: pq.ParquetFile, columns: list[str], task: Task, where: str
+) -> Iterator[Examples]:
+    """The examples of a file, some MB at a time; UserError naming the row of what is wrong."""
+    first, rows = 0, max(1, BATCH_BYTES // task.pixels)
+    for batch in file.iter_batches(rows, columns=columns):
+        examples = check_table(batch, task, where=where, first=first)
+        first += len(examples)
+        yield examples
+    if first != file.metadata.num_rows:
+        raise UserError(
+            f"{where}: its footer says {file.metadata.num_rows:,} rows, found {first:,}"
+        )
 
 
 def check_table(table: pa.Table, task: Task, *, where: str, first: int = 0) -> Examples:
@@ -140,16 +151,12 @@ def _below(folder: Location) -> list[str]:
 
 def _read_file(filesystem: Any, path: str, task: Task, before: int) -> list[Examples]:
     """`before` is the number of rows of the files before it."""
-    pieces: list[Examples] = []
     with reading(path), filesystem.open_input_file(path) as stream:
         file = open_file(stream, task, path)
         rows = file.metadata.num_rows
         check_room((before + rows) * task.pixels, f"{path}: with its {rows:,} rows")
         columns = [name for name in ("id", "image", "label") if name in file.schema_arrow.names]
-        for batch in file.iter_batches(batch_rows(task), columns=columns):
-            first = sum(map(len, pieces))
-            pieces.append(check_table(batch, task, where=path, first=first))
-    return pieces
+        return list(read_batches(file, columns, task, path))
 
 
 def _check_columns(schema: pa.Schema, where: str) -> None:
