@@ -14,7 +14,7 @@ from pyarrow import parquet as pq
 
 from fmnist.dataset import Examples, check_ids, check_labels, check_room
 from fmnist.errors import UserError
-from fmnist.locations import Location, locate, reading
+from fmnist.locations import READ_ERRORS, Location, locate, reading
 from fmnist.tasks import Task
 
 PARTS = ("train", "test")
@@ -75,8 +75,13 @@ def open_file(stream: Any, task: Task, where: str) -> pq.ParquetFile:
 
     An image that is there many times is held once, since a small file can repeat a large one.
     """
-    metadata = pq.read_metadata(stream)
-    schema = metadata.schema.to_arrow_schema()
+    try:
+        metadata = pq.read_metadata(stream)
+        schema = metadata.schema.to_arrow_schema()
+    except READ_ERRORS:
+        raise
+    except Exception as error:  # Ray's own Arrow types raise anything where a file misuses them
+        raise UserError(f"{where}: a type of its schema can't be read: {error}") from error
     _check_columns(schema, where)
     kind = schema.field("image").type
     if pa.types.is_fixed_size_binary(kind) and kind.byte_width != task.pixels:

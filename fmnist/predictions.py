@@ -14,7 +14,6 @@ import pyarrow as pa
 from pyarrow import csv
 from pyarrow import parquet as pq
 
-from fmnist.locations import READ_ERRORS
 from fmnist.storage import Storage
 
 LABELS = "labels"  # the folder of Parquet files
@@ -47,11 +46,15 @@ class Collected:
 
     def _take(self, storage: Storage, key: str, name: str) -> bool:
         try:
-            file = pq.ParquetFile(pa.BufferReader(storage.read(key)))
+            data = storage.read(key)
+        except FileNotFoundError:
+            return False
+        try:
+            file = pq.ParquetFile(pa.BufferReader(data))
             if file.metadata.num_rows > len(self.ids):  # before they take memory
                 return False
             table = file.read(columns=["id", "label"])
-        except (*READ_ERRORS, KeyError):
+        except Exception:  # Ray's own Arrow types raise anything where a file misuses them
             return False
         columns = sorted((each.name, str(each.type)) for each in table.schema)
         if not table.num_rows or columns != [("id", "int64"), ("label", "int64")]:
