@@ -17,6 +17,7 @@ from fmnist.errors import UserError
 from fmnist.manifest import Manifest, publish, read_manifest
 from fmnist.predictions import Collected
 from fmnist.published import open_model, task_of_run
+from fmnist.registry import read_champion
 from fmnist.storage import LocalStorage, check_key
 from tests.fuzzing import TABLES, altered, bytes_like, fuzz, parquet
 from tests.samples import SHAPES, examples
@@ -76,6 +77,27 @@ def test_manifest(memory_storage: LocalStorage, data: bytes) -> None:
         open_model(memory_storage, "runs/x", SHAPES)
 
 
+MOVE = {"counter": 1, "run": "a-1", "reason": "promoted", "command": "x", "time": "2020"}
+CHAMPION = {
+    "task": "shapes",
+    "counter": 2,
+    "run": "a-2",
+    "history": [MOVE, MOVE | {"counter": 2, "run": "a-2"}],
+}
+
+
+@fuzz(300)
+@given(altered(CHAMPION))
+@example(json.dumps(CHAMPION).encode())
+def test_champion(memory_storage: LocalStorage, data: bytes) -> None:
+    memory_storage.write("registry/shapes/champion.json", data)
+    with suppress(UserError):
+        champion = read_champion(memory_storage, "shapes")
+        assert champion is not None and champion.counter == len(champion.history)
+        for run in (champion.run, *champion.predecessors, *champion.withdrawn):
+            assert check_key(run) == run
+
+
 def numpy(**arrays: Any) -> bytes:
     stream = io.BytesIO()
     np.savez(stream, **arrays)
@@ -84,6 +106,9 @@ def numpy(**arrays: Any) -> bytes:
 
 SAVED = {
     "epoch": 2,
+    "step": 7,
+    "sums": [[1.5, 2]],
+    "seconds": 0.5,
     "precision": "float32",
     "history": [{"epoch": epoch, "loss": 0.5, "val_loss": 0.4} for epoch in (1, 2)],
 }

@@ -30,7 +30,7 @@ from fmnist.tasks import find_task
 from jobs.score import find_run
 from tests.models import dense, publish_run
 from tests.samples import SHAPES, examples
-from tests.test_fuzz_results import checkpoint
+from tests.test_fuzz_results import SAVED, checkpoint
 
 ROOT = Path(__file__).parent.parent
 
@@ -191,7 +191,7 @@ def test_a_changed_model_is_refused_before_keras_sees_it(
 def test_pickles_in_a_checkpoint_are_not_loaded(storage: Storage, trace: Path) -> None:
     stream = io.BytesIO()
     np.savez(stream, np.array([Attack(trace)], object), allow_pickle=True)
-    progress = {"epoch": 1, "precision": "float32", "history": [{"epoch": 1}]}
+    progress = SAVED | {"epoch": 1, "history": [{"epoch": 1}]}
     for arrays in (stream.getvalue(), pickle.dumps(Attack(trace))):
         made: Checkpoints = checkpoint(storage, json.dumps(progress).encode(), arrays)
         assert made.newest() is None
