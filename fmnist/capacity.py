@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 import yaml  # type: ignore[import-untyped]
@@ -105,6 +106,15 @@ def scoring_actors(asked: int | None) -> tuple[int, int]:
     return least, most
 
 
+def check_tasks() -> None:
+    """UserError if no task of one CPU can ever run; says if it has to wait."""
+    limit = capacity()
+    if not limit.room(1, 0):
+        raise UserError(f"found no CPU for reading the images, expected at least 1: {limit}")
+    if not Capacity(fixed=nodes()).room(1, 0):
+        log.warning(_waiting(0, "1 task that reads the images"))
+
+
 def _waiting(there: int, wanted: str) -> str:
     return f"found room for {there} of {wanted}; waiting for the cluster to grow"
 
@@ -125,25 +135,30 @@ def capacity() -> Capacity:
     config = None
     if any("node:__internal_head__" in resources for resources in alive):
         task = ray.remote(num_cpus=0, resources=ON_THE_HEAD)(_autoscaler)
-        config = ray.get(task.remote(ray.get_runtime_context().gcs_address))
+        config = ray.get(task.remote())
     if config is None:
         return Capacity(fixed=nodes())
-    types = config["available_node_types"].items()
-    head = config["head_node_type"]
+    heads = [_node(node) for node in alive if "node:__internal_head__" in node]
+    return growth(config, head=heads[0])
+
+
+def growth(config: dict[str, Any], *, head: Node) -> Capacity:
+    """What a cluster with this configuration of Ray's autoscaler may grow to."""
     most = config.get("max_workers", 2)  # Ray's default
     return Capacity(
-        fixed=[_node(resources) for resources in alive if "node:__internal_head__" in resources],
+        fixed=[head],
         types=[
-            (_node(kind.get("resources", {})), min(kind.get("max_workers", most), most))
-            for name, kind in types
-            if name != head
+            (_node(kind["resources"]), min(kind.get("max_workers", most), most))
+            for name, kind in config["available_node_types"].items()
+            if name != config["head_node_type"]
         ],
         most=most,
     )
 
 
-def _autoscaler(address: str) -> dict | None:
-    """The configuration of the autoscaler of the Ray at this address, if it runs here."""
+def _autoscaler() -> dict[str, Any] | None:
+    """The configuration of the autoscaler of this Ray, if it runs on this node."""
+    address = ray.get_runtime_context().gcs_address
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended, or is not ours
             arguments = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")

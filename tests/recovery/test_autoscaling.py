@@ -7,6 +7,7 @@ provider of nodes that are processes, and the autoscaler that `ray up` starts.
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import yaml
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
+from ray.autoscaler._private.util import prepare_config
 
 from fmnist.dataset import Dataset
 from fmnist.exports import export_parquet
@@ -32,7 +35,7 @@ PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeP
 
 def shape(address: str) -> dict:
     """cluster.yaml with two small nodes of each kind, as processes of this machine."""
-    config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    config = prepare_config(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
     kinds = config["available_node_types"]
     for name, kind in kinds.items():
         kind["node_config"] = {}
@@ -42,34 +45,34 @@ def shape(address: str) -> dict:
         kind["resources"]["object_store_memory"] = STORE
     # The provider knows the head by this name.
     kinds["ray.head.default"] = kinds.pop(config["head_node_type"])
-    return {
-        "cluster_name": config["cluster_name"],
-        "max_workers": config["max_workers"],
-        "upscaling_speed": config["upscaling_speed"],
-        "idle_timeout_minutes": config["idle_timeout_minutes"],
-        "available_node_types": kinds,
-        "head_node_type": "ray.head.default",
-        "provider": {
-            "type": "external",
-            "module": PROVIDER,
-            "gcs_address": address,
-            "head_node_id": FAKE_HEAD_NODE_ID,
-            "launch_multiple": True,
-            "disable_node_updaters": True,
-        },
+    provider = {
+        "type": "external",
+        "module": PROVIDER,
+        "gcs_address": address,
+        "head_node_id": FAKE_HEAD_NODE_ID,
+        "launch_multiple": True,
+        "disable_node_updaters": True,
     }
+    nothing_to_set_up = {
+        key: type(value)()
+        for key, value in config.items()
+        if key.endswith("_commands") or key in ("file_mounts", "auth")
+    }
+    names = {"head_node_type": "ray.head.default", "provider": provider}
+    return config | nothing_to_set_up | names
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """Of a head without CPUs, with an autoscaler and no other node."""
+def cluster(tmp_path_factory):
+    """The environment of a job on a head without CPUs, with an autoscaler and no other node."""
     folder = tmp_path_factory.mktemp("autoscaling")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    address = f"127.0.0.1:{port}"
+    address = f"{ray.util.get_node_ip_address()}:{port}"
     config = folder / "cluster.json"
     config.write_text(json.dumps(shape(address)))
-    env = environment(
+    env = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    provider = dict(
         RAY_FAKE_CLUSTER="1",
         RAY_enable_autoscaler_v2="1",
         RAY_CLOUD_INSTANCE_ID=FAKE_HEAD_NODE_ID,
@@ -77,19 +80,19 @@ def address(tmp_path_factory):
         AUTOSCALER_UPDATE_INTERVAL_S="1",
     )
     command = [
-        "ray", "start", "--head", "--block", "--num-cpus=0", "--node-ip-address=127.0.0.1",
+        "ray", "start", "--head", "--block", "--num-cpus=0",
         f"--port={port}", f"--autoscaling-config={config}", "--include-dashboard=false",
         f"--object-store-memory={STORE}", "--disable-usage-stats",
     ]  # fmt: skip
     log = folder / "log"
     with log.open("w") as output:
         head = subprocess.Popen(
-            command, env=env, stdout=output, stderr=output, start_new_session=True
+            command, env=env | provider, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        while run("ray", "status", "--address", address).returncode:
+        while run("ray", "status", "--address", address, env=env).returncode:
             assert head.poll() is None, log.read_text()
-        yield address
+        yield env | {"RAY_ADDRESS": address}
     finally:
         os.killpg(head.pid, signal.SIGKILL)
         head.wait()
@@ -104,13 +107,12 @@ def data(fashion, tmp_path_factory):
 
 
 @pytest.fixture
-def job(address, data, tmp_path):
+def job(cluster, data, tmp_path):
     """Runs a job that connects to the cluster."""
 
     def job(name, *flags):
         to = ("--data", str(data), "--storage", str(tmp_path / "results"))
-        env = environment(RAY_ADDRESS=address)
-        return run(sys.executable, "-m", f"jobs.{name}", *to, *flags, env=env)
+        return run(sys.executable, "-m", f"jobs.{name}", *to, *flags, env=cluster)
 
     return job
 
