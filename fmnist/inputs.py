@@ -14,6 +14,7 @@ import pyarrow as pa
 import ray
 from ray.data import DataContext
 
+from fmnist.capacity import check_tasks
 from fmnist.dataset import Dataset, Examples
 from fmnist.errors import UserError
 from fmnist.locations import reading
@@ -91,6 +92,7 @@ def from_parquet(task: Task, spec: str) -> Inputs:
     filesystem, paths = find_parquet_files(spec)
     if not paths:
         raise UserError(f"{spec}: has no test part, expected one to score")
+    check_tasks()
     survey = ray.remote(max_retries=3)(_survey)
     try:
         found = ray.get([survey.remote(filesystem, path, task) for path in paths])

@@ -129,7 +129,8 @@ def test_scoring_brings_its_nodes(job, fashion, tmp_path):
     publish_run(storage, tmp_path / "model", dense(fashion.task), fashion.task)
     scored = job("score", "--run", "r1")
     assert scored.returncode == 0, scored.stdout + scored.stderr
-    assert "found room for 0 of 1 scoring actors; waiting for the cluster" in scored.stderr
+    assert "found room for 0 of 1 task" in scored.stderr
+    assert "waiting for the cluster to grow" in scored.stderr
     (submission,) = tmp_path.rglob(SUBMISSION)
     assert len(Path(submission).read_text().splitlines()) == 42
 
