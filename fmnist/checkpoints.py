@@ -8,7 +8,6 @@ in the storage root, as `checkpoints/00002` or, three steps later, `checkpoints/
 import json
 import logging
 import re
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any, get_origin, get_type_hints
 import numpy as np
 
 from fmnist.arrays import read_arrays
-from fmnist.errors import UserError
+from fmnist.drafts import scratch
+from fmnist.errors import StorageError, UserError
 from fmnist.manifest import MANIFEST, check_fields, fetch, publish, read_manifest
 from fmnist.storage import Storage
 
@@ -69,7 +69,7 @@ class Checkpoints:
         prefix = self._prefix(progress.name)
         # What is there already is of an attempt that was given up, or damaged.
         self.storage.delete(prefix)
-        with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
+        with scratch() as folder:
             arrays: dict[str, Any] = {f"{i:05d}": array for i, array in enumerate(variables)}
             np.savez(Path(folder, VARIABLES), **arrays)
             Path(folder, PROGRESS).write_text(json.dumps(asdict(progress)))
@@ -88,6 +88,8 @@ class Checkpoints:
         for name in reversed(self._names()):
             try:
                 return self.load(name)
+            except StorageError:
+                raise  # it can't be read now, and may be sound
             except UserError as error:
                 log.warning("checkpoint %s is damaged and not used: %s", name, error)
                 self.storage.delete(self._prefix(name))
@@ -99,7 +101,7 @@ class Checkpoints:
         manifest = read_manifest(self.storage, prefix)
         if manifest is None:
             raise UserError(f"{self.storage.uri}/{prefix}: found no {MANIFEST}")
-        with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
+        with scratch() as folder:
             path = fetch(self.storage, prefix, manifest, PROGRESS, Path(folder, PROGRESS))
             progress = _read_progress(path, where=f"{self.storage.uri}/{prefix}/{PROGRESS}")
             path = fetch(self.storage, prefix, manifest, VARIABLES, Path(folder, VARIABLES))

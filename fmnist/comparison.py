@@ -1,7 +1,6 @@
 """A comparison: cells trained with several seeds, told apart on validation, put on one page."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,7 @@ from fmnist.comparison_report import (
     comparison_table,
 )
 from fmnist.dataset import Dataset
+from fmnist.drafts import scratch
 from fmnist.early_stopping import records
 from fmnist.evaluation import evaluate
 from fmnist.grid import FIELDS, cell_name
@@ -77,18 +77,18 @@ def compare(
         return published
     best = best_cell(facts)
     evidence = _evidence(jobs, best) if best else None
-    with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
+    with scratch() as place:
         page = comparison_page(facts, evidence)
-        Path(folder, "report.html").write_text(page, encoding="utf-8")
-        Path(folder, "results.md").write_text(comparison_markdown(facts), encoding="utf-8")
-        Path(folder, "comparison.json").write_text(json.dumps(facts, indent=1))
-        pq.write_table(comparison_table(facts), Path(folder, "results.parquet"))
+        place / "report.html").write_text(page, encoding="utf-8"
+        place / "results.md").write_text(comparison_markdown(facts), encoding="utf-8"
+        place / "comparison.json".write_text(json.dumps(facts, indent=1))
+        pq.write_table(comparison_table(facts), place / "results.parquet")
         details = {"name": name, "best": best and best["name"], "command": facts["command"]}
         failed = sum(len(cell["failures"]) for cell in facts["cells"])
         return publish(
             storage,
             prefix,
-            Path(folder),
+            place,
             kind="comparison",
             id=facts["id"],
             details={**details, "runs": len(runs), "failed": failed},

@@ -2,12 +2,14 @@
 
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from fmnist.errors import UserError
+from fmnist.errors import StorageError
 
 RESERVED = ".fmnist-"  # begins the names of drafts and locks, which are no keys
 
@@ -48,9 +50,24 @@ def settle_folder(folder: Path) -> None:
 
 
 @contextmanager
+def scratch() -> Iterator[Path]:
+    """A private folder for temporary files, removed at the end; UserError where the disk is full.
+
+    What the block itself reads and writes elsewhere has its own words for its errors.
+    """
+    place = os.environ.get("TMPDIR", "/tmp")  # Python would take another where this one is full
+    with os_errors(f"write temporary files to {place}"):
+        folder = tempfile.mkdtemp(prefix="fmnist-", dir=place)
+        try:
+            yield Path(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def os_errors(action: str) -> Iterator[None]:
     """Says what the operating system refused (permission, a full disk) as the user's to mend."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot {action}: {error.strerror or error}") from error
+        raise StorageError(f"cannot {action}: {error.strerror or error}") from error

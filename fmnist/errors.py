@@ -30,6 +30,10 @@ class UserError(ValueError):
         self.problems = [message]
 
 
+class StorageError(UserError):
+    """Storage, or a disk, refused or failed: this says nothing about the data that lie there."""
+
+
 def together(*checks: Callable[[], Any]) -> None:
     """Makes all the checks, and raises one UserError for all that they found, each once."""
     problems: list[str] = []

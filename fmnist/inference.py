@@ -6,13 +6,13 @@ of an image depends neither on its neighbours nor on how many images are asked f
 """
 
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fmnist.drafts import scratch
 from fmnist.errors import UserError
 from fmnist.published import MODEL, PublishedModel
 
@@ -54,7 +54,7 @@ class Classifier:
 
 def open_classifier(model: PublishedModel) -> Classifier:
     """A published model as a function; UserError names the run if it is none for its task."""
-    with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
+    with scratch() as folder:
         path = Path(folder, MODEL)
         path.write_bytes(model.data)
         try:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from fmnist.errors import UserError
+from fmnist.s3_arrow import ArrowS3
 
 SCHEMES = ("file", "s3", "http", "https")
 CHUNK = 1 << 20  # bytes asked for at once: on S3 each is a request
@@ -114,6 +115,8 @@ def locate(spec: str) -> Location:
         return Location(uri=spec, filesystem=None, path=spec)
     with reading(spec):
         filesystem, path = fs.FileSystem.from_uri(spec)
+        if isinstance(filesystem, fs.S3FileSystem):
+            filesystem = ArrowS3(filesystem.region)  # which Arrow has found out
     return Location(uri=spec, filesystem=filesystem, path=path)
 
 

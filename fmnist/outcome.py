@@ -1,9 +1,7 @@
 """What a finished run leaves: the plain model, its scores, and its page, published together."""
 
 import json
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,6 +13,7 @@ import tensorflow as tf
 from fmnist import distributed, hardware
 from fmnist.architectures import build
 from fmnist.checkpoints import epoch_name
+from fmnist.drafts import scratch
 from fmnist.evaluation import Evaluation, evaluate, to_table
 from fmnist.inference import Classifier
 from fmnist.manifest import publish, versions
@@ -78,8 +77,7 @@ def _publish(
         "versions": versions(),
         "hardware": _hardware(worker),
     }
-    with tempfile.TemporaryDirectory(prefix="fmnist-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         model.save(folder / MODEL)
         (folder / METRICS).write_text(json.dumps(scores, indent=1))
         pq.write_table(to_table(evaluations), folder / "metrics.parquet")

@@ -89,6 +89,8 @@ def _settings(object_store_memory: int) -> Iterator[None]:
     context.execution_options.resource_limits = ExecutionResources(
         object_store_memory=object_store_memory
     )
+    # Arrow has retried already, all but this; Ray Data would do all of that ten times over.
+    context.retried_io_errors = ["HTTP status 429"]
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     with DataContext.current(context), warnings.catch_warnings():

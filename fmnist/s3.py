@@ -15,18 +15,18 @@ from functools import cached_property
 from typing import Any
 
 import boto3
-import pyarrow.fs
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
 from fmnist.drafts import RESERVED
 from fmnist.errors import UserError
 from fmnist.objects import Readable, Storage, Writable, check_key
+from fmnist.s3_arrow import CONNECT_TIMEOUT, READ_TIMEOUT, ArrowS3, endpoint
 from fmnist.s3_errors import ABSENT, IN_CONFLICT, OVERTAKEN, code_of, s3_errors
 
-ATTEMPTS = 8  # of one request, with backoff and jitter: about half a minute; AWS_MAX_ATTEMPTS wins
-CONNECT_TIMEOUT = 5  # seconds
-READ_TIMEOUT = 20  # seconds without a byte
+ATTEMPTS = 11  # of one request, with backoff and jitter: about half a minute; AWS_MAX_ATTEMPTS wins
+TRIES = 8  # of what boto does not try again itself
 DELETED_AT_ONCE = 1000  # keys, S3's limit for one request
 
 
@@ -57,7 +57,7 @@ class S3Storage(Storage):
     def read_version(self, key: str) -> tuple[bytes, str] | None:
         name = self._name(key)
         with self._errors("read", key):
-            for attempt in range(ATTEMPTS):
+            for attempt in range(TRIES):
                 try:
                     answer = self._client.get_object(Bucket=self.bucket, Key=name)
                 except ClientError as error:
@@ -67,7 +67,7 @@ class S3Storage(Storage):
                 try:  # boto retries a request, but not the body of its answer
                     return answer["Body"].read(), answer["ETag"]
                 except (HTTPClientError, IncompleteReadError):
-                    if attempt == ATTEMPTS - 1:
+                    if attempt == TRIES - 1:
                         raise
                     _back_off(attempt)
         raise AssertionError
@@ -105,14 +105,8 @@ class S3Storage(Storage):
                     raise ClientError({"Error": failure}, "DeleteObjects")
 
     def arrow(self, key: str = "") -> tuple[Any, str]:
-        system = pyarrow.fs.S3FileSystem(
-            endpoint_override=_endpoint(),  # Arrow reads it from the environment for a URI only
-            connect_timeout=CONNECT_TIMEOUT,
-            request_timeout=READ_TIMEOUT,
-            retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
-        )
         name = self._name(key) if key else self._root
-        return system, f"{self.bucket}/{name}".rstrip("/")
+        return ArrowS3(), f"{self.bucket}/{name}".rstrip("/")
 
     def _send(self, source: Readable, key: str) -> None:
         name = self._name(key)
@@ -123,7 +117,9 @@ class S3Storage(Storage):
         name = self._name(key)
         with self._errors("read", key):
             try:
-                self._client.download_fileobj(self.bucket, name, sink)
+                self._client.download_fileobj(
+                    self.bucket, name, sink, Config=TransferConfig(num_download_attempts=TRIES)
+                )
             except ClientError as error:
                 if code_of(error) in ABSENT:
                     return False
@@ -161,7 +157,7 @@ class S3Storage(Storage):
         """
         name, token = self._name(key), secrets.token_hex(8)
         with self._errors("write", key):
-            for attempt in range(ATTEMPTS):
+            for attempt in range(TRIES):
                 try:
                     self._client.put_object(
                         Bucket=self.bucket,
@@ -174,7 +170,7 @@ class S3Storage(Storage):
                 except ClientError as error:
                     if condition and code_of(error) in OVERTAKEN:
                         return self._head(key) == token
-                    if code_of(error) not in IN_CONFLICT or attempt == ATTEMPTS - 1:
+                    if code_of(error) not in IN_CONFLICT or attempt == TRIES - 1:
                         raise
                     _back_off(attempt)
         raise AssertionError
@@ -201,7 +197,7 @@ class S3Storage(Storage):
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
             # Other stores than Amazon's have seldom a host name for each bucket.
-            s3={"addressing_style": "path"} if _endpoint() else {},
+            s3={"addressing_style": "path"} if endpoint() else {},
         )
         try:
             return boto3.session.Session().client("s3", config=config)
@@ -214,10 +210,6 @@ class S3Storage(Storage):
 
     def _errors(self, action: str, key: str = "") -> AbstractContextManager[None]:
         return s3_errors(f"{action} {self.uri}/{key}" if key else f"{action} {self.uri}")
-
-
-def _endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 def _back_off(attempt: int) -> None:

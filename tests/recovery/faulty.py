@@ -9,9 +9,8 @@ import os
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -33,10 +32,8 @@ class Exchange(BaseHTTPRequestHandler):
         self.body = self._read_body()
         self.close_connection = True
         fault = self.proxy.fault_for(self.command, self.path)
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # the client has given up
             (fault or Exchange.pass_on)(self)
-        except (BrokenPipeError, ConnectionResetError):  # the client has given up
-            pass
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_request  # noqa: N815
 

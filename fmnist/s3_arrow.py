@@ -1,0 +1,36 @@
+"""S3 as Arrow reads and writes it, as patient as the rest of this package."""
+
+import os
+from typing import Any
+
+import pyarrow.fs
+
+CONNECT_TIMEOUT = 5  # seconds
+READ_TIMEOUT = 20  # seconds without a byte
+ATTEMPTS = 8  # of one request, with backoff and jitter: about half a minute; AWS_MAX_ATTEMPTS wins
+
+
+class ArrowS3(pyarrow.fs.S3FileSystem):
+    """Credentials and endpoint come from the environment; `region` too, unless it is given.
+
+    Arrow's own file system forgets its retries when it is sent to another process, and there sends
+    a request that hangs 31 times.
+    """
+
+    def __init__(self, region: str | None = None) -> None:
+        attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", ATTEMPTS))
+        super().__init__(
+            region=region,
+            endpoint_override=endpoint(),  # Arrow reads it from the environment for a URI only
+            connect_timeout=CONNECT_TIMEOUT,
+            request_timeout=READ_TIMEOUT,
+            retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ArrowS3, (self.region,)
+
+
+def endpoint() -> str | None:
+    """The store's address where it is not Amazon's."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
