@@ -79,9 +79,9 @@ def compare(
     evidence = _evidence(jobs, best) if best else None
     with scratch() as place:
         page = comparison_page(facts, evidence)
-        place / "report.html").write_text(page, encoding="utf-8"
-        place / "results.md").write_text(comparison_markdown(facts), encoding="utf-8"
-        place / "comparison.json".write_text(json.dumps(facts, indent=1))
+        (place / "report.html").write_text(page, encoding="utf-8")
+        (place / "results.md").write_text(comparison_markdown(facts), encoding="utf-8")
+        (place / "comparison.json").write_text(json.dumps(facts, indent=1))
         pq.write_table(comparison_table(facts), place / "results.parquet")
         details = {"name": name, "best": best and best["name"], "command": facts["command"]}
         failed = sum(len(cell["failures"]) for cell in facts["cells"])

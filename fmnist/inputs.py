@@ -32,13 +32,24 @@ READERS = 2  # files that are read at the same time
 class Inputs:
     """`ids` are (n,) int64, sorted and unique; `read` makes the Ray data set of id and image.
 
-    `fingerprint` follows from ids and images alone, whatever their order, files and format.
+    `fingerprint` follows from ids and images alone, whatever their order, files and format, and
+    `marks` (n,) uint64 are a part of it: each tells an image from another of the same id. `same`
+    says whether the data are still what was looked at.
     """
 
     source: str  # for people; holds no credentials
     fingerprint: str
     ids: np.ndarray
+    marks: np.ndarray
     read: Callable[[], ray.data.Dataset]
+    same: Callable[[], bool]
+
+    def changed(self, what: str) -> UserError:
+        """What to raise when they are not."""
+        return UserError(
+            f"{self.source}: changed while it was scored ({what}), expected data that stay as they"
+            f" are: nothing is published; the same command scores what is there now"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,7 @@ class Survey:
     """What was seen of a file: ids in their order, the sum of its rows' digests, types."""
 
     ids: np.ndarray
+    marks: np.ndarray
     digest: int
     types: tuple[str, ...]
 
@@ -75,11 +87,14 @@ def from_examples(examples: Examples, *, source: str) -> Inputs:
         starts = range(0, len(examples), rows)
         return [to_table(_slice(examples, start, start + rows)) for start in starts]
 
+    digests, order = row_digests(examples), np.argsort(examples.ids)
     return Inputs(
         source=source,
-        fingerprint=_hex(_digest(examples)),
-        ids=np.sort(examples.ids),
+        fingerprint=_hex(_total(digests)),
+        ids=examples.ids[order],
+        marks=marks(digests)[order],
         read=lambda: ray.data.from_arrow(tables()),
+        same=lambda: True,
     )
 
 
@@ -90,6 +105,7 @@ def from_parquet(task: Task, spec: str) -> Inputs:
     naming the files for columns that are missing or differ.
     """
     filesystem, paths = find_parquet_files(spec)
+    before = _stamps(filesystem, paths)
     if not paths:
         raise UserError(f"{spec}: has no test part, expected one to score")
     check_tasks()
@@ -101,12 +117,29 @@ def from_parquet(task: Task, spec: str) -> Inputs:
     if not sum(len(one.ids) for one in found):
         raise UserError(f"{spec}: has no rows, expected images to score")
     _check_same_types(paths, found)
+    order = _order(paths, [one.ids for one in found])
+    fingerprint = _hex(sum(one.digest for one in found))
+
+    def same() -> bool:
+        now, names = find_parquet_files(spec)
+        if names == paths and _stamps(now, names) == before:
+            return True
+        return from_parquet(task, spec).fingerprint == fingerprint
+
     return Inputs(
         source=f"parquet at {spec}",
-        fingerprint=_hex(sum(one.digest for one in found)),
-        ids=_sorted_ids(paths, [one.ids for one in found]),
+        fingerprint=fingerprint,
+        ids=np.concatenate([one.ids for one in found])[order],
+        marks=np.concatenate([one.marks for one in found])[order],
         read=lambda: _stream(filesystem, paths),
+        same=same,
     )
+
+
+def _stamps(filesystem: Any, paths: list[str]) -> list[tuple[int, int]]:
+    """Size and time of the last change of each file."""
+    with reading(", ".join(paths[:1])):
+        return [(info.size, info.mtime_ns) for info in filesystem.get_file_info(paths)]
 
 
 def _stream(filesystem: Any, paths: list[str]) -> ray.data.Dataset:
@@ -126,32 +159,44 @@ def _stream(filesystem: Any, paths: list[str]) -> ray.data.Dataset:
 
 
 def _survey(filesystem: Any, path: str, task: Task) -> Survey:
-    ids, digest = [np.empty(0, np.int64)], 0
+    ids, found, digest = [np.empty(0, np.int64)], [np.empty(0, np.uint64)], 0
     with reading(path), filesystem.open_input_file(path) as stream:
         file = open_file(stream, task, path)
         schema = file.schema.to_arrow_schema()
         for examples in read_batches(file, COLUMNS, task, path):
+            digests = row_digests(examples)
             ids.append(examples.ids)
-            digest += _digest(examples)
+            found.append(marks(digests))
+            digest += _total(digests)
     types = tuple(str(schema.field(name).type) for name in COLUMNS)
-    return Survey(ids=np.concatenate(ids), digest=digest, types=types)
+    return Survey(ids=np.concatenate(ids), marks=np.concatenate(found), digest=digest, types=types)
 
 
-def _digest(examples: Examples) -> int:
-    """The sum of all rows' SHA-256: it does not depend on their order, and ids are unique."""
+def row_digests(examples: Examples) -> list[bytes]:
+    """The SHA-256 of each id and image."""
     ids = examples.ids.astype("<i8")
-    return sum(
-        int.from_bytes(hashlib.sha256(ids[row].tobytes() + examples.images[row].tobytes()).digest())
+    return [
+        hashlib.sha256(ids[row].tobytes() + examples.images[row].tobytes()).digest()
         for row in range(len(ids))
-    )
+    ]
+
+
+def marks(digests: list[bytes]) -> np.ndarray:
+    """The first 8 bytes of each (n,) uint64: 32 for each image would be a lot of memory."""
+    return np.frombuffer(b"".join(digest[:8] for digest in digests), np.uint64)
+
+
+def _total(digests: list[bytes]) -> int:
+    """The sum: it does not depend on the rows' order, and ids are unique."""
+    return sum(map(int.from_bytes, digests))
 
 
 def _hex(digest: int) -> str:
     return f"{digest % (1 << SUM_BITS):064x}"
 
 
-def _sorted_ids(paths: list[str], ids: list[np.ndarray]) -> np.ndarray:
-    """All ids; UserError naming both places of the first one that is there twice."""
+def _order(paths: list[str], ids: list[np.ndarray]) -> np.ndarray:
+    """The rows of all files in the order of their ids; UserError naming both places of the first one that is there twice."""
     values = np.concatenate(ids)
     order = np.argsort(values, kind="stable")
     repeated = np.flatnonzero(values[order[1:]] == values[order[:-1]])
@@ -165,7 +210,7 @@ def _sorted_ids(paths: list[str], ids: list[np.ndarray]) -> np.ndarray:
             f"id {values[order[repeated[0]]]} is in {places[0]} and in {places[1]}"
             f" ({len(repeated)} ids are repeated), expected unique ids"
         )
-    return values[order]
+    return order
 
 
 def _check_same_types(paths: list[str], found: list[Survey]) -> None:

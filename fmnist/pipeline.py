@@ -15,7 +15,7 @@ from fmnist.errors import UserError
 from fmnist.inputs import CHUNK_BYTES, Inputs
 from fmnist.locations import READ_ERRORS, reason
 from fmnist.published import PublishedModel
-from fmnist.scorer import Scorer
+from fmnist.scorer import Changed, Scorer
 from fmnist.storage import Storage
 
 # Ray Data logs what it raises as well, and that there are no progress bars.
@@ -45,13 +45,17 @@ def write_labels(
 
     `actors` says how many there are at first, and at most; one that dies is started again, as is a
     task. The files' names begin with `attempt_`. Raises UserError for a model that can't
-    predict, and for storage that fails.
+    predict, for storage that fails, and for data that are no longer what was surveyed.
     """
     block = max(CHUNK_BYTES, model.task.pixels)
     with _settings(object_store_memory=actors[1] * BLOCKS_PER_ACTOR * block):
         labels = inputs.read().map_batches(
             Scorer,
-            fn_constructor_args=(ray.put(model), ray.put(scored)),
+            fn_constructor_args=(
+                ray.put(model),
+                ray.put(scored),
+                ray.put((inputs.ids, inputs.marks)),
+            ),
             fn_constructor_kwargs={"probabilities": probabilities},
             batch_size=None,
             batch_format="pyarrow",
@@ -70,8 +74,9 @@ def write_labels(
                 ray_remote_args={"num_cpus": 0},  # the actors may hold them all
                 concurrency=1,
             )
-        except (ray.exceptions.RayError, UserError, *READ_ERRORS) as error:
-            raise _users(error, f"scoring into {storage.uri}/{folder}") or error from None
+        except (ray.exceptions.RayError, UserError, Changed, *READ_ERRORS) as error:
+            action = f"scoring {inputs.source} into {storage.uri}/{folder}"
+            raise _users(error, action, inputs) or error from None
 
 
 @contextmanager
@@ -99,12 +104,14 @@ def _settings(object_store_memory: int) -> Iterator[None]:
         yield
 
 
-def _users(error: BaseException, action: str) -> UserError | None:
+def _users(error: BaseException, action: str, inputs: Inputs) -> UserError | None:
     """The user's mistake behind a failed pipeline, if there is one."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ray.exceptions.RayTaskError):
             cause = cause.cause
+        elif isinstance(cause, Changed):
+            return inputs.changed(str(cause).partition(ADDED_BY_RAY)[0])
         elif isinstance(cause, UserError):
             return UserError(str(cause).partition(ADDED_BY_RAY)[0])
         elif isinstance(cause, READ_ERRORS):

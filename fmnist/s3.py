@@ -4,6 +4,7 @@ Credentials, region and endpoint come from the environment (AWS_*, AWS_ENDPOINT_
 credentials are never put into a message.
 """
 
+import io
 import os
 import random
 import secrets
@@ -15,7 +16,6 @@ from functools import cached_property
 from typing import Any
 
 import boto3
-from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
@@ -27,6 +27,7 @@ from fmnist.s3_errors import ABSENT, IN_CONFLICT, OVERTAKEN, code_of, s3_errors
 
 ATTEMPTS = 11  # of one request, with backoff and jitter: about half a minute; AWS_MAX_ATTEMPTS wins
 TRIES = 8  # of what boto does not try again itself
+CHUNK = 1 << 20  # bytes received at a time
 DELETED_AT_ONCE = 1000  # keys, S3's limit for one request
 
 
@@ -55,22 +56,9 @@ class S3Storage(Storage):
             )
 
     def read_version(self, key: str) -> tuple[bytes, str] | None:
-        name = self._name(key)
-        with self._errors("read", key):
-            for attempt in range(TRIES):
-                try:
-                    answer = self._client.get_object(Bucket=self.bucket, Key=name)
-                except ClientError as error:
-                    if code_of(error) in ABSENT:
-                        return None
-                    raise
-                try:  # boto retries a request, but not the body of its answer
-                    return answer["Body"].read(), answer["ETag"]
-                except (HTTPClientError, IncompleteReadError):
-                    if attempt == TRIES - 1:
-                        raise
-                    _back_off(attempt)
-        raise AssertionError
+        content = io.BytesIO()
+        version = self._read_into(content, key)
+        return None if version is None else (content.getvalue(), version)
 
     def write(self, key: str, data: bytes) -> None:
         self._put(key, data, {})
@@ -114,17 +102,34 @@ class S3Storage(Storage):
             self._client.upload_fileobj(source, self.bucket, name)
 
     def _receive(self, key: str, sink: Writable) -> bool:
-        name = self._name(key)
+        return self._read_into(sink, key) is not None
+
+    def _read_into(self, sink: Writable, key: str) -> str | None:
+        """The version of what was written into `sink`; None if there is no such key.
+
+        Boto retries a request, but not the body of its answer, and its own downloads write some
+        bytes twice where a body breaks off. So we ask again for what is missing.
+        """
+        name, version, received = self._name(key), "", 0
         with self._errors("read", key):
-            try:
-                self._client.download_fileobj(
-                    self.bucket, name, sink, Config=TransferConfig(num_download_attempts=TRIES)
-                )
-            except ClientError as error:
-                if code_of(error) in ABSENT:
-                    return False
-                raise
-        return True
+            for attempt in range(TRIES):
+                rest = {"Range": f"bytes={received}-", "IfMatch": version} if received else {}
+                try:
+                    answer = self._client.get_object(Bucket=self.bucket, Key=name, **rest)
+                except ClientError as error:
+                    if code_of(error) in ABSENT and not received:
+                        return None
+                    raise
+                version = answer["ETag"]
+                try:
+                    for chunk in answer["Body"].iter_chunks(CHUNK):
+                        received += sink.write(chunk)
+                    return str(version)
+                except (HTTPClientError, IncompleteReadError):
+                    if attempt == TRIES - 1:
+                        raise
+                    _back_off(attempt)
+        raise AssertionError
 
     @property
     def _root(self) -> str:

@@ -12,15 +12,9 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
 )
-from s3transfer.exceptions import (  # type: ignore[import-untyped]
-    RetriesExceededError,
-    S3DownloadFailedError,
-)
 
 from fmnist.errors import StorageError
 
-# Not boto's own errors, and without its base class: a download that breaks off again and again.
-TRANSFER = (RetriesExceededError, S3DownloadFailedError)
 ABSENT = {"404", "NoSuchKey"}
 OVERTAKEN = ABSENT | {"412", "PreconditionFailed"}
 IN_CONFLICT = {"409", "ConditionalRequestConflict"}  # two writes met, and neither was judged
@@ -39,7 +33,7 @@ def s3_errors(action: str) -> Iterator[None]:
     """Makes every error of boto3 the user's to mend: permission, a missing bucket, the network."""
     try:
         yield
-    except (ClientError, BotoCoreError, Boto3Error, *TRANSFER) as error:
+    except (ClientError, BotoCoreError, Boto3Error) as error:
         # Not chained: boto's own messages repeat the endpoint with whatever it holds.
         raise StorageError(f"cannot {action}: {_reason(error)}") from None
 

@@ -6,26 +6,42 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from fmnist.dataset import Examples
 from fmnist.errors import UserError
 from fmnist.inference import Classifier, limit_threads, open_classifier
+from fmnist.inputs import marks, row_digests
 from fmnist.parquet import check_table
 from fmnist.published import PublishedModel
+
+
+class Changed(Exception):  # noqa: N818 - it is an outcome
+    """The data are no longer what was surveyed."""
 
 
 class Scorer:
     """For Ray Data's `map_batches`: a table of id and image → a table of id, label and model.
 
-    `model` and `scored` (sorted ids to leave out) are references to the object store, so that all
-    actors of a node share them. With `probabilities`, a column of them is added.
+    `model`, `scored` (sorted ids to leave out) and `expected` (the sorted ids and their marks, as
+    they were surveyed) are references to the object store, so that all actors of a node share them.
+    With `probabilities`, a column of them is added. Raises Changed for any other image.
     """
 
-    def __init__(self, model: ray.ObjectRef, scored: ray.ObjectRef, *, probabilities: bool) -> None:
+    def __init__(
+        self,
+        model: ray.ObjectRef,
+        scored: ray.ObjectRef,
+        expected: ray.ObjectRef,
+        *,
+        probabilities: bool,
+    ) -> None:
         self._model: PublishedModel = ray.get(model)
         self._scored: np.ndarray = ray.get(scored)
+        self._ids, self._marks = ray.get(expected)
         self._probabilities = probabilities
 
     def __call__(self, table: pa.Table) -> pa.Table:
         examples = check_table(table, self._model.task, where="a block of images")
+        self._check_unchanged(examples)
         if len(self._scored):
             examples = examples.take(~np.isin(examples.ids, self._scored))
         probabilities = self._classifier(examples.images)
@@ -44,6 +60,14 @@ class Scorer:
             offsets = np.arange(len(examples) + 1, dtype=np.int32) * probabilities.shape[1]
             columns["probabilities"] = pa.ListArray.from_arrays(offsets, flat)
         return pa.table(columns)
+
+    def _check_unchanged(self, examples: Examples) -> None:
+        rows = np.searchsorted(self._ids, examples.ids)
+        rows[rows == len(self._ids)] = 0
+        found = marks(row_digests(examples))
+        same = (self._ids[rows] == examples.ids) & (self._marks[rows] == found)
+        if not same.all():
+            raise Changed(f"id {examples.ids[same.argmin()]} is new or has another image")
 
     @cached_property
     def _classifier(self) -> Classifier:

@@ -47,7 +47,7 @@ def score(
     `probabilities`, a list of float32) and `submission.csv`. `actors` predict at the same time, by
     default one for each CPU of the cluster; where it autoscales, as many as there is work for. Jobs
     that score the same at once don't disturb each other. Raises UserError for more actors than the
-    cluster can have CPUs, and for a model that can't predict.
+    cluster can have CPUs, for a model that can't predict, and for data that change meanwhile.
     """
     identity = predictions_id(model, inputs, probabilities=probabilities)
     prefix = predictions_folder(identity)
@@ -75,7 +75,9 @@ def score(
         unfit = collected.take_over(storage, prefix, written)
         if published := read_manifest(storage, prefix):  # by another job, which may have tidied up
             return _tidy(storage, prefix, published)
-        _check_complete(collected, unfit)
+        _check_complete(collected, unfit, inputs)
+    if not inputs.same():
+        raise inputs.changed("its files were replaced or rewritten")
     storage.write(f"{prefix}/{SUBMISSION}", submission(collected.ids, collected.labels))
     details = {
         **_details(model, inputs),
@@ -101,13 +103,11 @@ def _details(model: PublishedModel, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _check_complete(collected: Collected, unfit: list[str]) -> None:
-    missing = int(np.count_nonzero(collected.labels < 0))
-    if unfit or missing:
-        raise RuntimeError(
-            f"{missing} of {len(collected.ids)} images have no label, and {len(unfit)} files have"
-            f" rows that don't belong: {', '.join(unfit[:3])}"
-        )
+def _check_complete(collected: Collected, unfit: list[str], inputs: Inputs) -> None:
+    if unfit:
+        raise RuntimeError(f"{len(unfit)} files have rows that don't belong: {unfit[:3]}")
+    if missing := int(np.count_nonzero(collected.labels < 0)):
+        raise inputs.changed(f"{missing} of {len(collected.ids)} images are not there any more")
 
 
 def _tidy(storage: Storage, prefix: str, published: Manifest) -> Manifest:

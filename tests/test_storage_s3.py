@@ -1,7 +1,5 @@
 """What S3, or the way to it, may refuse or lose."""
 
-import http.client
-import pickle
 import socket
 import threading
 from collections.abc import Iterator
@@ -113,51 +111,3 @@ def test_a_bucket_that_may_only_be_read(s3_server: str, monkeypatch: pytest.Monk
     with answering({"GET": (200, LISTING), "PUT": (403, refused("AccessDenied"))}) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         assert open_storage("s3://bucket/a", writable=False).keys() == []
-
-
-@contextmanager
-def losing_answers(server: str) -> Iterator[str]:
-    """A proxy that passes the first request on, and drops the connection instead of the answer."""
-    lost = threading.Event()
-    host, port = server.removeprefix("http://").split(":")
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            upstream = http.client.HTTPConnection(host, int(port))
-            upstream.request(self.command, self.path, body, dict(self.headers))
-            answer = upstream.getresponse()
-            content = answer.read()
-            self.close_connection = True
-            if lost.is_set():
-                self.send_response(answer.status)
-                for name, value in answer.getheaders():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-            lost.set()
-
-        do_PUT = do_HEAD = pass_on  # noqa: N815
-
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer((host, 0), Handler) as proxy:
-        threading.Thread(target=proxy.serve_forever).start()
-        try:
-            yield f"http://{host}:{proxy.server_port}"
-        finally:
-            proxy.shutdown()
-
-
-def test_a_winner_whose_answer_was_lost_is_still_told(
-    s3_server: str, s3_uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    storage = open_storage(s3_uri)
-    with losing_answers(s3_server) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        unlucky = pickle.loads(pickle.dumps(storage))
-        assert unlucky.create("key", b"mine")
-        assert not unlucky.create("key", b"mine")
-    assert storage.read("key") == b"mine"
