@@ -3,7 +3,6 @@
 Parquet files are streamed by Ray Data and never held whole; other formats are in memory already.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from ray.data import DataContext
 from fmnist.capacity import check_tasks
 from fmnist.dataset import Dataset, Examples
 from fmnist.errors import UserError
+from fmnist.fingerprints import fingerprint_of, marks, row_digests, total
 from fmnist.locations import reading
 from fmnist.parquet import find_parquet_files, open_file, read_batches, to_table
 from fmnist.sources import find_kind, load
@@ -24,7 +24,6 @@ from fmnist.tasks import Task
 
 COLUMNS = ["id", "image"]
 CHUNK_BYTES = 2 << 20  # pixels that are passed to Ray at once
-SUM_BITS = 256
 READERS = 2  # files that are read at the same time
 
 
@@ -90,7 +89,7 @@ def from_examples(examples: Examples, *, source: str) -> Inputs:
     digests, order = row_digests(examples), np.argsort(examples.ids)
     return Inputs(
         source=source,
-        fingerprint=_hex(_total(digests)),
+        fingerprint=fingerprint_of(total(digests)),
         ids=examples.ids[order],
         marks=marks(digests)[order],
         read=lambda: ray.data.from_arrow(tables()),
@@ -118,7 +117,7 @@ def from_parquet(task: Task, spec: str) -> Inputs:
         raise UserError(f"{spec}: has no rows, expected images to score")
     _check_same_types(paths, found)
     order = _order(paths, [one.ids for one in found])
-    fingerprint = _hex(sum(one.digest for one in found))
+    fingerprint = fingerprint_of(sum(one.digest for one in found))
 
     def same() -> bool:
         now, names = find_parquet_files(spec)
@@ -167,36 +166,13 @@ def _survey(filesystem: Any, path: str, task: Task) -> Survey:
             digests = row_digests(examples)
             ids.append(examples.ids)
             found.append(marks(digests))
-            digest += _total(digests)
+            digest += total(digests)
     types = tuple(str(schema.field(name).type) for name in COLUMNS)
     return Survey(ids=np.concatenate(ids), marks=np.concatenate(found), digest=digest, types=types)
 
 
-def row_digests(examples: Examples) -> list[bytes]:
-    """The SHA-256 of each id and image."""
-    ids = examples.ids.astype("<i8")
-    return [
-        hashlib.sha256(ids[row].tobytes() + examples.images[row].tobytes()).digest()
-        for row in range(len(ids))
-    ]
-
-
-def marks(digests: list[bytes]) -> np.ndarray:
-    """The first 8 bytes of each (n,) uint64: 32 for each image would be a lot of memory."""
-    return np.frombuffer(b"".join(digest[:8] for digest in digests), np.uint64)
-
-
-def _total(digests: list[bytes]) -> int:
-    """The sum: it does not depend on the rows' order, and ids are unique."""
-    return sum(map(int.from_bytes, digests))
-
-
-def _hex(digest: int) -> str:
-    return f"{digest % (1 << SUM_BITS):064x}"
-
-
 def _order(paths: list[str], ids: list[np.ndarray]) -> np.ndarray:
-    """The rows of all files in the order of their ids; UserError naming both places of the first one that is there twice."""
+    """The rows of all files in the order of their ids; UserError of the first one that is twice."""
     values = np.concatenate(ids)
     order = np.argsort(values, kind="stable")
     repeated = np.flatnonzero(values[order[1:]] == values[order[:-1]])

@@ -8,8 +8,8 @@ import ray
 
 from fmnist.dataset import Examples
 from fmnist.errors import UserError
+from fmnist.fingerprints import marks, row_digests
 from fmnist.inference import Classifier, limit_threads, open_classifier
-from fmnist.inputs import marks, row_digests
 from fmnist.parquet import check_table
 from fmnist.published import PublishedModel
 

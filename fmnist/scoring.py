@@ -75,9 +75,9 @@ def score(
         unfit = collected.take_over(storage, prefix, written)
         if published := read_manifest(storage, prefix):  # by another job, which may have tidied up
             return _tidy(storage, prefix, published)
-        _check_complete(collected, unfit, inputs)
-    if not inputs.same():
-        raise inputs.changed("its files were replaced or rewritten")
+        if not inputs.same():
+            raise inputs.changed("its files were replaced or rewritten")
+        _check_complete(collected, unfit)
     storage.write(f"{prefix}/{SUBMISSION}", submission(collected.ids, collected.labels))
     details = {
         **_details(model, inputs),
@@ -103,11 +103,13 @@ def _details(model: PublishedModel, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _check_complete(collected: Collected, unfit: list[str], inputs: Inputs) -> None:
-    if unfit:
-        raise RuntimeError(f"{len(unfit)} files have rows that don't belong: {unfit[:3]}")
-    if missing := int(np.count_nonzero(collected.labels < 0)):
-        raise inputs.changed(f"{missing} of {len(collected.ids)} images are not there any more")
+def _check_complete(collected: Collected, unfit: list[str]) -> None:
+    missing = int(np.count_nonzero(collected.labels < 0))
+    if unfit or missing:
+        raise RuntimeError(
+            f"{missing} of {len(collected.ids)} images have no label, and {len(unfit)} files have"
+            f" rows that don't belong: {', '.join(unfit[:3])}"
+        )
 
 
 def _tidy(storage: Storage, prefix: str, published: Manifest) -> Manifest:

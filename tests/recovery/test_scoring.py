@@ -1,0 +1,264 @@
+"""Actors, nodes and drivers die while they score, and data change under them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from fmnist import scoring
+from fmnist.errors import UserError
+from fmnist.inputs import Inputs, find_inputs
+from fmnist.manifest import read_manifest
+from fmnist.parquet import write_part
+from fmnist.predictions import Collected, label_files
+from fmnist.published import PublishedModel, open_model
+from fmnist.scoring import predictions_folder, predictions_id, score
+from fmnist.storage import Storage, open_storage
+from tests.cluster import STORE, processes
+from tests.models import convolutional, publish_run
+from tests.predictions import check_against, labels_of
+from tests.s3 import ROOT
+from tests.samples import SHAPES, examples
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+MANY = examples(SHAPES, 24_000, seed=1)  # enough that there is time to kill something
+SCORER = "MapBatches(Scorer)"
+FEW = examples(SHAPES, 5_000)
+
+# Another driver on the same cluster.
+DRIVER = """
+import sys, ray
+from fmnist.inputs import find_inputs
+from fmnist.published import open_model
+from fmnist.scoring import score
+from fmnist.storage import open_storage
+from tests.samples import SHAPES
+address, storage, data = sys.argv[1:]
+ray.init(address=address, log_to_driver=False)
+storage = open_storage(storage)
+score(model=open_model(storage, "runs/r1", SHAPES), inputs=find_inputs(SHAPES, data),
+      storage=storage, actors=1, rows_per_file=2_000)
+assert "tensorflow" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    return convolutional(SHAPES)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(network: Any) -> dict[int, int]:
+    """The labels of MANY."""
+    return labels_of(network, MANY)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Cluster) -> str:
+    """MANY as a Parquet data set."""
+    folder = tmp_path_factory.mktemp("many")
+    write_part(MANY, *open_storage(str(folder)).arrow("test"))
+    return str(folder)
+
+
+@pytest.fixture
+def storage(storage_uri: str, network: Any, tmp_path: Path) -> Storage:
+    """A root with the network's run."""
+    storage = open_storage(storage_uri)
+    publish_run(storage, tmp_path / "model", network, SHAPES)
+    return storage
+
+
+@pytest.fixture
+def model(storage: Storage) -> PublishedModel:
+    return open_model(storage, "runs/r1", SHAPES)
+
+
+def folder_of(model: PublishedModel, inputs: Inputs) -> str:
+    return predictions_folder(predictions_id(model, inputs, probabilities=False))
+
+
+def start_driver(storage: Storage, data: str) -> subprocess.Popen[bytes]:
+    address = ray.get_runtime_context().gcs_address
+    return subprocess.Popen([sys.executable, "-c", DRIVER, address, storage.uri, data], cwd=ROOT)
+
+
+def wait_for_labels(storage: Storage, prefix: str, files: int = 1) -> None:
+    deadline = time.monotonic() + 120
+    while len(label_files(storage, prefix)) < files:
+        assert time.monotonic() < deadline, "no file of labels was written"
+        time.sleep(0.02)
+
+
+@contextmanager
+def once_there_are_labels(storage: Storage, prefix: str, act: Callable[[], None]) -> Iterator[None]:
+    """Acts while the block scores, in another thread; it must have done so by the block's end."""
+    done: list[bool] = []
+
+    def watch() -> None:
+        wait_for_labels(storage, prefix)
+        act()
+        done.append(read_manifest(storage, prefix) is None)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield
+    thread.join()
+    assert done == [True], "what dies should die before the result is published"
+
+
+def test_a_killed_driver_goes_on_with_what_is_not_scored(
+    storage: Storage, model: PublishedModel, many: str, undisturbed: dict[int, int]
+) -> None:
+    inputs = find_inputs(SHAPES, many)
+    prefix = folder_of(model, inputs)
+    with start_driver(storage, many) as driver:
+        wait_for_labels(storage, prefix, files=2)
+        driver.kill()
+    assert read_manifest(storage, prefix) is None
+    storage.write(f"{prefix}/labels/unfinished.parquet", b"PAR1 and no footer")
+    found = Collected(ids=inputs.ids, classes=4)
+    found.take_over(storage, prefix, label_files(storage, prefix))
+
+    manifest = score(model=model, inputs=inputs, storage=storage, actors=2)
+    assert 0 < len(found.scored()) <= manifest.details["taken_over"] < len(MANY)
+    assert set(found.names) <= manifest.files.keys()
+    again = Collected(ids=inputs.ids, classes=4)
+    own = [
+        name for name in manifest.files if name.startswith("labels/") and name not in found.names
+    ]
+    assert again.take_over(storage, prefix, own) == []
+    assert not np.isin(again.scored(), found.scored()).any()
+    check_against(storage, manifest, undisturbed)
+
+
+def test_two_drivers_at_once_publish_one_result(
+    storage: Storage, model: PublishedModel, many: str, undisturbed: dict[int, int]
+) -> None:
+    inputs = find_inputs(SHAPES, many)
+    prefix = folder_of(model, inputs)
+    with start_driver(storage, many) as other:
+        wait_for_labels(storage, prefix)
+        manifest = score(model=model, inputs=inputs, storage=storage, actors=1)
+        assert other.wait(timeout=200) == 0
+    assert read_manifest(storage, prefix) == manifest
+    check_against(storage, manifest, undisturbed)
+
+
+def test_a_killed_actor_is_replaced_and_changes_nothing(
+    ray_cluster: Cluster,
+    storage: Storage,
+    model: PublishedModel,
+    many: str,
+    undisturbed: dict[int, int],
+) -> None:
+    inputs = find_inputs(SHAPES, many)
+    killed: list[int] = []
+
+    def kill() -> None:
+        killed.extend(processes([ray_cluster.head_node, *ray_cluster.worker_nodes], SCORER)[:1])
+        os.kill(killed[0], signal.SIGKILL)
+
+    with once_there_are_labels(storage, folder_of(model, inputs), kill):
+        # One on each CPU, so that nothing is left for whatever feeds them.
+        manifest = score(model=model, inputs=inputs, storage=storage, actors=4, rows_per_file=2_000)
+    check_against(storage, manifest, undisturbed)
+
+
+def test_a_node_that_leaves_changes_nothing(
+    ray_cluster: Cluster,
+    storage: Storage,
+    model: PublishedModel,
+    many: str,
+    undisturbed: dict[int, int],
+) -> None:
+    """With five actors on six CPUs, of which two leave: at least one actor dies."""
+    inputs = find_inputs(SHAPES, many)
+    node = ray_cluster.add_node(num_cpus=2, object_store_memory=STORE)
+    ray_cluster.wait_for_nodes()
+
+    def leave() -> None:
+        assert processes([node], SCORER)
+        ray_cluster.remove_node(node, allow_graceful=False)
+
+    with once_there_are_labels(storage, folder_of(model, inputs), leave):
+        manifest = score(model=model, inputs=inputs, storage=storage, actors=5, rows_per_file=2_000)
+    check_against(storage, manifest, undisturbed)
+
+
+def test_data_that_change_before_they_are_read_are_refused(
+    storage: Storage, model: PublishedModel, network: Any
+) -> None:
+    """Half of the images are others; labels of both halves never get into one result."""
+    halves = FEW.take(np.arange(2_500)), FEW.take(np.arange(2_500, 5_000))
+    for number, half in enumerate(halves):
+        write_part(half, *storage.arrow(f"data/test/{number}"))
+    first = find_inputs(SHAPES, f"{storage.uri}/data")
+    part = "data/test/1/part-00000.parquet"
+    old = storage.read(part)
+    images = 255 - halves[1].images
+    other = type(FEW)(ids=halves[1].ids, images=images, labels=halves[1].labels)
+    write_part(other, *storage.arrow("data/test/1"))
+    with pytest.raises(UserError, match=r"data: changed while it was scored \(id \d+ .*image"):
+        score(model=model, inputs=first, storage=storage, actors=1, rows_per_file=500)
+    assert read_manifest(storage, folder_of(model, first)) is None
+
+    second = find_inputs(SHAPES, f"{storage.uri}/data")
+    assert folder_of(model, second) != folder_of(model, first)
+    manifest = score(model=model, inputs=second, storage=storage, actors=1)
+    assert manifest.details["taken_over"] == 0
+    check_against(storage, manifest, labels_of(network, halves[0]) | labels_of(network, other))
+
+    storage.write(part, old)  # a job that goes on takes over none of the others' labels
+    manifest = score(model=model, inputs=first, storage=storage, actors=1)
+    check_against(storage, manifest, labels_of(network, FEW))
+
+
+@pytest.mark.parametrize("change", ["rewritten", "removed", "added"])
+def test_data_that_change_before_publication_are_refused(
+    tmp_path: Path, network: Any, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    storage = open_storage(str(tmp_path))
+    publish_run(storage, tmp_path / "model", network, SHAPES)
+    model = open_model(storage, "runs/r1", SHAPES)
+    few = FEW.take(np.arange(50))
+    write_part(few, *storage.arrow("data/test"))
+    inputs = find_inputs(SHAPES, f"{storage.uri}/data")
+    scored = scoring.write_labels
+
+    def then_change(*args: Any, **kwargs: Any) -> None:
+        scored(*args, **kwargs)
+        write_part(
+            few.take(np.arange(40)), *storage.arrow(f"data/test{'/more' * (change == 'added')}")
+        )
+        if change == "removed":
+            storage.delete("data/test")
+
+    monkeypatch.setattr(scoring, "write_labels", then_change)
+    with pytest.raises(UserError, match=str(tmp_path / "data")):
+        score(model=model, inputs=inputs, storage=storage, actors=1)
+    assert read_manifest(storage, folder_of(model, inputs)) is None
+    assert not storage.exists(f"{folder_of(model, inputs)}/submission.csv")
+
+
+def test_data_that_were_written_again_and_are_the_same_are_not_refused(
+    storage: Storage, model: PublishedModel, network: Any
+) -> None:
+    few = FEW.take(np.arange(50))
+    write_part(few, *storage.arrow("data/test"))
+    inputs = find_inputs(SHAPES, f"{storage.uri}/data")
+    write_part(few.take(np.arange(50)[::-1]), *storage.arrow("data/test"))
+    manifest = score(model=model, inputs=inputs, storage=storage, actors=1)
+    check_against(storage, manifest, labels_of(network, few))
