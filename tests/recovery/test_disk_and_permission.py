@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fmnist.checkpoints import Checkpoints, Progress
-from fmnist.errors import StorageError
+from fmnist.errors import StorageError, UserError
 from fmnist.inputs import find_inputs
 from fmnist.manifest import read_manifest
 from fmnist.parquet import write_part
@@ -159,7 +159,7 @@ def test_scoring_into_a_folder_that_fails(disk: Disk, tmp_path: Path, trouble: s
     work = {"model": model, "inputs": inputs, "storage": storage, "actors": 1}
     (disk.fill if trouble == "full" else lambda: disk.allow_writing(False))()
     reason = "No space left" if trouble == "full" else "Read-only file system"
-    with pytest.raises(StorageError, match=f"{disk.folder}.*{reason}"):
+    with pytest.raises(UserError, match=f"{disk.folder}.*{reason}"):
         score(**work)
     assert read_manifest(storage, prefix) is None
     (disk.empty if trouble == "full" else lambda: disk.allow_writing(True))()

@@ -1,0 +1,127 @@
+"""Whole jobs whose S3 fails: their drivers and workers reach it through a faulty proxy."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fmnist.dataset import Dataset
+from fmnist.exports import export_parquet
+from fmnist.manifest import read_manifest
+from fmnist.storage import open_storage
+from jobs.launch import IN_RAY_JOB
+from tests.head import ROOT, environment
+from tests.recovery.faulty import (
+    DENIED,
+    SLOW_DOWN,
+    TOO_MANY,
+    UNAVAILABLE,
+    WRITES,
+    cut,
+    faulty,
+    hang,
+    lose,
+    reset,
+)  # fmt: skip
+
+TRAIN = (
+    "jobs.train", "--batch", "32", "--epochs", "3", "--cpus-per-worker", "1",
+    "--architecture", "dense", "--max-failures", "0", "--keep-checkpoints", "9",
+)  # fmt: skip
+GET, PUT = frozenset({"GET"}), frozenset({"PUT", "POST"})
+
+
+@pytest.fixture(scope="module")
+def images(fashion, tmp_path_factory):
+    """150 real images to train on and 41 to test on, in a folder."""
+    folder = tmp_path_factory.mktemp("data") / "small"
+    parts = {"train": fashion.train.take(np.arange(150)), "test": fashion.test.take(np.arange(41))}
+    export_parquet(Dataset(task=fashion.task, source="", **parts), str(folder))
+    return str(folder)
+
+
+@pytest.fixture
+def shaken(s3_server):
+    with faulty(s3_server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def run(ray_cluster, images):
+    """Runs a job on the cluster, all of whose processes find S3 at `url`; what it printed."""
+
+    def run(url, *command, fails=False):
+        variables = {"AWS_ENDPOINT_URL": url, "AWS_MAX_ATTEMPTS": "2" if fails else "8"}
+        job = json.dumps({"runtime_env": {"env_vars": variables}})  # as `ray job submit` does it
+        env = environment(RAY_ADDRESS=ray_cluster.address, **variables, **{IN_RAY_JOB: job})
+        done = subprocess.run(
+            [sys.executable, "-m", *command, "--data", images],
+            cwd=ROOT, env=env, capture_output=True, text=True, timeout=250,
+        )  # fmt: skip
+        assert done.returncode == (2 if fails else 0), done.stdout + done.stderr
+        return done.stderr if fails else done.stdout
+
+    return run
+
+
+def content(uri, kind):
+    """Digests of what a clock does not decide, in the one result of this kind."""
+    storage = open_storage(uri)
+    (key,) = [
+        key for key in storage.keys(kind) if key.endswith("manifest.json") and key.count("/") == 2
+    ]
+    manifest = read_manifest(storage, key.removesuffix("/manifest.json"))
+    names = ["metrics.json"] if kind == "runs" else ["submission.csv"]
+    found = {name: manifest.files[name].sha256 for name in names}
+    for key in storage.keys(kind):
+        if key.endswith(".npz"):
+            found[key.split("/")[3]] = storage.content(key).sha256
+    return manifest.id, found
+
+
+def published(output, kind):
+    (line,) = [line for line in output.splitlines() if line.startswith(f"{kind} ")]
+    return line.split()[1]
+
+
+def test_jobs_whose_storage_fails_for_a_while_and_for_good(run, shaken, s3_server, bucket):
+    calm, rough = f"s3://{bucket}/calm", f"s3://{bucket}/rough"
+    trained = published(run(s3_server, *TRAIN, "--storage", calm), "run")
+    run(s3_server, "jobs.score", "--run", trained, "--storage", calm, "--actors", "1")
+
+    shaken.fail(DENIED, methods=WRITES, key="/checkpoints/00002")
+    message = run(shaken.url, *TRAIN, "--storage", rough, fails=True)
+    assert message.count("error: ") == 1 and "Traceback" not in message
+    assert f"{rough}/runs/{trained}/checkpoints/00002" in message and "no permission" in message
+    assert shaken.heal()
+    storage = open_storage(rough)
+    assert read_manifest(storage, f"runs/{trained}") is None
+    assert {key.split("/")[3] for key in storage.keys(f"runs/{trained}/checkpoints")} == {"00001"}
+
+    for fault in (UNAVAILABLE, SLOW_DOWN, TOO_MANY, reset, lose, hang(1)):
+        shaken.fail(fault, times=1, methods=PUT)
+        shaken.fail(fault, times=1, methods=GET, after=2)
+    shaken.fail(cut, times=3, methods=GET, key="checkpoints")
+    output = run(shaken.url, *TRAIN, "--storage", rough)
+    assert "epoch 1/3" not in output and "epoch 2/3" in output
+    assert shaken.heal() >= 10
+    assert content(rough, "runs") == content(calm, "runs")
+
+    scoring = ("jobs.score", "--run", trained, "--storage", rough, "--actors", "1")
+    shaken.fail(UNAVAILABLE, key="/labels/", methods=WRITES)
+    message = run(shaken.url, *scoring, fails=True)
+    assert message.count("error: ") == 1 and "Traceback" not in message and rough in message
+    assert shaken.heal() and not content_of_predictions(storage)
+
+    for fault in (UNAVAILABLE, SLOW_DOWN, TOO_MANY, reset, hang(1)):
+        shaken.fail(fault, times=1, key="/labels/", methods=PUT)
+    run(shaken.url, *scoring)
+    assert shaken.heal() == 5
+    assert content(rough, "predictions") == content(calm, "predictions")
+
+
+def content_of_predictions(storage):
+    """What a reader takes for a result."""
+    return [key for key in storage.keys("predictions") if key.endswith("manifest.json")]
