@@ -4,6 +4,7 @@ The same model and images give the same labels, whatever the number of actors: e
 one thread in batches of one fixed shape. A job that was killed goes on with what is not scored.
 """
 
+import logging
 import secrets
 import time
 from typing import Any
@@ -12,11 +13,14 @@ import numpy as np
 
 from fmnist.capacity import scoring_actors
 from fmnist.inputs import Inputs
+from fmnist.lease import held
 from fmnist.manifest import Manifest, content_id, publish_keys, read_manifest, versions
 from fmnist.pipeline import write_labels
 from fmnist.predictions import LABELS, SUBMISSION, Collected, label_files, submission
 from fmnist.published import PublishedModel
 from fmnist.storage import Storage
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1  # raised when the same model and images would give other files
 ROWS_PER_FILE = 50_000  # a killed job scores again at most what its unfinished file would hold
@@ -45,15 +49,32 @@ def score(
 
     They are Parquet files in `labels/` (id int64, label int64, model string, and if asked for
     `probabilities`, a list of float32) and `submission.csv`. `actors` predict at the same time, by
-    default one for each CPU of the cluster; where it autoscales, as many as there is work for. Jobs
-    that score the same at once don't disturb each other. Raises UserError for more actors than the
-    cluster can have CPUs, for a model that can't predict, and for data that change meanwhile.
+    default one for each CPU of the cluster; where it autoscales, as many as there is work for. Of
+    jobs that score the same at once one does it, and the others wait. Raises UserError for more
+    actors than the cluster can have CPUs, for a model that can't predict, and for data that change
+    meanwhile.
     """
     identity = predictions_id(model, inputs, probabilities=probabilities)
     prefix = predictions_folder(identity)
     if published := read_manifest(storage, prefix):
         return _tidy(storage, prefix, published)
     pool = scoring_actors(actors)
+    with held(storage, f"{prefix}/lease.json", tell=log.warning):
+        return _score(model, inputs, storage, identity, pool, probabilities, rows_per_file)
+
+
+def _score(
+    model: PublishedModel,
+    inputs: Inputs,
+    storage: Storage,
+    identity: str,
+    pool: tuple[int, int],
+    probabilities: bool,
+    rows_per_file: int,
+) -> Manifest:
+    prefix = predictions_folder(identity)
+    if published := read_manifest(storage, prefix):
+        return _tidy(storage, prefix, published)
     begin = time.perf_counter()
     collected = Collected(ids=inputs.ids, classes=len(model.task.classes))
     collected.take_over(storage, prefix, label_files(storage, prefix))
@@ -73,7 +94,7 @@ def score(
         )
         written = [name for name in label_files(storage, prefix) if f"/{attempt}_" in name]
         unfit = collected.take_over(storage, prefix, written)
-        if published := read_manifest(storage, prefix):  # by another job, which may have tidied up
+        if published := read_manifest(storage, prefix):  # by a job that took this one for dead
             return _tidy(storage, prefix, published)
         if not inputs.same():
             raise inputs.changed("its files were replaced or rewritten")

@@ -144,9 +144,12 @@ def test_a_killed_driver_goes_on_with_what_is_not_scored(
     check_against(storage, manifest, undisturbed)
 
 
-@pytest.mark.parametrize("storage_uri", ["folder"], indirect=True)
-def test_two_drivers_at_once_publish_one_result(
-    storage: Storage, model: PublishedModel, many: str, undisturbed: dict[int, int]
+def test_of_two_drivers_at_once_one_scores_and_the_other_waits(
+    storage: Storage,
+    model: PublishedModel,
+    many: str,
+    undisturbed: dict[int, int],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     inputs = find_inputs(SHAPES, many)
     prefix = folder_of(model, inputs)
@@ -155,6 +158,8 @@ def test_two_drivers_at_once_publish_one_result(
         manifest = score(model=model, inputs=inputs, storage=storage, actors=1)
         assert other.wait(timeout=200) == 0
     assert read_manifest(storage, prefix) == manifest
+    assert "waiting for another job that does the same" in caplog.text
+    assert manifest.details["taken_over"] == 0
     check_against(storage, manifest, undisturbed)
 
 
