@@ -12,7 +12,7 @@ import ray
 import yaml  # type: ignore[import-untyped]
 
 from fmnist.errors import UserError
-from fmnist.recipes import Cluster
+from fmnist.recipes import Cluster, Training, least_and_most
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,18 @@ def cpus_per_worker(least: int, most: int, cluster: Cluster) -> int:
     raise UserError(
         f"found room for {limit.room(cpus, gpus)} workers of {each} each, expected {least}: {limit}"
     )
+
+
+def scale(training: Training, cluster: Cluster) -> int | tuple[int, int]:
+    """What to ask Ray Train for: a number of workers, or the least and the most of them.
+
+    Ray's autoscaler adds no node at all for a most that it can't reach, hence no more than that.
+    """
+    least, most = least_and_most(training)
+    limit = capacity()
+    if limit.types:
+        most = max(least, min(most, limit.room(cluster.cpus_per_worker or 1, _gpus(cluster))))
+    return most if isinstance(training.workers, int) else (least, most)
 
 
 def scoring_actors(asked: int | None) -> tuple[int, int]:

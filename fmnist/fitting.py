@@ -10,10 +10,10 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from fmnist.assignment import Assignment, Ending
 from fmnist.backend import KerasConfig
+from fmnist.capacity import scale
 from fmnist.errors import UserError
 from fmnist.lease import held
 from fmnist.manifest import read_manifest
-from fmnist.recipes import least_and_most
 
 
 def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = ()) -> Ending:
@@ -40,8 +40,7 @@ def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = 
 
 
 def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...]) -> Ending:
-    cluster, training = assignment.cluster, assignment.training
-    workers = training.workers  # elastic if it is a range
+    cluster = assignment.cluster
     resources: dict[str, Any] = {"CPU": cluster.cpus_per_worker}
     if cluster.gpu:
         resources["GPU"] = cluster.gpus_per_worker
@@ -53,7 +52,7 @@ def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, .
             train_loop_config={"assignment": assignment},
             backend_config=KerasConfig(),
             scaling_config=ray.train.ScalingConfig(
-                num_workers=workers if isinstance(workers, int) else least_and_most(training),
+                num_workers=scale(assignment.training, cluster),
                 elastic_resize_monitor_interval_s=cluster.resize_every,
                 use_gpu=cluster.gpu,
                 resources_per_worker=resources,

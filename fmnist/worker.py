@@ -182,5 +182,11 @@ class Worker:
         return [*self.model.weights, *self.model.optimizer.variables]
 
     def _restore(self, saved: list[np.ndarray]) -> None:
-        for variable, value in zip(self._variables(), saved, strict=True):
+        variables = self._variables()
+        if [value.shape for value in saved] != [tuple(each.shape) for each in variables]:
+            raise UserError(
+                f"checkpoint {self.progress.name} of run {self.job.id} holds arrays of other shapes "
+                "than the network's variables"
+            )
+        for variable, value in zip(variables, saved, strict=True):
             variable.assign(value)
