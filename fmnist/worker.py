@@ -184,9 +184,7 @@ class Worker:
     def _restore(self, saved: list[np.ndarray]) -> None:
         variables = self._variables()
         if [value.shape for value in saved] != [tuple(each.shape) for each in variables]:
-            raise UserError(
-                f"checkpoint {self.progress.name} of {self.job.id} holds arrays of other shapes than "
-                "the network's variables"
-            )
+            name = f"checkpoint {self.progress.name} of run {self.job.id}"
+            raise UserError(f"{name} holds arrays of other shapes than the network's variables")
         for variable, value in zip(variables, saved, strict=True):
             variable.assign(value)
