@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ray.cluster_utils import Cluster as RayCluster
 
 from fmnist.dataset import Dataset
@@ -16,6 +15,7 @@ from fmnist.recipes import Cluster, Training
 from fmnist.runs import run_folder, run_id
 from fmnist.storage import Storage, open_storage
 from fmnist.training import train
+from tests import samples
 from tests.cluster import processes
 
 # With dropout and augmentation, so that nothing of a resumed epoch is the same by chance.
@@ -26,14 +26,9 @@ CLUSTER = Cluster(cpus_per_worker=1, keep_checkpoints=9)
 MEASURED = {"seconds", "images_per_second"}
 
 
-def part(dataset: Dataset) -> Dataset:
-    """260 images to train on and to hold out, 29 steps an epoch, and 40 to test on."""
-    return Dataset(
-        task=dataset.task,
-        source="a part",
-        train=dataset.train.take(np.arange(260)),
-        test=dataset.test.take(np.arange(40)),
-    )
+def images() -> Dataset:
+    """260 random images to train on and to hold out, 30 steps an epoch, and 40 to test on."""
+    return samples.dataset(train=260, test=40)
 
 
 def run(dataset: Dataset, uri: str, cluster: Cluster = CLUSTER) -> Manifest:

@@ -13,27 +13,22 @@ from fmnist.exports import export_parquet
 from fmnist.runs import begin, check_resumed
 from fmnist.storage import open_storage
 from tests.head import ROOT, environment
-from tests.recovery.runs import CLUSTER, TRAINING, checkpoints, folder, outcome, part, run, wait
-
-
-@pytest.fixture(scope="module")
-def small(ray_cluster, fashion):
-    return part(fashion)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(small, tmp_path_factory):
-    root = tmp_path_factory.mktemp("undisturbed")
-    run(small, str(root))
-    return outcome(str(root), small)
+from tests.recovery.runs import CLUSTER, TRAINING, checkpoints, folder, outcome, run, wait
 
 
 @pytest.fixture(scope="module")
 def command(small, tmp_path_factory):
     """The same run as a job, but for its storage."""
-    data = tmp_path_factory.mktemp("data") / "small"
+    folder = tmp_path_factory.mktemp("data")
+    data, task = folder / "small", folder / "shapes.toml"
     export_parquet(small, str(data))
+    height, width, channels = small.task.shape
+    task.write_text(
+        f"name = {small.task.name!r}\nclasses = {list(small.task.classes)}\n"
+        f"height = {height}\nwidth = {width}\nchannels = {channels}\n"
+    )
     flags = {
+        "--task": task,
         "--data": data,
         "--batch": TRAINING.batch,
         "--epochs": TRAINING.epochs,
@@ -71,7 +66,7 @@ def test_the_driver_is_killed(ray_cluster, command, small, undisturbed, storage_
     again = subprocess.run(whole, cwd=ROOT, env=env, capture_output=True, text=True)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "going on after epoch" in again.stdout
-    assert outcome(storage_uri, small) == undisturbed
+    assert outcome(storage_uri, small) == undisturbed[1]
 
 
 def test_a_submitted_job_is_stopped(head, command, small, undisturbed, storage_uri):
@@ -95,7 +90,7 @@ def test_a_submitted_job_is_stopped(head, command, small, undisturbed, storage_u
     assert seconds < 30
     assert not storage.exists(f"{folder(small)}/manifest.json")
     run(small, storage_uri)
-    assert outcome(storage_uri, small) == undisturbed
+    assert outcome(storage_uri, small) == undisturbed[1]
 
 
 def test_a_run_whose_data_have_changed_is_not_resumed(small, storage_uri):
@@ -107,7 +102,7 @@ def test_a_run_whose_data_have_changed_is_not_resumed(small, storage_uri):
     changed = replace(small, test=small.train)
     with pytest.raises(UserError) as found:
         check_resumed(run_id, changed, TRAINING, CLUSTER, storage)
-    for part_ in ("the data at a part has changed", small.fingerprint, changed.fingerprint):
+    for part_ in ("the data at samples has changed", small.fingerprint, changed.fingerprint):
         assert part_ in str(found.value)
     with pytest.raises(UserError, match="epochs is 9, but the run was begun with 3"):
         check_resumed(run_id, small, replace(TRAINING, epochs=9), CLUSTER, storage)

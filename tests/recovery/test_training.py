@@ -13,23 +13,9 @@ from tests.recovery.runs import (
     checkpoints,
     folder,
     outcome,
-    part,
     run,
     workers,
 )
-
-
-@pytest.fixture(scope="module")
-def small(ray_cluster, fashion):
-    return part(fashion)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(small, tmp_path_factory):
-    """Its storage root, and what came out."""
-    root = tmp_path_factory.mktemp("undisturbed")
-    run(small, str(root))
-    return root, outcome(str(root), small)
 
 
 def test_workers_are_killed(ray_cluster, small, undisturbed, storage_uri, capfd):
