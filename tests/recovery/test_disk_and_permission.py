@@ -63,7 +63,8 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 def save(checkpoints: Checkpoints, epoch: int) -> None:
-    checkpoints.save(Progress(epoch=epoch, precision="float32"), VALUES)
+    history = [{"epoch": number} for number in range(1, epoch + 1)]
+    checkpoints.save(Progress(epoch=epoch, precision="float32", history=history), VALUES)
 
 
 def newest(checkpoints: Checkpoints) -> int:

@@ -230,7 +230,8 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_damaged(
     checkpoints = Checkpoints(storage=shaken, run="runs/1", keep=2)
     values = [np.arange(1000.0)]
     for epoch in (1, 2):
-        checkpoints.save(Progress(epoch=epoch, precision="float32"), values)
+        history = [{"epoch": number} for number in range(1, epoch + 1)]
+        checkpoints.save(Progress(epoch=epoch, precision="float32", history=history), values)
     before = steady.keys()
     for key in ("manifest.json", "variables.npz"):
         proxy.fail(fault, methods=frozenset({"GET"}), key=key)
