@@ -18,11 +18,11 @@ from tests.recovery.runs import wait
 # Without dropout, and by SGD, whose steps are as large as the gradients: so that the losses do not
 # depend on the number of workers by more than rounding.
 FIXED = Training(
-    architecture="dense", optimizer="sgd", learning_rate=1e-3, batch=8, epochs=150, workers=1
+    architecture="dense", optimizer="sgd", learning_rate=1e-3, batch=8, epochs=40, workers=1
 )
 ELASTIC = replace(FIXED, workers="1:3")
 # A GPU is a number here, and keeps the workers to the nodes that the test adds and removes.
-CLUSTER = Cluster(cpus_per_worker=1, gpu=True, resize_every=2)
+CLUSTER = Cluster(cpus_per_worker=1, gpu=True, resize_every=1)
 
 
 def history(storage, dataset, training):
@@ -39,10 +39,25 @@ def newest(storage, dataset):
     return max((int(key[-2][:5]) for key in found if key[-1] == "manifest.json"), default=0)
 
 
-@pytest.mark.timeout(500)
+def check_losses(rows, fixed):
+    """As in a world of one size: an epoch lost or trained twice would shift all after it by one.
+
+    Rounding differs once the world has changed, and grows as the network learns random labels.
+    """
+    ours, theirs = ([row["loss"] for row in each] for each in (rows, fixed))
+    assert ours == pytest.approx(theirs, rel=1e-2)
+    for epoch, loss in enumerate(ours):
+        distances = [abs(loss - other) for other in theirs]
+        assert distances.index(min(distances)) == epoch, f"epoch {epoch + 1}"
+
+
+@pytest.mark.timeout(580)
 def test_workers_follow_the_nodes(ray_cluster, tmp_path):
-    """One GPU of the three that it may have; then a second node; then again without it."""
-    dataset, storage = samples.dataset(train=400), open_storage(str(tmp_path))
+    """One GPU of the three that it may have; then a second node; then again without it.
+
+    The run has to outlast the 20 s after which Ray looks at its nodes again.
+    """
+    dataset, storage = samples.dataset(train=1600), open_storage(str(tmp_path))
     failed = []
 
     def run():
@@ -75,6 +90,5 @@ def test_workers_follow_the_nodes(ray_cluster, tmp_path):
     assert not failed
     rows = history(storage, dataset, ELASTIC)
     assert [row["epoch"] for row in rows] == list(range(1, FIXED.epochs + 1))
-    train(dataset, FIXED, replace(CLUSTER, checkpoint_every=50), storage, command="a test")
-    losses = [row["val_loss"] for row in history(storage, dataset, FIXED)]
-    assert [row["val_loss"] for row in rows] == pytest.approx(losses, rel=1e-3)
+    train(dataset, FIXED, replace(CLUSTER, checkpoint_every=40), storage, command="a test")
+    check_losses(rows, history(storage, dataset, FIXED))
