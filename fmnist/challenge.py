@@ -5,15 +5,14 @@ other judges its challenger once more, against the champion that is there now.
 """
 
 import json
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import ray
 
 from fmnist.dataset import Dataset, Examples, labelled, split
+from fmnist.drafts import scratch
 from fmnist.errors import UserError
 from fmnist.evaluation import evaluate
 from fmnist.gate import Decision, Gate, judge
@@ -129,8 +128,8 @@ def published_scores(storage: Storage, run: str) -> dict[str, dict]:
     manifest = read_manifest(storage, run_folder(run))
     if manifest is None:
         raise UserError(f"{storage.uri}/{run_folder(run)}: found no finished run, expected one")
-    with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
-        file = fetch(storage, run_folder(run), manifest, METRICS, Path(folder, METRICS))
+    with scratch() as folder:
+        file = fetch(storage, run_folder(run), manifest, METRICS, folder / METRICS)
         scores: dict[str, dict] = json.loads(file.read_bytes())
     return scores
 

@@ -1,7 +1,6 @@
 """The workers of a run on Ray Train, from their start to their end; in a process of the cluster."""
 
 import os
-import tempfile
 import time
 from typing import Any
 
@@ -12,6 +11,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from fmnist.assignment import Assignment, Ending
 from fmnist.backend import KerasConfig
 from fmnist.capacity import scale
+from fmnist.drafts import scratch
 from fmnist.errors import UserError
 from fmnist.lease import held
 from fmnist.manifest import read_manifest
@@ -47,7 +47,7 @@ def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, .
         resources["GPU"] = cluster.gpus_per_worker
     # Ray Train wants a folder for its own records, of which nothing here depends: what a run needs
     # to go on lies in our storage.
-    with tempfile.TemporaryDirectory(prefix="fmnist-") as records:
+    with scratch() as records:
         trainer = DataParallelTrainer(
             _work,
             train_loop_config={"assignment": assignment},
@@ -60,7 +60,7 @@ def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, .
             ),
             run_config=ray.train.RunConfig(
                 name=assignment.id,
-                storage_path=records,
+                storage_path=str(records),
                 callbacks=list(callbacks),
                 failure_config=ray.train.FailureConfig(max_failures=cluster.max_failures),
             ),

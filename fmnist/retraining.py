@@ -5,13 +5,12 @@ found by ids that follow from configuration and data.
 """
 
 import json
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from fmnist.candidates import record
 from fmnist.challenge import Verdict, challenge, published_scores
+from fmnist.drafts import scratch
 from fmnist.errors import UserError
 from fmnist.gate import Gate
 from fmnist.inputs import Inputs
@@ -166,8 +165,7 @@ def _publish(
         "versions": versions(),
         "command": command,
     }
-    with tempfile.TemporaryDirectory(prefix="fmnist-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1, allow_nan=False))
         (folder / REPORT).write_text(retraining_page(summary), encoding="utf-8")
         shown = ("outcome", "reason", "champion", "predictions", "command")

@@ -5,7 +5,6 @@ on by being started again: published runs are left out, unfinished ones go on fr
 checkpoint; Tune's own records are not needed, and lie in a temporary folder.
 """
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from fmnist.assignment import Assignment
 from fmnist.capacity import ON_THE_HEAD, room
+from fmnist.drafts import scratch
 from fmnist.early_stopping import Referee, records
 from fmnist.errors import UserError
 from fmnist.fitting import fit
@@ -54,7 +54,7 @@ def sweep(
         waiting = {run: replace(job, referee=referee) for run, job in waiting.items()}
     # A trial only waits for its workers, which hold CPUs and GPUs. It has to ask for something, and
     # the head is the node that stays.
-    with tempfile.TemporaryDirectory(prefix="fmnist-") as records:
+    with scratch() as records:
         results = tune.Tuner(
             tune.with_resources(tune.with_parameters(_trial, waiting=waiting), ON_THE_HEAD),
             param_space={"run": tune.grid_search(list(waiting))},
@@ -63,7 +63,7 @@ def sweep(
             ),
             run_config=tune.RunConfig(
                 name="sweep",
-                storage_path=records,
+                storage_path=str(records),
                 failure_config=tune.FailureConfig(max_failures=TRIES),
                 callbacks=list(callbacks),
                 verbose=0,
