@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fmnist.errors import UserError
-from fmnist.manifest import MANIFEST, check_fields
+from fmnist.manifest import MANIFEST
+from fmnist.records import read_record
 from fmnist.runs import run_folder
 from fmnist.storage import Storage, check_key
 
@@ -93,17 +94,12 @@ def read_records(storage: Storage, task_name: str) -> dict[str, tuple[Record, da
 
 def _read(storage: Storage, task_name: str, run: str) -> Record | None:
     key = _key(task_name, run)
-    found = storage.read_version(key)
+    found = read_record(storage, key, FIELDS, "a candidate")
     if found is None:
         return None
-    where = f"{storage.uri}/{key}"
-    try:
-        fields = json.loads(found[0])
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: found no JSON ({error}), expected a candidate") from error
-    check_fields(fields, FIELDS, where)
+    fields = found[0]
     if fields["run"] != run:
-        raise UserError(f"{where}: run is {fields['run']!r}, expected {run!r}")
+        raise UserError(f"{storage.uri}/{key}: run is {fields['run']!r}, expected {run!r}")
     return Record(run=run, condemned=fields["condemned"], version=found[1])
 
 

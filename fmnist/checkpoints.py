@@ -18,7 +18,8 @@ import numpy as np
 from fmnist.arrays import read_arrays
 from fmnist.drafts import scratch
 from fmnist.errors import StorageError, UserError
-from fmnist.manifest import MANIFEST, check_fields, fetch, publish, read_manifest
+from fmnist.manifest import MANIFEST, fetch, publish, read_manifest
+from fmnist.records import check_fields, parse
 from fmnist.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -128,10 +129,7 @@ class Checkpoints:
 
 def _read_progress(path: Path, *, where: str) -> Progress:
     """UserError unless its fields have their types, and each epoch its row of numbers."""
-    try:
-        fields = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: found no JSON ({error}), expected a run's progress") from error
+    fields = parse(path.read_bytes(), where, "a run's progress")
     hints = get_type_hints(Progress)
     check_fields(fields, {name: get_origin(kind) or kind for name, kind in hints.items()}, where)
     progress = Progress(**fields)

@@ -13,11 +13,15 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
+from fmnist.errors import UserError
+from fmnist.records import read_record
 from fmnist.storage import Storage
 
 SHARE = 4  # of the runs that reach a rung, one in so many goes on
 FIRST_RUNG = SHARE**2  # the first rung is after this part of the epochs
 RECORD = "stopped.json"
+FIELDS: dict[str, type] = {"history": list, "parameters": int, "layers": int}
+NUMBERS = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"}  # of a row
 
 
 class Referee:
@@ -58,5 +62,16 @@ def record(storage: Storage, folder: str, details: dict[str, Any]) -> None:
 
 def records(storage: Storage, folders: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What is noted of the runs in these folders that were stopped, by folder."""
-    found = {folder: storage.read_version(f"{folder}/{RECORD}") for folder in folders}
-    return {folder: json.loads(content[0]) for folder, content in found.items() if content}
+    found = {}
+    for folder in folders:
+        if record := read_record(storage, f"{folder}/{RECORD}", FIELDS, "a stopped run"):
+            found[folder] = record[0]
+            _check_history(record[0]["history"], f"{storage.uri}/{folder}/{RECORD}")
+    return found
+
+
+def _check_history(history: list[Any], where: str) -> None:
+    whole = [row for row in history if isinstance(row, dict) and row.keys() >= NUMBERS]
+    numbers = all(type(row[name]) in (int, float) for row in whole for name in NUMBERS)
+    if not history or len(whole) < len(history) or not numbers:
+        raise UserError(f"{where}: expected a history of {', '.join(sorted(NUMBERS))}")

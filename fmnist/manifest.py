@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist.errors import UserError
+from fmnist.records import check_fields, read_record
 from fmnist.storage import Content, Storage, check_key
 
 MANIFEST = "manifest.json"
@@ -91,15 +92,10 @@ def publish_keys(
 def read_manifest(storage: Storage, prefix: str) -> Manifest | None:
     """The manifest of a published result, or None; UserError if it is none of ours."""
     key = f"{prefix}/{MANIFEST}"
-    found = storage.read_version(key)
+    found = read_record(storage, key, FIELDS, "a manifest")
     if found is None:
         return None
-    where = f"{storage.uri}/{key}"
-    try:
-        fields = json.loads(found[0], parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: found no JSON ({error}), expected a manifest") from error
-    check_fields(fields, FIELDS, where)
+    fields, where = found[0], f"{storage.uri}/{key}"
     check_key(fields["id"])
     for name, entry in fields["files"].items():
         check_fields(entry, FILE_FIELDS, f"{where}: file {name!r}")
@@ -141,16 +137,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def check_fields(fields: Any, expected: dict[str, type], where: str) -> None:
-    """Raises UserError unless parsed JSON is an object of exactly these fields and types."""
-    if not isinstance(fields, dict) or fields.keys() != expected.keys():
-        found = ", ".join(fields) if isinstance(fields, dict) else type(fields).__name__
-        raise UserError(f"{where}: found {found}, expected the fields {', '.join(expected)}")
-    for name, kind in expected.items():
-        if type(fields[name]) is not kind:
-            raise UserError(f"{where}: {name} is {fields[name]!r}, expected {kind.__name__}")
-
-
 def _entry(path: str, content: Content) -> FileEntry:
     return FileEntry(path=path, size=content.size, sha256=content.sha256)
 
@@ -171,7 +157,3 @@ def _commit(storage: Storage, prefix: str, manifest: Manifest) -> Manifest:
     if published is None:
         raise UserError(f"{storage.uri}/{prefix} was deleted while it was being published")
     return published
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")

@@ -13,8 +13,8 @@ from typing import Any
 
 from fmnist.candidates import claim, registry_folder
 from fmnist.errors import UserError
-from fmnist.manifest import check_fields
 from fmnist.published import task_of_run
+from fmnist.records import check_fields, read_record
 from fmnist.runs import run_folder
 from fmnist.storage import Storage, check_key
 
@@ -80,15 +80,10 @@ def champion_key(task_name: str) -> str:
 def read_champion(storage: Storage, task_name: str) -> Champion | None:
     """The task's champion, or None; UserError naming file and field if the file is damaged."""
     key = champion_key(task_name)
-    found = storage.read_version(key)
+    found = read_record(storage, key, FIELDS, "a champion")
     if found is None:
         return None
-    where = f"{storage.uri}/{key}"
-    try:
-        fields = json.loads(found[0])
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: found no JSON ({error}), expected a champion") from error
-    check_fields(fields, FIELDS, where)
+    fields, where = found[0], f"{storage.uri}/{key}"
     for number, move in enumerate(fields["history"], start=1):
         check_fields(move, MOVE_FIELDS, f"{where}: move {number} of its history")
     history = tuple(Move(**move) for move in fields["history"])

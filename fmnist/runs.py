@@ -7,6 +7,7 @@ from fmnist.dataset import Dataset, labelled
 from fmnist.errors import UserError
 from fmnist.manifest import content_id
 from fmnist.recipes import Cluster, Training, check, settle
+from fmnist.records import read_record
 from fmnist.storage import Storage
 from fmnist.tasks import Task
 
@@ -43,10 +44,11 @@ def check_resumed(
     training = settle(training, dataset.task, len(labelled(dataset)))
     if run == run_id(dataset.task, training, dataset.fingerprint):
         return
-    found = storage.read_version(f"{run_folder(run)}/{BEGUN}")
+    fields: dict[str, type] = {"config": dict, "fingerprint": str}
+    found = read_record(storage, f"{run_folder(run)}/{BEGUN}", fields, "a run's beginning")
     if found is None:
         raise UserError(f"{storage.uri}: found no run {run!r}, expected one that was begun")
-    note = json.loads(found[0])
+    note = found[0]
     problems = [
         f"{name} is {value}, but the run was begun with {note['config'].get(name)}"
         for name, value in asdict(training).items()

@@ -1,6 +1,10 @@
 """Who is stopped when, by hand-made losses."""
 
-from fmnist.early_stopping import Referee
+import pytest
+
+from fmnist.early_stopping import Referee, record, records
+from fmnist.errors import UserError
+from fmnist.storage import open_storage
 
 
 def losses(*values):
@@ -38,3 +42,15 @@ def test_what_ended_before_is_known():
 def test_the_last_epoch_is_never_too_bad():
     referee = Referee(1, {"good": losses(0.1)})
     assert judged(referee, "bad", 0.9) is None
+
+
+@pytest.mark.parametrize("history", [[], [1], [{"epoch": 1}], [dict.fromkeys("abc", 1)]])
+def test_what_is_noted_of_a_stopped_run_is_checked(tmp_path, history):
+    storage = open_storage(str(tmp_path))
+    row = dict.fromkeys(("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"), 1)
+    sound = {"history": [row], "parameters": 7, "layers": 2}
+    record(storage, "runs/one", sound)
+    assert records(storage, ["runs/one", "runs/two"]) == {"runs/one": sound}
+    record(storage, "runs/one", sound | {"history": history})
+    with pytest.raises(UserError, match=r"stopped\.json: expected a history of accuracy, epoch"):
+        records(storage, ["runs/one"])
