@@ -92,11 +92,13 @@ def scale(training: Training, cluster: Cluster) -> int | tuple[int, int]:
 
     Ray's autoscaler adds no node at all for a most that it can't reach, hence no more than that.
     """
+    if isinstance(training.workers, int):
+        return training.workers
     least, most = least_and_most(training)
     limit = capacity()
     if limit.types:
         most = max(least, min(most, limit.room(cluster.cpus_per_worker or 1, _gpus(cluster))))
-    return most if isinstance(training.workers, int) else (least, most)
+    return least, most
 
 
 def scoring_actors(asked: int | None) -> tuple[int, int]:
