@@ -20,7 +20,7 @@ test: setup-test browser  ## Runs the tests, but for those of what may die
 	@$(BIN)/python -m pytest --ignore tests/recovery
 
 test-recovery: setup-test  ## Kills, cuts off and fills up whatever a job stands on
-	@$(BIN)/python -m pytest tests/recovery
+	@$(BIN)/python -m pytest tests/recovery $(PYTEST)
 
 lint: setup-test  ## Checks style and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

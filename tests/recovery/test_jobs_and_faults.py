@@ -33,6 +33,8 @@ TRAIN = (
 )  # fmt: skip
 GET, PUT = frozenset({"GET"}), frozenset({"PUT", "POST"})
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def images(fashion, tmp_path_factory):
