@@ -2,10 +2,12 @@
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +49,7 @@ class Head:
 def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     """4 logical CPUs, the S3 server in its environment, and token authentication."""
     log = tmp_path_factory.mktemp("head") / "log"
+    folder = tempfile.mkdtemp(prefix="ray-")  # names of sockets must be short
     address = f"http://127.0.0.1:{_free_port()}"
     env = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     command = [
@@ -55,6 +58,8 @@ def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
         f"--dashboard-port={address.rpartition(':')[2]}",
         f"--dashboard-agent-listen-port={_free_port()}", "--object-store-memory=500000000",
         "--disable-usage-stats",
+        # Ray sends a job to the cluster that was started last among those with the same folder.
+        f"--temp-dir={folder}",
     ]  # fmt: skip
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -68,6 +73,7 @@ def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_port() -> int:
