@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 import yaml  # type: ignore[import-untyped]
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fmnist.errors import UserError
 from fmnist.recipes import Cluster, Training, least_and_most
@@ -131,6 +132,11 @@ def check_tasks() -> None:
 
 def _waiting(there: int, wanted: str) -> str:
     return f"found room for {there} of {wanted}; waiting for the cluster to grow"
+
+
+def here() -> NodeAffinitySchedulingStrategy:
+    """Keeps what a driver can't do without on the driver's own node: others may leave."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def nodes() -> list[Node]:

@@ -11,6 +11,8 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fmnist.capacity import here
+
 POLL = 0.5  # seconds
 
 
@@ -92,7 +94,7 @@ class Notes(logging.Handler):
 @contextmanager
 def shown(epochs: int) -> Iterator[Any]:
     """Shows a run of `epochs` epochs until the block ends; yields the board's actor handle."""
-    board = ray.remote(num_cpus=0)(Board).remote()
+    board = ray.remote(num_cpus=0, scheduling_strategy=here())(Board).remote()
     over = threading.Event()
     thread = threading.Thread(target=_show, args=(board, epochs, over), daemon=True)
     thread.start()

@@ -14,7 +14,7 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from fmnist.assignment import Assignment
-from fmnist.capacity import ON_THE_HEAD, room
+from fmnist.capacity import ON_THE_HEAD, here, room
 from fmnist.drafts import scratch
 from fmnist.early_stopping import Referee, records
 from fmnist.errors import UserError
@@ -50,7 +50,9 @@ def sweep(
         return {}
     first = next(iter(waiting.values()))
     if early_stopping:
-        referee = ray.remote(num_cpus=0)(Referee).remote(first.training.epochs, ended)
+        referee = ray.remote(num_cpus=0, scheduling_strategy=here())(Referee).remote(
+            first.training.epochs, ended
+        )
         waiting = {run: replace(job, referee=referee) for run, job in waiting.items()}
     # A trial only waits for its workers, which hold CPUs and GPUs. It has to ask for something, and
     # the head is the node that stays.
@@ -87,7 +89,7 @@ def _histories(
 
 
 def _trial(config: dict[str, str], waiting: dict[str, Assignment]) -> None:
-    board = ray.remote(num_cpus=0)(Board).remote()
+    board = ray.remote(num_cpus=0, scheduling_strategy=here())(Board).remote()
     ending = fit(replace(waiting[config["run"]], board=board), (TuneReportCallback(),))
     if ending.mistake:
         raise UserError(ending.mistake)

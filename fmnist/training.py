@@ -7,10 +7,9 @@ newest sound checkpoint, and ends byte for byte where an uninterrupted run ends.
 from dataclasses import replace
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fmnist.assignment import Assignment, place
-from fmnist.capacity import cpus_per_worker
+from fmnist.capacity import cpus_per_worker, here
 from fmnist.dataset import Dataset, labelled
 from fmnist.errors import UserError
 from fmnist.fitting import fit
@@ -55,9 +54,8 @@ def train(
 
 def _run(assignment: Assignment) -> None:
     """Fits in a process of its own, so that a signal finds this one free to act on it."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     retries = assignment.cluster.max_failures  # if this process dies; not if it raises
-    task = ray.remote(num_cpus=0, max_retries=retries, scheduling_strategy=here)(fit)
+    task = ray.remote(num_cpus=0, max_retries=retries, scheduling_strategy=here())(fit)
     running = task.remote(assignment)
     try:
         ending = ray.get(running)
