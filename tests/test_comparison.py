@@ -110,6 +110,13 @@ def test_results_do_not_depend_on_how_many_run_at_once(small, together, tmp_path
     )
 
 
+def test_trials_can_share_a_gpu(small, tmp_path):
+    """The GPU is a number here."""
+    shares = [replace(ONE_CPU, gpu=True, gpus_per_worker=share) for share in (1, 0.5, 0.25)]
+    jobs = [jobs_of(small, tmp_path, Axes(), share)[0] for share in shares]
+    assert [concurrency(job) for job in jobs] == [1, 2, 2]  # its node has two CPUs
+
+
 def test_a_finished_comparison_is_found(small, together):
     root, manifest = together
     before = sorted(path.stat().st_mtime_ns for path in root.rglob("*"))
