@@ -66,7 +66,7 @@ class Assignment:
         sizes = {name: part.size for name, part in parts.items()}
         details = {
             "command": command,
-            "task": {"name": task.name, "classes": list(task.classes), "shape": list(task.shape)},
+            "task": task.details,
             "dataset": {"source": dataset.source, "fingerprint": dataset.fingerprint, **sizes},
             "nodes": len(nodes()),
         }

@@ -18,7 +18,8 @@ from fmnist.recipes import Cluster, Training, least_and_most
 log = logging.getLogger(__name__)
 
 Node = tuple[int, int]  # CPUs and GPUs
-ON_THE_HEAD = {"node:__internal_head__": 0.001}
+HEAD = "node:__internal_head__"  # a resource that Ray gives to the head alone
+ON_THE_HEAD = {HEAD: 0.001}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +110,10 @@ def scoring_actors(asked: int | None) -> tuple[int, int]:
     """
     limit = capacity()
     cpus = limit.room(1, 0)
-    if not 1 <= (1 if asked is None else asked) <= cpus:
+    wanted = 1 if asked is None else asked
+    if not 1 <= wanted <= cpus:
         raise UserError(
-            f"found {1 if asked is None else asked} scoring actors of 1 CPU each, expected 1 to "
-            f"{cpus}: {limit}"
+            f"found {wanted} scoring actors of 1 CPU each, expected 1 to {cpus}: {limit}"
         )
     there = Capacity(fixed=nodes()).room(1, 0)
     least, most = (asked, asked) if asked else (max(1, min(there, cpus)), cpus)
@@ -151,15 +152,16 @@ def capacity() -> Capacity:
     it runs, beside the head. KubeRay's runs in a container of its own: there, as without an
     autoscaler, what is there is all.
     """
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    heads = [node for node in ray.nodes() if node["Alive"] and HEAD in node["Resources"]]
     config = None
-    if any("node:__internal_head__" in resources for resources in alive):
+    if heads and heads[0]["NodeID"] == ray.get_runtime_context().get_node_id():
+        config = _autoscaler()  # here: no process has to be started for it
+    elif heads:
         task = ray.remote(num_cpus=0, resources=ON_THE_HEAD)(_autoscaler)
         config = ray.get(task.remote())
     if config is None:
         return Capacity(fixed=nodes())
-    heads = [_node(node) for node in alive if "node:__internal_head__" in node]
-    return growth(config, head=heads[0])
+    return growth(config, head=_node(heads[0]["Resources"]))
 
 
 def growth(config: dict[str, Any], *, head: Node) -> Capacity:

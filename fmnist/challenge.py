@@ -8,19 +8,16 @@ import json
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-import ray
-
 from fmnist.dataset import Dataset, Examples, labelled, split
 from fmnist.drafts import scratch
 from fmnist.errors import UserError
 from fmnist.evaluation import evaluate
 from fmnist.gate import Decision, Gate, judge
-from fmnist.inference import open_classifier
 from fmnist.manifest import fetch, read_manifest
-from fmnist.published import METRICS, PublishedModel, open_model
+from fmnist.published import METRICS, open_model
 from fmnist.recipes import Training
 from fmnist.registry import Champion, champion_key, promote, read_champion
+from fmnist.remote import probabilities
 from fmnist.runs import run_folder
 from fmnist.storage import Storage
 from fmnist.tasks import Task
@@ -156,8 +153,8 @@ def _hold_trial(
         name: open_model(storage, run_folder(run), task)
         for name, run in (("champion", champion.run), ("challenger", challenger))
     }
-    probabilities = _probabilities(models, held_out.examples.images)
-    predicted = {name: each.argmax(axis=1) for name, each in probabilities.items()}
+    predictions = probabilities(models, held_out.examples.images)
+    predicted = {name: each.argmax(axis=1) for name, each in predictions.items()}
     decision = judge(labels, predicted["champion"], predicted["challenger"], gate)
     return Trial(
         passed=decision.passed,
@@ -165,22 +162,9 @@ def _hold_trial(
         decision=decision,
         evaluations={
             name: evaluate(labels, each, task.classes).to_json()
-            for name, each in probabilities.items()
+            for name, each in predictions.items()
         },
     )
-
-
-def _probabilities(models: dict[str, PublishedModel], images: np.ndarray) -> dict[str, np.ndarray]:
-    """Of both models, one after the other in one process: starting TensorFlow takes longer."""
-    try:
-        found: dict[str, np.ndarray] = ray.get(ray.remote(_predict).remote(models, images))
-    except ray.exceptions.RayTaskError as error:
-        raise UserError(str(error.cause)) if isinstance(error.cause, UserError) else error from None
-    return found
-
-
-def _predict(models: dict[str, PublishedModel], images: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: open_classifier(model)(images) for name, model in models.items()}
 
 
 def _champion_now(storage: Storage, task: Task) -> Champion:

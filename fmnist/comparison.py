@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
-import ray
 from ray import tune
 
 from fmnist.assignment import Assignment, place
@@ -22,10 +20,10 @@ from fmnist.drafts import scratch
 from fmnist.early_stopping import records
 from fmnist.evaluation import evaluate
 from fmnist.grid import FIELDS, cell_name
-from fmnist.inference import open_classifier
 from fmnist.manifest import Manifest, content_id, publish, read_manifest, versions
-from fmnist.published import PublishedModel, history_of, open_model
+from fmnist.published import history_of, open_model
 from fmnist.recipes import Cluster, Training
+from fmnist.remote import probabilities
 from fmnist.standings import best_cell
 from fmnist.storage import Storage
 from fmnist.sweep import sweep
@@ -76,18 +74,18 @@ def compare(
         return published
     best = best_cell(facts)
     evidence = _evidence(jobs, best) if best else None
-    with scratch() as place:
+    with scratch() as files:
         page = comparison_page(facts, evidence)
-        (place / "report.html").write_text(page, encoding="utf-8")
-        (place / "results.md").write_text(comparison_markdown(facts), encoding="utf-8")
-        (place / "comparison.json").write_text(json.dumps(facts, indent=1))
-        pq.write_table(comparison_table(facts), place / "results.parquet")
+        (files / "report.html").write_text(page, encoding="utf-8")
+        (files / "results.md").write_text(comparison_markdown(facts), encoding="utf-8")
+        (files / "comparison.json").write_text(json.dumps(facts, indent=1))
+        pq.write_table(comparison_table(facts), files / "results.parquet")
         details = {"name": name, "best": best and best["name"], "command": facts["command"]}
         failed = sum(len(cell["failures"]) for cell in facts["cells"])
         return publish(
             storage,
             prefix,
-            place,
+            files,
             kind="comparison",
             id=facts["id"],
             details={**details, "runs": len(runs), "failed": failed},
@@ -177,17 +175,13 @@ def _evidence(jobs: Sequence[Assignment], best: dict[str, Any]) -> Evidence | No
     split = next(name for name in ("test", "validation", "train") if name in job.parts)
     images, labels = job.parts[split].get()
     model = open_model(job.storage, job.folder, job.task)
-    probabilities = ray.get(ray.remote(_predict).remote(model, images))
+    predictions = probabilities({job.id: model}, images)[job.id]
     return Evidence(
         cell=best["name"],
         run=job.id,
         split=split,
-        evaluation=evaluate(labels, probabilities, job.task.classes).to_json(),
+        evaluation=evaluate(labels, predictions, job.task.classes).to_json(),
         labels=labels,
-        probabilities=probabilities,
+        probabilities=predictions,
         images=images,
     )
-
-
-def _predict(model: PublishedModel, images: np.ndarray) -> np.ndarray:
-    return open_classifier(model)(images)

@@ -1,10 +1,8 @@
 """The tables of a comparison: its cells for people, its runs as Parquet."""
 
-from typing import NamedTuple
-
 import pyarrow as pa
 
-from fmnist.report import Cell
+from fmnist.report import Cell, Table
 from fmnist.significance import Difference, Spread
 from fmnist.standings import Standing, run_values
 
@@ -43,14 +41,6 @@ RUNS = pa.schema(
         ),
     ]
 )
-
-
-class Table(NamedTuple):
-    """`headers[0]` names the rows; a row is its name and its cells."""
-
-    caption: str
-    headers: list[str]
-    rows: list[tuple[str, list[Cell]]]
 
 
 def comparison_table(comparison: dict) -> pa.Table:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from fmnist import comparison_tables as tables
 from fmnist import reference, reference_tables
-from fmnist.report import SPLITS, Cell, fact_list
+from fmnist.report import SPLITS, Cell, Table, fact_list
 from fmnist.significance import LEVEL
 from fmnist.standings import Standing, standings
 
@@ -47,7 +47,7 @@ def noise(ranked: list[Standing]) -> str:
     )
 
 
-def _markdown(table: tables.Table) -> str:
+def _markdown(table: Table) -> str:
     rows = [
         "| " + " | ".join([_escaped(name), *map(_markdown_cell, cells)]) + " |"
         for name, cells in table.rows
@@ -111,7 +111,7 @@ def has_reports_labels(comparison: dict) -> bool:
     return comparison["task"]["name"] == reference.TASK
 
 
-def beside_report(comparison: dict, ranked: list[Standing]) -> list[tables.Table]:
+def beside_report(comparison: dict, ranked: list[Standing]) -> list[Table]:
     return reference_tables.beside_report(ranked) if has_reports_labels(comparison) else []
 
 

@@ -13,7 +13,7 @@ from fmnist.backend import KerasConfig
 from fmnist.capacity import scale
 from fmnist.drafts import scratch
 from fmnist.errors import UserError
-from fmnist.lease import held
+from fmnist.lease import LEASE, held
 from fmnist.manifest import read_manifest
 
 
@@ -21,7 +21,7 @@ def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = 
     """Runs the workers to the end, again after each time that a worker had to leave."""
     storage, board = assignment.storage, assignment.board
     try:
-        with held(storage, f"{assignment.folder}/lease.json", tell=board.note.remote):
+        with held(storage, f"{assignment.folder}/{LEASE}", tell=board.note.remote):
             failures = 0
             while read_manifest(storage, assignment.folder) is None:
                 try:

@@ -19,6 +19,7 @@ from fmnist.errors import UserError
 from fmnist.fingerprints import fingerprint_of, marks, row_digests, total
 from fmnist.locations import reading
 from fmnist.parquet import find_parquet_files, open_file, read_batches, to_table
+from fmnist.remote import outcome
 from fmnist.sources import find_kind, load
 from fmnist.tasks import Task
 
@@ -109,10 +110,7 @@ def from_parquet(task: Task, spec: str) -> Inputs:
         raise UserError(f"{spec}: has no test part, expected one to score")
     check_tasks()
     survey = ray.remote(max_retries=3)(_survey)
-    try:
-        found = ray.get([survey.remote(filesystem, path, task) for path in paths])
-    except ray.exceptions.RayTaskError as error:
-        raise UserError(str(error.cause)) if isinstance(error.cause, UserError) else error from None
+    found = outcome([survey.remote(filesystem, path, task) for path in paths])
     if not sum(len(one.ids) for one in found):
         raise UserError(f"{spec}: has no rows, expected images to score")
     _check_same_types(paths, found)

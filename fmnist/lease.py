@@ -21,6 +21,7 @@ from fmnist.storage import Storage
 
 log = logging.getLogger(__name__)
 
+LEASE = "lease.json"  # in the folder of what is worked on
 BEAT = 5.0  # seconds between two signs of life
 EXPIRY = 20.0  # seconds without one, after which a holder counts as dead
 POLL = 1.0  # seconds

@@ -91,10 +91,15 @@ class Notes(logging.Handler):
         self._board.note.remote(record.getMessage())
 
 
+def new_board() -> Any:
+    """The actor handle of a board beside the process that asks for it."""
+    return ray.remote(num_cpus=0, scheduling_strategy=here())(Board).remote()
+
+
 @contextmanager
 def shown(epochs: int) -> Iterator[Any]:
     """Shows a run of `epochs` epochs until the block ends; yields the board's actor handle."""
-    board = ray.remote(num_cpus=0, scheduling_strategy=here())(Board).remote()
+    board = new_board()
     over = threading.Event()
     thread = threading.Thread(target=_show, args=(board, epochs, over), daemon=True)
     thread.start()

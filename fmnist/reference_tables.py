@@ -1,8 +1,8 @@
 """Our results beside the report's."""
 
 from fmnist import reference
-from fmnist.comparison_tables import NONE, NUMBERS, Table, number, texts, unbroken
-from fmnist.report import NOT_SHARES, SCORES, Cell, cell
+from fmnist.comparison_tables import NONE, NUMBERS, number, texts, unbroken
+from fmnist.report import NOT_SHARES, SCORES, Cell, Table, cell
 from fmnist.significance import spread
 from fmnist.standings import Standing
 

@@ -28,6 +28,14 @@ class Cell(NamedTuple):
     interval: str = ""
 
 
+class Table(NamedTuple):
+    """`headers[0]` names the rows; a row is its name and its cells."""
+
+    caption: str
+    headers: list[str]
+    rows: list[tuple[str, list[Cell]]]
+
+
 class Card(NamedTuple):
     """One number of a page's head."""
 

@@ -117,7 +117,7 @@ def _facts(plan: Plan, verdict: Verdict, storage: Storage) -> dict[str, Any]:
     return {
         "outcome": verdict.outcome,
         "reason": verdict.reason,
-        "task": {"name": task.name, "classes": list(task.classes), "shape": list(task.shape)},
+        "task": task.details,
         "dataset": {
             "source": dataset.source,
             "fingerprint": dataset.fingerprint,

@@ -1,10 +1,18 @@
 """The page of one retraining: what became of the challenger, and why, in ten seconds."""
 
-from typing import NamedTuple
-
 from fmnist import plots
 from fmnist.gate import p_text
-from fmnist.report import SPLITS, Card, Cell, cell, class_rows, fact_list, render, score_rows
+from fmnist.report import (
+    SPLITS,
+    Card,
+    Cell,
+    Table,
+    cell,
+    class_rows,
+    fact_list,
+    render,
+    score_rows,
+)
 
 TITLES = {
     "promoted": "Promoted",
@@ -15,14 +23,6 @@ TITLES = {
 NAMES = {"champion": "Champion", "challenger": "Challenger"}
 CLASS_SCORES = {"recall": "recall", "f1": "F1"}
 SIDE_BY_SIDE = "In small print: 95% confidence intervals of each alone; their difference is above."
-
-
-class Table(NamedTuple):
-    """For the template's table: `rows` are names with their cells."""
-
-    caption: str
-    headers: list[str]
-    rows: list[tuple[str, list[Cell]]]
 
 
 def retraining_page(summary: dict) -> str:
@@ -90,7 +90,7 @@ def _cards(summary: dict) -> list[Card]:
             Card("Only the challenger right", f"{decision['gained']:,}", f"{part} images"),
             Card("Only the champion right", f"{decision['lost']:,}", f"{part} images"),
         ]
-    if not decision:
+    else:
         cards.append(Card("Scored", f"{summary['predictions']['images']:,}", "images"))
     return cards
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from fmnist.capacity import scoring_actors
 from fmnist.inputs import Inputs
-from fmnist.lease import held
+from fmnist.lease import LEASE, held
 from fmnist.manifest import Manifest, content_id, publish_keys, read_manifest, versions
 from fmnist.pipeline import write_labels
 from fmnist.predictions import LABELS, SUBMISSION, Collected, label_files, submission
@@ -59,7 +59,7 @@ def score(
     if published := read_manifest(storage, prefix):
         return _tidy(storage, prefix, published)
     pool = scoring_actors(actors)
-    with held(storage, f"{prefix}/lease.json", tell=log.warning):
+    with held(storage, f"{prefix}/{LEASE}", tell=log.warning):
         return _score(model, inputs, storage, identity, pool, probabilities, rows_per_file)
 
 

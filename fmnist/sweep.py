@@ -20,7 +20,7 @@ from fmnist.early_stopping import Referee, records
 from fmnist.errors import UserError
 from fmnist.fitting import fit
 from fmnist.manifest import read_manifest
-from fmnist.progress import Board
+from fmnist.progress import new_board
 from fmnist.published import history_of
 from fmnist.recipes import least_and_most
 
@@ -56,7 +56,7 @@ def sweep(
         waiting = {run: replace(job, referee=referee) for run, job in waiting.items()}
     # A trial only waits for its workers, which hold CPUs and GPUs. It has to ask for something, and
     # the head is the node that stays.
-    with scratch() as records:
+    with scratch() as folder:
         results = tune.Tuner(
             tune.with_resources(tune.with_parameters(_trial, waiting=waiting), ON_THE_HEAD),
             param_space={"run": tune.grid_search(list(waiting))},
@@ -65,7 +65,7 @@ def sweep(
             ),
             run_config=tune.RunConfig(
                 name="sweep",
-                storage_path=str(records),
+                storage_path=str(folder),
                 failure_config=tune.FailureConfig(max_failures=TRIES),
                 callbacks=list(callbacks),
                 verbose=0,
@@ -89,8 +89,7 @@ def _histories(
 
 
 def _trial(config: dict[str, str], waiting: dict[str, Assignment]) -> None:
-    board = ray.remote(num_cpus=0, scheduling_strategy=here())(Board).remote()
-    ending = fit(replace(waiting[config["run"]], board=board), (TuneReportCallback(),))
+    ending = fit(replace(waiting[config["run"]], board=new_board()), (TuneReportCallback(),))
     if ending.mistake:
         raise UserError(ending.mistake)
 

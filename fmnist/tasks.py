@@ -72,6 +72,11 @@ class Task:
     test_rows: tuple[Rows, ...] = ()
 
     @property
+    def details(self) -> dict[str, Any]:
+        """As manifests and pages say it."""
+        return {"name": self.name, "classes": list(self.classes), "shape": list(self.shape)}
+
+    @property
     def pixels(self) -> int:
         """Bytes of one image."""
         height, width, channels = self.shape

@@ -26,7 +26,7 @@ from fmnist.recipes import RECIPES, Cluster, Training, check, settle
 from fmnist.sources import load
 from fmnist.sweep import concurrency
 from fmnist.tasks import Task, find_task
-from jobs.launch import command, job_storage, launch, parse_flags, start_ray
+from jobs.launch import command, job_storage, launch, parse_flags, start_ray, tell_files
 
 FAILED = 1  # exit code: some runs have no result
 RATE = (
@@ -101,8 +101,7 @@ def run(flags: Flags) -> None:
         callbacks=[Trials(names, flags.epochs)],
     )
     print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {len(jobs)} runs")
-    for name, file in manifest.files.items():
-        print(f"  {name:<16} {storage.uri}/{comparison_folder(manifest.id)}/{file.path}")
+    tell_files(storage, comparison_folder(manifest.id), manifest)
     if failed := manifest.details["failed"]:
         print(f"{failed} runs failed; the table says why", file=sys.stderr)
         sys.exit(FAILED)

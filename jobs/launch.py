@@ -13,6 +13,7 @@ import ray
 import tyro
 
 from fmnist.errors import UserError
+from fmnist.manifest import Manifest
 from fmnist.storage import Storage, open_storage
 
 USER_ERROR = 2  # exit codes
@@ -77,6 +78,12 @@ def job_storage(uri: str) -> Storage:
             "deletes; expected an absolute path that all nodes share, or s3://bucket/prefix"
         )
     return open_storage(uri)
+
+
+def tell_files(storage: Storage, folder: str, manifest: Manifest) -> None:
+    """Prints where the files of a result in that folder of the storage root are."""
+    for name, file in manifest.files.items():
+        print(f"  {name:<16} {storage.uri}/{folder}/{file.path}")
 
 
 def command() -> str:

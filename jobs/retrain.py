@@ -26,7 +26,7 @@ from fmnist.sources import load
 from fmnist.storage import Storage
 from fmnist.tasks import find_task
 from jobs.flags import DEFAULT_RECIPE, named_recipe
-from jobs.launch import command, job_storage, launch, parse_flags, start_ray
+from jobs.launch import command, job_storage, launch, parse_flags, start_ray, tell_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +129,7 @@ def tell(storage: Storage, manifest: Manifest) -> None:
     print(f"champion {now['run']} (move {now['counter']})")
     print(f"predictions {details['predictions']['id']}: {details['predictions']['submission']}")
     print(f"retraining {manifest.id} is finished")
-    for name, file in manifest.files.items():
-        print(f"  {name:<16} {storage.uri}/{retrainings_folder(manifest.id)}/{file.path}")
+    tell_files(storage, retrainings_folder(manifest.id), manifest)
 
 
 if __name__ == "__main__":
