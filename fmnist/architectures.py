@@ -7,10 +7,10 @@ networks without TensorFlow.
 """
 
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
+from fmnist.imports import import_tensorflow
 from fmnist.tasks import Task
 
 Network = Callable[[Any, Any, str], Any]
@@ -99,7 +99,7 @@ def build(architecture: str, task: Task, *, activation: str, precision: str) -> 
 
     `precision` is a Keras dtype policy, such as `float32` or `mixed_bfloat16`.
     """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import_tensorflow()
     import keras
 
     layers, before = keras.layers, keras.config.dtype_policy()

@@ -17,8 +17,6 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
 import keras
 import numpy as np
 import tensorflow as tf

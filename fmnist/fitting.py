@@ -1,7 +1,10 @@
 """The workers of a run on Ray Train, from their start to their end; in a process of the cluster."""
 
 import os
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -13,6 +16,7 @@ from fmnist.backend import KerasConfig
 from fmnist.capacity import scale
 from fmnist.drafts import scratch
 from fmnist.errors import UserError
+from fmnist.imports import import_tensorflow
 from fmnist.lease import LEASE, held
 from fmnist.manifest import read_manifest
 
@@ -47,7 +51,7 @@ def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, .
         resources["GPU"] = cluster.gpus_per_worker
     # Ray Train wants a folder for its own records, of which nothing here depends: what a run needs
     # to go on lies in our storage.
-    with scratch() as records:
+    with _own_sigint(), scratch() as records:
         trainer = DataParallelTrainer(
             _work,
             train_loop_config={"assignment": assignment},
@@ -73,8 +77,20 @@ def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, .
             raise
 
 
+@contextmanager
+def _own_sigint() -> Iterator[None]:
+    """Ray Train leaves a handler of SIGINT behind that keeps its controller, a process, alive."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is not before:
+            signal.signal(signal.SIGINT, before)
+
+
 def _work(config: dict[str, Assignment]) -> Ending:
     begin = time.perf_counter()
+    import_tensorflow()
     from fmnist.worker import work  # workers alone hold a model
 
     return work(config["assignment"], begin)

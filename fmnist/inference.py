@@ -5,7 +5,6 @@ batch has the same shape, the last one being padded, so that nothing is traced t
 of an image depends neither on its neighbours nor on how many images are asked for.
 """
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from fmnist.drafts import scratch
 from fmnist.errors import UserError
+from fmnist.imports import import_tensorflow
 from fmnist.published import MODEL, PublishedModel
 
 MOST_ROWS = 256
@@ -29,6 +29,7 @@ class Classifier:
     """
 
     def __init__(self, model: Any) -> None:
+        import_tensorflow()
         import tensorflow as tf
 
         if isinstance(model, str | Path):
@@ -79,6 +80,7 @@ def batch_rows(shape: tuple[int, int, int]) -> int:
 
 def limit_threads(threads: int) -> None:
     """Sets the threads of a fresh process, before TensorFlow does anything else in it."""
+    import_tensorflow()
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -86,7 +88,6 @@ def limit_threads(threads: int) -> None:
 
 
 def _load(path: Path) -> Any:
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import keras
 
     if not zipfile.is_zipfile(path):

@@ -14,7 +14,14 @@ STORE = 256 * 2**20  # bytes of each node's object store
 @pytest.fixture(scope="session")
 def ray_cluster(s3_server: str) -> Iterator[Cluster]:
     """Two nodes of 2 CPUs, one with a GPU, all logical; their workers find the S3 server."""
-    head = {"num_cpus": 2, "object_store_memory": STORE, "include_dashboard": False}
+    # A node that was killed counts as dead after 4 s, not after Ray's 20.
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
+    head = {
+        "num_cpus": 2,
+        "object_store_memory": STORE,
+        "include_dashboard": False,
+        "_system_config": quick | {"health_check_failure_threshold": 4},
+    }
     cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=STORE)
     ray.init(address=cluster.address, log_to_driver=False)

@@ -182,5 +182,6 @@ def test_a_bucket_or_server_that_is_not_there_is_told_without_secrets(
     with pytest.raises(UserError, match=r"^s3://no-such-bucket/x: no such file or folder$"):
         load(FASHION, "s3://no-such-bucket/x")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")  # without, it is about half a minute
     with pytest.raises(UserError, match=r"^s3://bucket/x: S3 error NETWORK_CONNECTION in HeadObj"):
         load(FASHION, "s3://bucket/x")
