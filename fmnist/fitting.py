@@ -11,6 +11,7 @@ import ray
 import ray.train
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from fmnist import orphans
 from fmnist.assignment import Assignment, Ending
 from fmnist.backend import KerasConfig
 from fmnist.capacity import scale
@@ -25,7 +26,8 @@ def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = 
     """Runs the workers to the end, again after each time that a worker had to leave."""
     storage, board = assignment.storage, assignment.board
     try:
-        with held(storage, f"{assignment.folder}/{LEASE}", tell=board.note.remote):
+        lease = held(storage, f"{assignment.folder}/{LEASE}", tell=board.note.remote)
+        with lease, orphans.removed():
             failures = 0
             while read_manifest(storage, assignment.folder) is None:
                 try:

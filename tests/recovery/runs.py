@@ -20,7 +20,7 @@ from tests.cluster import processes
 
 # With dropout and augmentation, so that nothing of a resumed epoch is the same by chance.
 TRAINING = Training(
-    batch=8, epochs=3, learning_rate=1e-3, augmentation="flip", workers=2, activation="tanh"
+    batch=8, epochs=4, learning_rate=1e-3, augmentation="flip", workers=2, activation="tanh"
 )
 CLUSTER = Cluster(cpus_per_worker=1, keep_checkpoints=9)
 MEASURED = {"seconds", "images_per_second"}

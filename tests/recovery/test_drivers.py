@@ -1,10 +1,11 @@
 """The driver of a training job dies or is told to end, and the job is started again."""
 
+import os
 import signal
-import subprocess
-import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,6 @@ from fmnist.errors import UserError
 from fmnist.exports import export_parquet
 from fmnist.runs import begin, check_resumed
 from fmnist.storage import open_storage
-from tests.head import ROOT, environment
 from tests.recovery.runs import CLUSTER, TRAINING, checkpoints, folder, outcome, run, wait
 
 
@@ -44,48 +44,57 @@ def command(small, tmp_path_factory):
     return ("jobs.train", *(str(part) for flag in flags.items() for part in flag))
 
 
-def until_a_checkpoint(storage, small, story):
-    """And a little into the next epoch; `story` tells what became of the job if there is none."""
-    try:
-        wait(lambda: "00001" in checkpoints(storage, small))
-    except AssertionError as error:
-        raise AssertionError(story()) from error
-    time.sleep(0.3)
-
-
-def test_the_driver_is_killed(ray_cluster, command, small, undisturbed, storage_uri, tmp_path):
-    """The second one takes over at once, since it sees that the first is dead."""
-    env = environment(RAY_ADDRESS=ray_cluster.address)
-    whole = (sys.executable, "-m", *command, "--storage", storage_uri)
-    log = tmp_path / "log"
-    with log.open("w") as output:
-        driver = subprocess.Popen(whole, cwd=ROOT, env=env, stdout=output, stderr=output)
-    until_a_checkpoint(open_storage(storage_uri), small, log.read_text)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    again = subprocess.run(whole, cwd=ROOT, env=env, capture_output=True, text=True)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "going on after epoch" in again.stdout
-    assert outcome(storage_uri, small) == undisturbed[1]
-
-
-def test_a_submitted_job_is_stopped(head, command, small, undisturbed, storage_uri):
-    """`ray job stop` ends it within 30 s, with a checkpoint within the epoch if there is time."""
-    name = f"training-{time.time_ns()}"
-    options = ("--no-wait", "--submission-id", name)
-    submitted = head.submit(*command, "--storage", storage_uri, options=options)
-    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+def test_a_submitted_jobs_driver_is_killed_and_then_the_job_is_stopped(
+    head, command, small, undisturbed, storage_uri
+):
+    """Submitted again after `kill -9`, the job takes over at once, since it sees that the first is
+    dead. `ray job stop` ends it within 30 s, with a checkpoint within the epoch.
+    """
     storage = open_storage(storage_uri)
-    until_a_checkpoint(storage, small, lambda: head.job("logs", name).stdout)
+
+    def submitted():
+        name = f"training-{time.time_ns()}"
+        options = ("--no-wait", "--submission-id", name)
+        done = head.submit(*command, "--storage", storage_uri, options=options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return name
+
+    def until(checkpoint, name):
+        """And a little into the next epoch."""
+        try:
+            wait(lambda: checkpoint in checkpoints(storage, small))
+        except AssertionError as error:
+            raise AssertionError(head.job("logs", name).stdout) from error
+        time.sleep(0.3)
+
+    until("00001", submitted())
+    os.kill(driver(storage_uri), signal.SIGKILL)
+    second = submitted()
+    until("00002", second)
     begin = time.monotonic()
-    stopped = head.job("stop", name)
+    stopped = head.job("stop", second)
     seconds = time.monotonic() - begin
     assert stopped.returncode == 0 and "was stopped" in stopped.stdout, stopped.stdout
     print(f"stopped after {seconds:.1f} s with the checkpoints {checkpoints(storage, small)}")
     assert seconds < 30
+    log = head.job("logs", second).stdout
+    assert "going on after epoch 1" in log and "waiting for another job" not in log
+    assert "stopped; the same command goes on from here" in log
     assert not storage.exists(f"{folder(small)}/manifest.json")
     run(small, storage_uri)
     assert outcome(storage_uri, small) == undisturbed[1]
+
+
+def driver(storage_uri):
+    """The process of the job that writes there; not the shell that has started it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+            if "jobs.train" in words and storage_uri in words:
+                found.append(int(process.name))
+    (only,) = found
+    return only
 
 
 def test_a_run_whose_data_have_changed_is_not_resumed(small, storage_uri):
@@ -99,7 +108,9 @@ def test_a_run_whose_data_have_changed_is_not_resumed(small, storage_uri):
         check_resumed(run_id, changed, TRAINING, CLUSTER, storage)
     for part_ in ("the data at samples has changed", small.fingerprint, changed.fingerprint):
         assert part_ in str(found.value)
-    with pytest.raises(UserError, match="epochs is 9, but the run was begun with 3"):
+    with pytest.raises(
+        UserError, match=f"epochs is 9, but the run was begun with {TRAINING.epochs}"
+    ):
         check_resumed(run_id, small, replace(TRAINING, epochs=9), CLUSTER, storage)
     with pytest.raises(UserError, match="found no run 'other', expected one that was begun"):
         check_resumed("other", small, TRAINING, CLUSTER, storage)

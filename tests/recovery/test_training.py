@@ -18,77 +18,85 @@ from tests.recovery.runs import (
 )
 
 
-def test_workers_are_killed(ray_cluster, small, undisturbed, storage_uri, capfd):
-    """Rank 0 in the second epoch, another rank in the third."""
+@pytest.fixture
+def taken(ray_cluster):
+    """Reserves CPUs, so that a run has no other places than those it begins with."""
+    groups = []
+
+    def taken(bundles):
+        groups.append(ray.util.placement_group(bundles))
+        ray.get(groups[-1].ready())
+
+    def free():
+        while groups:
+            ray.util.remove_placement_group(groups.pop())
+
+    taken.free = free
+    yield taken
+    free()
+
+
+def test_workers_and_the_controller_are_killed(ray_cluster, small, undisturbed, storage_uri, capfd):
+    """Rank 0 in the second epoch, another rank in the third, the controller in the fourth."""
     disturbed = Disturbed(small, storage_uri)
     disturbed.wait_for("00001")
     os.kill(workers(ray_cluster)[0], signal.SIGKILL)
     disturbed.wait_for("00002")
     os.kill(workers(ray_cluster)[1], signal.SIGKILL)
+    disturbed.wait_for("00003")
+    (controller,) = processes(ray_cluster.list_all_nodes(), "TrainController")
+    os.kill(controller, signal.SIGKILL)
     disturbed.end()
     assert outcome(storage_uri, small) == undisturbed[1]
     out = capfd.readouterr().out
-    for epoch in (1, 2):
+    for epoch in (1, 2, 3):
         assert f"training again after epoch {epoch}, step 0; " in out
     print(out)  # the time from failure to training again, for whoever reads along
 
 
-def test_a_node_leaves_with_its_workers(ray_cluster, small, undisturbed, storage_uri):
-    """Both workers are on a node with room for two, since the others are taken."""
-    others = ray.util.placement_group([{"CPU": 2}] * 2)
-    ray.get(others.ready())
+def test_a_worker_is_given_notice_and_a_node_leaves(
+    ray_cluster, taken, small, undisturbed, storage_uri
+):
+    """SIGTERM: a checkpoint within the epoch, from which both go on. Later their node is killed.
+
+    They are on a node with room for two, since the others are taken until it leaves.
+    """
+    taken([{"CPU": 2}] * 2)
     leaving = ray_cluster.add_node(num_cpus=2, object_store_memory=2**27)
     disturbed = Disturbed(small, storage_uri)
     disturbed.wait_for("00001")
+    os.kill(workers(ray_cluster)[1], signal.SIGTERM)
+    disturbed.wait_for("00002")
+    assert any("." in name for name in checkpoints(open_storage(storage_uri), small))
     assert len(processes([leaving], "RayTrainWorker")) == 2
-    ray.util.remove_placement_group(others)
+    taken.free()
     ray_cluster.remove_node(leaving, allow_graceful=False)
     disturbed.end()
     assert outcome(storage_uri, small) == undisturbed[1]
 
 
-def test_the_controller_is_killed(ray_cluster, small, undisturbed, storage_uri):
-    disturbed = Disturbed(small, storage_uri)
-    disturbed.wait_for("00001")
-    (controller,) = processes(ray_cluster.list_all_nodes(), "TrainController")
-    os.kill(controller, signal.SIGKILL)
-    disturbed.end()
-    assert outcome(storage_uri, small) == undisturbed[1]
-
-
-def test_a_worker_is_given_notice(ray_cluster, small, undisturbed, storage_uri):
-    """SIGTERM: a checkpoint within the epoch, from which the others go on."""
-    disturbed = Disturbed(small, storage_uri)
-    disturbed.wait_for("00001")
-    os.kill(workers(ray_cluster)[1], signal.SIGTERM)
-    disturbed.end()
-    within = [name for name in checkpoints(open_storage(storage_uri), small) if "." in name]
-    assert within
-    assert outcome(storage_uri, small) == undisturbed[1]
-
-
 @pytest.fixture
 def unfinished(small, undisturbed, storage_uri):
-    """The storage of a run that ended after two epochs, with their checkpoints."""
+    """The storage of a run that ended after three epochs, with their checkpoints."""
     storage, root = open_storage(storage_uri), undisturbed[0]
     for path in sorted((root / folder(small)).rglob("*")):
         if path.is_file():
             storage.write(str(path.relative_to(root)), path.read_bytes())
     storage.delete(f"{folder(small)}/manifest.json")
-    storage.delete(f"{folder(small)}/checkpoints/00003")
+    storage.delete(f"{folder(small)}/checkpoints/00004")
     return storage
 
 
 def test_the_newest_checkpoint_is_damaged(small, undisturbed, unfinished, storage_uri, capfd):
     (key,) = [
-        key for key in unfinished.keys(f"{folder(small)}/checkpoints/00002") if key.endswith(".npz")
+        key for key in unfinished.keys(f"{folder(small)}/checkpoints/00003") if key.endswith(".npz")
     ]
     unfinished.write(key, unfinished.read(key)[:-100] + bytes(100))
     run(small, storage_uri)
     assert outcome(storage_uri, small) == undisturbed[1]
     out = capfd.readouterr().out
-    assert "checkpoint 00002 is damaged and not used" in out
-    assert "going on after epoch 1, step 0" in out
+    assert "checkpoint 00003 is damaged and not used" in out
+    assert "going on after epoch 2, step 0" in out
 
 
 def test_the_same_run_twice_at_once(small, undisturbed, unfinished, storage_uri, capfd):
@@ -99,4 +107,4 @@ def test_the_same_run_twice_at_once(small, undisturbed, unfinished, storage_uri,
     assert outcome(storage_uri, small) == undisturbed[1]
     out = capfd.readouterr().out
     assert out.count("waiting for another job that does the same") == 1
-    assert out.count("epoch 3/3") == 1
+    assert out.count("epoch 4/4") == 1
