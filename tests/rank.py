@@ -15,6 +15,9 @@ def main(job: dict) -> None:
     os.environ["TF_CONFIG"] = json.dumps(
         {"cluster": cluster, "task": {"type": "worker", "index": job["rank"]}}
     )
+    from fmnist.imports import import_tensorflow
+
+    import_tensorflow()
     from fmnist import batches, distributed
 
     rank, world = job["rank"], len(job["addresses"])

@@ -79,7 +79,6 @@ def test_a_submitted_jobs_driver_is_killed_and_then_the_job_is_stopped(
     assert seconds < 30
     log = head.job("logs", second).stdout
     assert "going on after epoch 1" in log and "waiting for another job" not in log
-    assert "stopped; the same command goes on from here" in log
     assert not storage.exists(f"{folder(small)}/manifest.json")
     run(small, storage_uri)
     assert outcome(storage_uri, small) == undisturbed[1]

@@ -5,8 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,14 @@ from fmnist.storage import Storage, open_storage
 from tests.cluster import STORE, processes
 from tests.models import convolutional, publish_run
 from tests.predictions import check_against, labels_of
+from tests.recovery.runs import wait
 from tests.s3 import ROOT
 from tests.samples import SHAPES, examples
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 MANY = examples(SHAPES, 24_000, seed=1)  # enough that there is time to kill something
-SCORER = "MapBatches(Scorer)"
+SCORING = "MapBatches(Scorer)).submit"  # the title of a scoring actor that is at work
 FEW = examples(SHAPES, 5_000)
 
 # Another driver on the same cluster.
@@ -96,20 +96,18 @@ def start_driver(storage: Storage, data: str) -> subprocess.Popen[bytes]:
 
 
 def wait_for_labels(storage: Storage, prefix: str, files: int = 1) -> None:
-    deadline = time.monotonic() + 120
-    while len(label_files(storage, prefix)) < files:
-        assert time.monotonic() < deadline, "no file of labels was written"
-        time.sleep(0.02)
+    wait(lambda: len(label_files(storage, prefix)) >= files)
 
 
 @contextmanager
-def once_there_are_labels(storage: Storage, prefix: str, act: Callable[[], None]) -> Iterator[None]:
-    """Acts while the block scores, in another thread; it must have done so by the block's end."""
+def disturbed(
+    storage: Storage, prefix: str, nodes: Iterable[Any], act: Callable[[int], None]
+) -> Iterator[None]:
+    """Acts once an actor on these nodes scores, which the block does; on its process, meanwhile."""
     done: list[bool] = []
 
     def watch() -> None:
-        wait_for_labels(storage, prefix)
-        act()
+        act(wait(lambda: processes(list(nodes), SCORING))[0])
         done.append(read_manifest(storage, prefix) is None)
 
     thread = threading.Thread(target=watch)
@@ -171,13 +169,12 @@ def test_a_killed_actor_is_replaced_and_changes_nothing(
     undisturbed: dict[int, int],
 ) -> None:
     inputs = find_inputs(SHAPES, many)
-    killed: list[int] = []
+    nodes = ray_cluster.list_all_nodes()
 
-    def kill() -> None:
-        killed.extend(processes([ray_cluster.head_node, *ray_cluster.worker_nodes], SCORER)[:1])
-        os.kill(killed[0], signal.SIGKILL)
+    def kill(actor: int) -> None:
+        os.kill(actor, signal.SIGKILL)
 
-    with once_there_are_labels(storage, folder_of(model, inputs), kill):
+    with disturbed(storage, folder_of(model, inputs), nodes, kill):
         # One on each CPU, so that nothing is left for whatever feeds them.
         manifest = score(model=model, inputs=inputs, storage=storage, actors=4, rows_per_file=2_000)
     check_against(storage, manifest, undisturbed)
@@ -194,12 +191,11 @@ def test_a_node_that_leaves_changes_nothing(
     inputs = find_inputs(SHAPES, many)
     (node,) = ray_cluster.worker_nodes
 
-    def leave() -> None:
-        assert processes([node], SCORER)
+    def leave(_: int) -> None:
         ray_cluster.remove_node(node, allow_graceful=False)
 
     try:
-        with once_there_are_labels(storage, folder_of(model, inputs), leave):
+        with disturbed(storage, folder_of(model, inputs), [node], leave):
             manifest = score(
                 model=model, inputs=inputs, storage=storage, actors=3, rows_per_file=2_000
             )
