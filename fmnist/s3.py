@@ -25,7 +25,7 @@ from fmnist.objects import Readable, Storage, Writable, check_key
 from fmnist.s3_arrow import CONNECT_TIMEOUT, READ_TIMEOUT, ArrowS3, endpoint
 from fmnist.s3_errors import ABSENT, IN_CONFLICT, OVERTAKEN, code_of, s3_errors
 
-ATTEMPTS = 11  # of one request, with backoff and jitter: about half a minute; AWS_MAX_ATTEMPTS wins
+ATTEMPTS = 11  # of one request, with backoff and jitter: 23 s on average; AWS_MAX_ATTEMPTS wins
 TRIES = 8  # of what boto does not try again itself
 CHUNK = 1 << 20  # bytes received at a time
 DELETED_AT_ONCE = 1000  # keys, S3's limit for one request

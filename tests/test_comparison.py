@@ -3,12 +3,9 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,7 +14,6 @@ import ray
 
 from fmnist.comparison import assignments, compare, comparison_folder
 from fmnist.dataset import Dataset
-from fmnist.exports import export_parquet
 from fmnist.grid import Axes, expand, with_seeds
 from fmnist.recipes import Cluster, Training
 from fmnist.storage import open_storage
@@ -179,31 +175,3 @@ def test_hopeless_runs_are_stopped_and_others_take_their_place(small, tmp_path):
     runs = [run for cell in facts(tmp_path, fair)["cells"] for run in cell["runs"]]
     assert [run["stopped_at"] for run in runs] == [None, None]
     assert [len(run["history"]) for run in runs] == [3, 3]
-
-
-def test_a_sweep_whose_driver_is_killed_goes_on(small, tmp_path):
-    """Killed with one run published, which is not run again."""
-    data, results = tmp_path / "data", tmp_path / "results"
-    export_parquet(small, str(data))
-    command = [
-        sys.executable, "-m", "jobs.compare", "--task", "fashion", "--data", str(data),
-        "--storage", str(results), "--architecture", "dense", "--activation", "relu,tanh",
-        "--epochs", "2", "--batch", "50",
-    ]  # fmt: skip
-    log = (tmp_path / "log").open("w")
-    alone = os.environ | {"RAY_ADDRESS": "local"}
-    driver = subprocess.Popen(
-        command, cwd=Path(__file__).parent.parent, env=alone, stdout=log, stderr=log
-    )
-    while not (published := list(results.glob("runs/*/manifest.json"))):
-        assert driver.poll() is None, (tmp_path / "log").read_text()
-        time.sleep(0.05)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    before = {path: path.stat().st_mtime_ns for path in published}
-    again = subprocess.run(
-        command, cwd=Path(__file__).parent.parent, env=alone, capture_output=True, text=True
-    )
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "2 of 2 runs" in again.stdout
-    assert {path: path.stat().st_mtime_ns for path in published} == before

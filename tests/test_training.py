@@ -73,16 +73,15 @@ def two_workers(small, tmp_path_factory):
     return root, manifest
 
 
-@pytest.mark.parametrize("epoch", [1, 2])
 def test_a_run_stopped_after_an_epoch_ends_where_the_undisturbed_one_ends(
-    small, two_workers, tmp_path, epoch
+    small, two_workers, tmp_path
 ):
-    """A stopped run is what its storage holds: the checkpoints up to that epoch."""
+    """A stopped run is what its storage holds: the checkpoints up to then."""
     root, manifest = two_workers
     shutil.copytree(root, tmp_path, dirs_exist_ok=True)
     folder = tmp_path / run_folder(manifest.id)
     (folder / "manifest.json").unlink()
-    for later in range(epoch + 1, SMALL.epochs + 1):
+    for later in range(2, SMALL.epochs + 1):
         shutil.rmtree(folder / f"checkpoints/{later:05d}")
     resumed = run(small, replace(SMALL, workers=2), tmp_path, replace(ONE_CPU, keep_checkpoints=3))
     assert state(tmp_path, resumed, 3) == state(root, manifest, 3)

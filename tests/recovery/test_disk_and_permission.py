@@ -3,12 +3,15 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fmnist.checkpoints import Checkpoints, Progress
+from fmnist.dataset import Dataset
 from fmnist.errors import StorageError, UserError
 from fmnist.inputs import find_inputs
 from fmnist.manifest import read_manifest
@@ -20,6 +23,7 @@ from fmnist.tensorboard import Scalars
 from tests.models import convolutional, publish_run
 from tests.predictions import check_against, labels_of
 from tests.recovery.faulty import DENIED, WRITES, Proxy, proxy
+from tests.recovery.runs import CLUSTER, Disturbed, folder, outcome, run
 from tests.samples import SHAPES, examples
 
 __all__ = ["proxy"]
@@ -39,7 +43,7 @@ class Disk:
         """Leaves so many bytes free."""
         status = os.statvfs(self.folder)
         with self._filling.open("wb") as file:
-            file.write(bytes(max(0, status.f_bavail * status.f_frsize - leave)))
+            os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - leave)
 
     def empty(self) -> None:
         self._filling.unlink()
@@ -51,15 +55,15 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """Of 4 MiB; permissions would not stop root, who may mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs"]
-    mounted = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True)
+    """Of 256 MiB; permissions would not stop root, who may mount."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=256m", "tmpfs"]
+    mounted = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"a small disk takes the right to mount: {mounted.stderr.strip()}")
-    yield Disk(folder)
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    yield Disk(place)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def save(checkpoints: Checkpoints, epoch: int) -> None:
@@ -146,6 +150,22 @@ def test_a_bucket_refuses_writes_in_mid_run(proxy: Proxy, s3_uri: str, good: int
     proxy.heal()
     save(checkpoints, 2)
     assert newest(checkpoints) == 2 and len(checkpoints.storage.keys()) == 3
+
+
+@pytest.mark.long
+def test_the_storage_of_a_run_is_full_for_a_while(
+    disk: Disk, small: Dataset, undisturbed: tuple[Path, dict[str, Any]]
+) -> None:
+    uri = str(disk.folder / "results")
+    first = Disturbed(small, uri, replace(CLUSTER, max_failures=0))
+    first.wait_for("00001")
+    disk.fill()
+    with pytest.raises(UserError, match=f"{disk.folder}.*: No space left"):
+        first.end()
+    assert read_manifest(open_storage(uri), folder(small)) is None
+    disk.empty()
+    run(small, uri)
+    assert outcome(uri, small) == undisturbed[1]
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -5,11 +5,8 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
-from fmnist.dataset import Dataset
-from fmnist.exports import export_parquet
 from fmnist.manifest import read_manifest
 from fmnist.storage import open_storage
 from jobs.launch import IN_RAY_JOB
@@ -36,15 +33,6 @@ GET, PUT = frozenset({"GET"}), frozenset({"PUT", "POST"})
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture(scope="module")
-def images(fashion, tmp_path_factory):
-    """150 real images to train on and 41 to test on, in a folder."""
-    folder = tmp_path_factory.mktemp("data") / "small"
-    parts = {"train": fashion.train.take(np.arange(150)), "test": fashion.test.take(np.arange(41))}
-    export_parquet(Dataset(task=fashion.task, source="", **parts), str(folder))
-    return str(folder)
-
-
 @pytest.fixture
 def shaken(s3_server):
     with faulty(s3_server) as proxy:
@@ -52,7 +40,7 @@ def shaken(s3_server):
 
 
 @pytest.fixture
-def run(ray_cluster, images):
+def run(ray_cluster, real):
     """Runs a job on the cluster, all of whose processes find S3 at `url`; what it printed."""
 
     def run(url, *command, fails=False):
@@ -61,7 +49,7 @@ def run(ray_cluster, images):
         env = environment(RAY_ADDRESS=ray_cluster.address, **variables, **{IN_RAY_JOB: job})
         begin = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", *command, "--data", images],
+            [sys.executable, "-m", *command, "--data", real],
             cwd=ROOT, env=env, capture_output=True, text=True, timeout=250,
         )  # fmt: skip
         print(command[0], round(time.monotonic() - begin, 1), "s")
