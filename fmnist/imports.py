@@ -9,7 +9,7 @@ def import_tensorflow() -> None:
     """Imports Keras on TensorFlow; whatever imports them afterwards finds them.
 
     The import makes a million objects that stay. To look through them for garbage again and again
-    takes a third of its time; once they are frozen, nothing ever looks through them again.
+    takes nearly a third of its time; once they are frozen, nothing ever looks through them again.
     """
     if "keras" in sys.modules:
         return
