@@ -36,8 +36,11 @@ def taken(ray_cluster):
     free()
 
 
-def test_workers_and_the_controller_are_killed(ray_cluster, small, undisturbed, storage_uri, capfd):
+def test_workers_and_the_controller_are_killed(
+    ray_cluster, taken, small, undisturbed, storage_uri, capfd
+):
     """Rank 0 in the second epoch, another rank in the third, the controller in the fourth."""
+    taken([{"CPU": 1}] * 2)
     disturbed = Disturbed(small, storage_uri)
     disturbed.wait_for("00001")
     os.kill(workers(ray_cluster)[0], signal.SIGKILL)
