@@ -9,6 +9,8 @@ from typing import Any
 
 import ray
 import ray.train
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from fmnist import orphans
@@ -20,6 +22,23 @@ from fmnist.errors import UserError
 from fmnist.imports import import_tensorflow
 from fmnist.lease import LEASE, held
 from fmnist.manifest import read_manifest
+
+
+class Trainer(DataParallelTrainer):
+    """Leaves out two of the helpers that Ray Train starts for each run, each a process of its own.
+
+    One hands out Ray data sets, of which there are none. The other removes the workers' placement
+    group when the controller was killed, which `fmnist.orphans` does; it is a detached actor, and
+    where there is no dashboard it would outlive the job.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        left_out = (DatasetsCallback, PlacementGroupCleanerCallback)
+        return [
+            callback
+            for callback in super()._create_default_callbacks()
+            if not isinstance(callback, left_out)
+        ]
 
 
 def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = ()) -> Ending:
@@ -47,6 +66,8 @@ def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = 
 def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...]) -> Ending:
     # Between the controller's looks at its workers; Ray's 2 seconds are lost after each failure.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    # A process more for each run, for a notice that nothing here asks for: workers heed SIGTERM.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     cluster = assignment.cluster
     resources: dict[str, Any] = {"CPU": cluster.cpus_per_worker}
     if cluster.gpu:
@@ -54,7 +75,7 @@ def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, .
     # Ray Train wants a folder for its own records, of which nothing here depends: what a run needs
     # to go on lies in our storage.
     with _own_sigint(), scratch() as records:
-        trainer = DataParallelTrainer(
+        trainer = Trainer(
             _work,
             train_loop_config={"assignment": assignment},
             backend_config=KerasConfig(),
