@@ -11,6 +11,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,25 @@ SECRET = "fake-secret-that-nobody-should-read"
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The server's URL; the environment of this process leads to it until the session ends."""
+@contextmanager
+def serving() -> Iterator[str]:
+    """Runs a server until the block ends; yields its URL."""
     command = [sys.executable, "-m", "tests.s3"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as server:
         assert server.stdout is not None
         url = server.stdout.readline().strip()
         assert url.startswith("http://"), "the S3 server did not start"
-        with pytest.MonkeyPatch.context() as patch:
-            set_environment(patch, url)
-            yield url
+        yield url
         server.kill()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The server's URL; the environment of this process leads to it until the session ends."""
+    with serving() as url, pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, url)
+        yield url
 
 
 def set_environment(patch: pytest.MonkeyPatch, url: str) -> None:

@@ -1,0 +1,87 @@
+"""What must hold of a storage root after a job has said that it is finished."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from fmnist.manifest import read_manifest
+from fmnist.storage import Storage
+
+# Notes beside results, which stay; a dead process's lease is taken over by whoever comes next.
+NOTES = re.compile(
+    r"runs/[^/]+/(begun|lease|stopped)\.json|runs/[^/]+/tensorboard/[^/]+"
+    r"|predictions/[^/]+/lease\.json|registry/.+\.json"
+)
+DRAFT = ".fmnist-"
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """Where the results of a disturbed job are not those of its undisturbed twin."""
+    problems = [f"{name}: is missing" for name in expected.keys() - found.keys()]
+    problems += [f"{name}: the twin has none" for name in found.keys() - expected.keys()]
+    for name in expected.keys() & found.keys():
+        if found[name] != expected[name]:
+            problems.append(f"{name}: {_first_difference(found[name], expected[name])}")
+    return problems
+
+
+def leftovers(storage: Storage) -> list[str]:
+    """Keys that no manifest refers to, and manifests whose files are not there."""
+    keys = set(storage.keys())
+    explained = {key for key in keys if NOTES.fullmatch(key)}
+    for key in sorted(keys):
+        folder, _, name = key.rpartition("/")
+        if name == "manifest.json":
+            manifest = read_manifest(storage, folder)
+            assert manifest is not None
+            files = {f"{folder}/{entry.path}" for entry in manifest.files.values()}
+            explained |= {key} | files
+            keys |= files
+    there = set(storage.keys())
+    problems = [f"{key}: nothing refers to it" for key in sorted(there - explained)]
+    return problems + [f"{key}: is missing" for key in sorted(explained - there)]
+
+
+def drafts(folder: Path) -> list[str]:
+    """Unfinished files of a storage root in a folder."""
+    found = [path for path in folder.rglob(f"{DRAFT}*") if path.name != f"{DRAFT}lock"]
+    return [f"{path.relative_to(folder)}: an unfinished file" for path in found]
+
+
+def untold(storage: Storage, logs: list[str]) -> list[str]:
+    """Moves of a champion that a process was told of, and that its history does not have."""
+    problems = []
+    for key in storage.keys("registry"):
+        if key.endswith("champion.json"):
+            history = json.loads(storage.read(key))["history"]
+            moves = {(move["run"], str(move["counter"])) for move in history}
+            told = {
+                match.groups()
+                for log in logs
+                for match in re.finditer(r"^champion (\S+) \(move (\d+)\)", log, re.MULTILINE)
+            }
+            problems += [f"{key}: {move} was told, and is not there" for move in told - moves]
+            runs = [move["run"] for move in history]
+            problems += [f"{key}: {runs} has a run twice"] * (len(set(runs)) < len(runs))
+    return problems
+
+
+def noise(log: str) -> list[str]:
+    """What a user should never read."""
+    problems = ["a traceback"] * ("Traceback (most recent call last)" in log)
+    return problems + ["more than one error"] * (len(re.findall(r"^error: ", log, re.M)) > 1)
+
+
+def _first_difference(found: Any, expected: Any, path: str = "") -> str:
+    if isinstance(found, dict) and isinstance(expected, dict):
+        if found.keys() != expected.keys():
+            return f"{path} has {sorted(found)}, expected {sorted(expected)}"
+        for name in found:
+            if found[name] != expected[name]:
+                return _first_difference(found[name], expected[name], f"{path}.{name}")
+    if isinstance(found, list | tuple) and isinstance(expected, list | tuple):
+        for number, (ours, theirs) in enumerate(zip(found, expected, strict=False)):
+            if ours != theirs:
+                return _first_difference(ours, theirs, f"{path}[{number}]")
+    return f"{path} is {str(found)[:200]}, expected {str(expected)[:200]}"

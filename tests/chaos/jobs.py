@@ -1,0 +1,167 @@
+"""The jobs that are disturbed: their commands, and what each must publish."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as pads
+
+from fmnist.dataset import Dataset
+from fmnist.exports import export_parquet
+from fmnist.manifest import read_manifest
+from fmnist.parquet import write_part
+from fmnist.storage import Storage, open_storage
+from tests import samples
+from tests.models import convolutional, publish_run
+from tests.samples import SHAPES
+
+KINDS = ("train", "compare", "score", "retrain")
+# Of a row of a history, or of a page: what the clock or the machine decides.
+MEASURED = {"seconds", "images_per_second", "command", "hardware", "nodes", "source", "id"}
+TOML = 'name = "shapes"\nclasses = ["circle", "square", "star", "dot"]\nheight = 12\nwidth = 20\n'
+# Few steps, and no optimizer's state in the checkpoints: several lives of a job take a minute.
+SMALL = ("--architecture", "dense", "--batch", "16", "--cpus-per-worker", "1")
+EASY_GATE = ("--confidence", "0", "--margin", "0.9")
+IMAGES = 400  # to train on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job of one kind; `workers` of each training run in it."""
+
+    kind: str
+    workers: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} with {self.workers} workers"
+
+    def command(self, data: Path, uri: str) -> list[str]:
+        """The module and its flags, for a storage root that `prepare` has prepared."""
+        task = ("--task", str(data / "shapes.toml"), "--storage", uri)
+        training = (*SMALL, "--workers", str(self.workers), *task)
+        first, second = ("--data", str(data / "first")), ("--data", str(data / "second"))
+        flags = {
+            "train": (*first, *training, "--epochs", "6", "--augmentation", "flip"),
+            "compare": (*first, *training, "--epochs", "3", "--activation", "relu,tanh"),
+            "score": (*task, "--run", "r1", "--data", str(data / "many"), "--actors", "2"),
+            "retrain": (*second, *training, "--epochs", "3", "--actors", "2", *EASY_GATE),
+        }
+        return [f"jobs.{self.kind}", *flags[self.kind]]
+
+    def first_night(self, data: Path, uri: str) -> list[str] | None:
+        """What has to have run before, if anything: a retraining that makes a first champion."""
+        if self.kind != "retrain":
+            return None
+        command = self.command(data, uri)
+        command[command.index(str(data / "second"))] = str(data / "first")
+        return command
+
+
+def make_data(folder: Path) -> None:
+    """Two data sets to train on, one to score, their task, and the run of a small network."""
+    (folder / "shapes.toml").write_text(TOML + "channels = 3\n")
+    for name, seed in (("first", 1), ("second", 3)):
+        parts = {
+            "train": samples.examples(SHAPES, IMAGES, seed),
+            "test": samples.examples(SHAPES, 60, seed + 1),
+        }
+        export_parquet(Dataset(task=SHAPES, source="", **parts), str(folder / name))
+    write_part(samples.examples(SHAPES, 24_000), *open_storage(str(folder / "many")).arrow("test"))
+    publish_run(
+        open_storage(str(folder / "model")), folder / "saved", convolutional(SHAPES), SHAPES
+    )
+
+
+def copy(source: Storage, target: Storage) -> None:
+    """Writes every key of one root into another."""
+    for key in source.keys(""):
+        target.write(key, source.read(key))
+
+
+def results(storage: Storage) -> dict[str, Any]:
+    """All published results of a root, without what a clock or a place decides."""
+    found: dict[str, Any] = {}
+    for key in storage.keys(""):
+        folder, _, name = key.rpartition("/")
+        kind = folder.partition("/")[0]
+        if name == "manifest.json" and folder.count("/") == 1:
+            found[_name(folder, kind)] = _RESULTS[kind](storage, folder)
+        elif name == "champion.json":
+            history = json.loads(storage.read(key))["history"]
+            found[key] = [(move["run"], move["reason"]) for move in history]
+    return found
+
+
+def _name(folder: str, kind: str) -> str:
+    """The ids of runs follow from data and configuration; the others also from what took time."""
+    return folder if kind == "runs" else kind
+
+
+def _run(storage: Storage, folder: str) -> Any:
+    if folder == "runs/r1":  # published by the tests themselves
+        return None
+    names = {key.split("/")[3] for key in storage.keys(f"{folder}/checkpoints")}
+    last = f"{folder}/checkpoints/{max(names)}"
+    checkpoint = read_manifest(storage, last)
+    assert checkpoint is not None, f"{last} is not whole"
+    progress = json.loads(storage.read(f"{last}/{checkpoint.files['progress.json'].path}"))
+    return {
+        "metrics": _file(storage, folder, "metrics.json"),
+        "variables": checkpoint.files["variables.npz"].sha256,
+        "history": _calm(progress["history"]),
+    }
+
+
+def _predictions(storage: Storage, folder: str) -> Any:
+    system, path = storage.arrow(f"{folder}/labels")
+    table = pads.dataset(path, filesystem=system, format="parquet").to_table().sort_by("id")
+    labels = str(list(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True)))
+    submission = _file(storage, folder, "submission.csv")
+    return hashlib.sha256(labels.encode()).hexdigest(), hashlib.sha256(submission).hexdigest()
+
+
+def _comparison(storage: Storage, folder: str) -> Any:
+    facts = _calm(json.loads(_file(storage, folder, "comparison.json")))
+    return {name: facts[name] for name in ("cells", "config", "dataset", "seeds", "task")}
+
+
+def _retraining(storage: Storage, folder: str) -> Any:
+    summary = json.loads(_file(storage, folder, "summary.json"))
+    names = ("outcome", "reason", "champion", "challenger", "decision", "evaluations", "held_out")
+    return _calm({name: summary[name] for name in (*names, "gate", "pruned")})
+
+
+_RESULTS = {
+    "runs": _run,
+    "predictions": _predictions,
+    "comparisons": _comparison,
+    "retrainings": _retraining,
+}
+
+
+def _file(storage: Storage, folder: str, name: str) -> bytes:
+    manifest = read_manifest(storage, folder)
+    assert manifest is not None, folder
+    entry = manifest.files[name]
+    content = storage.read(f"{folder}/{entry.path}")
+    assert hashlib.sha256(content).hexdigest() == entry.sha256, f"{folder}/{entry.path}"
+    return content
+
+
+def _calm(value: Any) -> Any:
+    """JSON without what is measured."""
+    if isinstance(value, dict):
+        return {name: _calm(each) for name, each in value.items() if name not in MEASURED}
+    return [_calm(each) for each in value] if isinstance(value, list) else value
+
+
+@cache
+def all_jobs() -> tuple[Job, ...]:
+    """Every job that a round may draw."""
+    trained = [Job(kind="train", workers=workers) for workers in (1, 2, 3)]
+    others = [Job(kind=kind, workers=1) for kind in KINDS if kind != "train"]
+    return (*trained, *others, Job(kind="retrain", workers=2))
