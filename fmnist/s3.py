@@ -27,6 +27,7 @@ from fmnist.s3_errors import ABSENT, IN_CONFLICT, OVERTAKEN, code_of, s3_errors
 
 ATTEMPTS = 11  # of one request, with backoff and jitter: 23 s on average; AWS_MAX_ATTEMPTS wins
 TRIES = 8  # of what boto does not try again itself
+TOKEN = "token"  # in the metadata: which request wrote an object
 CHUNK = 1 << 20  # bytes received at a time
 DELETED_AT_ONCE = 1000  # keys, S3's limit for one request
 
@@ -63,7 +64,7 @@ class S3Storage(Storage):
     def write(self, key: str, data: bytes) -> None:
         self._put(key, data, {})
 
-    def replace(self, key: str, data: bytes, *, version: str | None) -> bool:
+    def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
         return self._put(
             key, data, {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         )
@@ -154,8 +155,8 @@ class S3Storage(Storage):
             if not prefix or entry["Key"] == start or entry["Key"].startswith(f"{start}/")
         }
 
-    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
-        """False if the condition does not hold.
+    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> str | None:
+        """The new version; None if the condition does not hold.
 
         A request whose answer was lost is sent again by boto, and then meets its own first write;
         a token in the metadata tells that from somebody else's.
@@ -164,33 +165,35 @@ class S3Storage(Storage):
         with self._errors("write", key):
             for attempt in range(TRIES):
                 try:
-                    self._client.put_object(
+                    answer = self._client.put_object(
                         Bucket=self.bucket,
                         Key=name,
                         Body=data,
-                        Metadata={"token": token},
+                        Metadata={TOKEN: token},
                         **condition,
                     )
-                    return True
+                    return str(answer["ETag"])
                 except ClientError as error:
                     if condition and code_of(error) in OVERTAKEN:
-                        return self._head(key) == token
+                        found = self._head(key)
+                        ours = found is not None and found["Metadata"].get(TOKEN) == token
+                        return str(found["ETag"]) if found and ours else None
                     if code_of(error) not in IN_CONFLICT or attempt == TRIES - 1:
                         raise
                     _back_off(attempt)
         raise AssertionError
 
-    def _head(self, key: str) -> str | None:
-        """The token of what is there; None if there is nothing."""
+    def _head(self, key: str) -> dict[str, Any] | None:
+        """What S3 says of the key without its content; None if there is nothing."""
         name = self._name(key)
         with self._errors("read", key):
             try:
-                answer = self._client.head_object(Bucket=self.bucket, Key=name)
+                found: dict[str, Any] = self._client.head_object(Bucket=self.bucket, Key=name)
             except ClientError as error:
                 if code_of(error) in ABSENT:
                     return None
                 raise
-        return answer["Metadata"].get("token", "")
+        return found
 
     @cached_property
     def _client(self) -> Any:

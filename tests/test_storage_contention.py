@@ -38,7 +38,7 @@ storage, done = open_storage(sys.argv[1]), 0
 while done < 6:
     found = storage.read_version("counter")
     value, version = (int(found[0]), found[1]) if found else (0, None)
-    done += storage.replace("counter", str(value + 1).encode(), version=version)
+    done += storage.replace("counter", str(value + 1).encode(), version=version) is not None
 """
 
 
@@ -55,7 +55,7 @@ def test_threads_that_count_lose_nothing(storage: Storage) -> None:
         while done < 6:
             found = storage.read_version("counter")
             value, version = (int(found[0]), found[1]) if found else (0, None)
-            done += storage.replace("counter", str(value + 1).encode(), version=version)
+            done += storage.replace("counter", str(value + 1).encode(), version=version) is not None
 
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(count, range(5)))

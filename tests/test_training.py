@@ -168,6 +168,34 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(small, tmp_path):
     assert not list(tmp_path.rglob("manifest.json"))
 
 
+def test_a_validation_loss_that_is_not_finite_names_the_epoch(small, tmp_path):
+    """The only step of the epoch has a finite loss, and ruins the weights."""
+    training = replace(SMALL, optimizer="sgd", learning_rate=1e30, batch=300, workers=2)
+    with pytest.raises(UserError, match=r"validation loss is (nan|inf) in epoch 1; expected a fin"):
+        run(small, training, tmp_path)
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_a_damaged_best_epoch_is_found_at_once_and_trained_again(small, tmp_path, capfd):
+    """Not at the end, when it is published."""
+    training = replace(SMALL, learning_rate=5e-2, epochs=3, select="best")
+    cluster = replace(ONE_CPU, keep_checkpoints=9)
+    manifest = run(small, training, tmp_path, cluster)
+    scores, metrics = state(tmp_path, manifest, 3), read(tmp_path, manifest, "metrics.json")
+    best = manifest.details["best_epoch"]
+    assert best < 3
+    folder = tmp_path / run_folder(manifest.id)
+    (folder / "manifest.json").unlink()
+    (key,) = folder.glob(f"checkpoints/{best:05d}/*/variables.npz")
+    key.write_bytes(b"damaged")
+    again = run(small, training, tmp_path, cluster)
+    assert read(tmp_path, again, "metrics.json") == metrics
+    assert state(tmp_path, again, 3)[0] == scores[0]
+    out = capfd.readouterr().out
+    assert f"checkpoint {best:05d} is damaged" in out
+    assert f"epoch {best}/3" in out.partition("is damaged")[2]
+
+
 def test_more_workers_than_the_cluster_can_give_are_refused_at_once(small, tmp_path):
     training = replace(SMALL, workers=5)
     with pytest.raises(

@@ -101,7 +101,8 @@ def swaps(storage: Storage, _: Path) -> None:
     assert not storage.create("pointer", b"two")
     data, version = storage.read_version("pointer") or (b"", "")
     assert data == b"one"
-    assert storage.replace("pointer", b"two", version=version)
+    moved = storage.replace("pointer", b"two", version=version)
+    assert storage.read_version("pointer") == (b"two", moved)
     assert not storage.replace("pointer", b"three", version=version)
     assert storage.read("pointer") == b"two"
 
