@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from fmnist.storage import Storage, open_storage
 from tests.s3 import ROOT
 
 
-@pytest.fixture
-def storage(storage_uri: str) -> Storage:
-    return open_storage(storage_uri)
+@pytest.fixture(params=["folder", "s3", "ceph"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return open_storage(str(tmp_path / "results"))
+    return open_storage(request.getfixturevalue(f"{request.param}_uri"))
 
 
 def test_one_of_many_creates(storage: Storage) -> None:

@@ -61,6 +61,7 @@ def answering(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
             status, body = self.wanted[self.command]
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("ETag", '"0123"')
             self.end_headers()
             self.wfile.write(body)
 

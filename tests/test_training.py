@@ -149,8 +149,11 @@ def test_a_worker_gets_a_gpu_if_asked_for(competition, tmp_path):
     assert len(manifest.details["task"]["classes"]) == 5
 
 
-def test_the_best_epoch_can_be_published(small, tmp_path):
-    """Adam is unstable at this learning rate, and so the last epoch is not the best."""
+def test_the_best_epoch_can_be_published(small, tmp_path, capfd):
+    """Adam is unstable at this learning rate, and so the last epoch is not the best.
+
+    If the best one's checkpoint is damaged, that is found at once, and the epoch trained again.
+    """
     training = replace(SMALL, learning_rate=5e-2, epochs=2, select="best")
     manifest = run(small, training, tmp_path, replace(ONE_CPU, checkpoint_every=2))
     _, scores = state(tmp_path, manifest, 2)
@@ -159,6 +162,16 @@ def test_the_best_epoch_can_be_published(small, tmp_path):
     published = json.loads(read(tmp_path, manifest, "metrics.json"))["validation"]["loss"]
     assert manifest.details["best_epoch"] == best["epoch"]
     assert published == pytest.approx(best["val_loss"], rel=1e-5)
+
+    folder, metrics = tmp_path / run_folder(manifest.id), read(tmp_path, manifest, "metrics.json")
+    (folder / "manifest.json").unlink()
+    (variables,) = folder.glob("checkpoints/00001/*/variables.npz")
+    variables.write_bytes(b"damaged")
+    capfd.readouterr()
+    again = run(small, training, tmp_path, replace(ONE_CPU, checkpoint_every=2))
+    assert read(tmp_path, again, "metrics.json") == metrics
+    told, _, trained = capfd.readouterr().out.partition("epoch 1/2")
+    assert "checkpoint 00001 is damaged" in told and "epoch 2/2" in trained
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_step(small, tmp_path):
@@ -174,26 +187,6 @@ def test_a_validation_loss_that_is_not_finite_names_the_epoch(small, tmp_path):
     with pytest.raises(UserError, match=r"validation loss is (nan|inf) in epoch 1; expected a fin"):
         run(small, training, tmp_path)
     assert not list(tmp_path.rglob("manifest.json"))
-
-
-def test_a_damaged_best_epoch_is_found_at_once_and_trained_again(small, tmp_path, capfd):
-    """Not at the end, when it is published."""
-    training = replace(SMALL, learning_rate=5e-2, epochs=3, select="best")
-    cluster = replace(ONE_CPU, keep_checkpoints=9)
-    manifest = run(small, training, tmp_path, cluster)
-    scores, metrics = state(tmp_path, manifest, 3), read(tmp_path, manifest, "metrics.json")
-    best = manifest.details["best_epoch"]
-    assert best < 3
-    folder = tmp_path / run_folder(manifest.id)
-    (folder / "manifest.json").unlink()
-    (key,) = folder.glob(f"checkpoints/{best:05d}/*/variables.npz")
-    key.write_bytes(b"damaged")
-    again = run(small, training, tmp_path, cluster)
-    assert read(tmp_path, again, "metrics.json") == metrics
-    assert state(tmp_path, again, 3)[0] == scores[0]
-    out = capfd.readouterr().out
-    assert f"checkpoint {best:05d} is damaged" in out
-    assert f"epoch {best}/3" in out.partition("is damaged")[2]
 
 
 def test_more_workers_than_the_cluster_can_give_are_refused_at_once(small, tmp_path):
