@@ -41,7 +41,7 @@ class Storage(ABC):
 
     @abstractmethod
     def check(self, *, writable: bool) -> None:
-        """Raises UserError where there is no such place, or no permission; writes nothing."""
+        """Raises UserError where there is no such place, or no permission; leaves nothing there."""
 
     @abstractmethod
     def read_version(self, key: str) -> tuple[bytes, str] | None:

@@ -6,7 +6,7 @@ them, so that every right condition with them fails. Some stores ignore conditio
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -61,9 +61,15 @@ def _probe(client: Any, bucket: str, name: str) -> Iterator[Any]:
                 return ""
             raise
 
+    def delete() -> None:
+        with s3_errors(f"delete s3://{bucket}/{name}"):
+            client.delete_object(Bucket=bucket, Key=name)
+
     try:
         with s3_errors(f"write s3://{bucket}/{name}"):
             yield write
-    finally:
-        with s3_errors(f"delete s3://{bucket}/{name}"):
-            client.delete_object(Bucket=bucket, Key=name)
+    except BaseException:
+        with suppress(UserError):  # the first error is the one to tell
+            delete()
+        raise
+    delete()
