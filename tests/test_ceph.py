@@ -25,7 +25,9 @@ from tests.challengers import RECIPE, readable
 from tests.samples import SHAPES
 storage = open_storage(sys.argv[1])
 write_part(readable(99).test, *storage.arrow("data/test"))
-ray.init(num_cpus=2, object_store_memory=2**27, include_dashboard=False, log_to_driver=False)
+ray.init(
+    "local", num_cpus=2, object_store_memory=2**27, include_dashboard=False, log_to_driver=False
+)
 for seed in (1, 2):
     night = retrain(
         make_plan(readable(seed), RECIPE, storage),
