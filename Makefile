@@ -11,12 +11,12 @@ install = flock $(1).lock sh -c 'test $(VENV)/$(1).stamp -nt $(1).txt || { \
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --quiet --disable-pip-version-check \
 		--require-hashes -r $(1).txt && touch $(VENV)/$(1).stamp; }'
 
-.PHONY: run test test-recovery lint pins setup setup-test browser
+.PHONY: run test test-recovery lint pins setup setup-test browser ceph
 
 run: setup  ## Trains, evaluates and scores on the real Fashion-MNIST
 	@$(BIN)/python -m jobs.train --recipe quick --score --storage $(STORAGE)
 
-test: setup-test browser  ## Runs the tests, but for those of what may die
+test: setup-test browser ceph  ## Runs the tests, but for those of what may die
 	@$(BIN)/python -m pytest --ignore tests/recovery
 
 test-recovery: setup-test  ## Kills, cuts off and fills up whatever a job stands on
@@ -37,6 +37,15 @@ browser:
 		root=$$([ $$(id -u) = 0 ] || echo sudo); \
 		$$root apt-get update -qq && \
 		$$root apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; }
+
+# A second S3 server, which is not like Amazon's, to test storage against.
+ceph:
+	@{ command -v radosgw && command -v ceph-osd && command -v ceph-mon && command -v ceph; } \
+		>/dev/null || { \
+		root=$$([ $$(id -u) = 0 ] || echo sudo); \
+		$$root apt-get update -qq && \
+		$$root apt-get install -qq -y --no-install-recommends \
+			radosgw ceph-mon ceph-osd ceph-common >/dev/null; }
 
 # Pins every package with its hashes, and no index addresses, from pyproject.toml. Needs uv.
 pins:

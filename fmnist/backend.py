@@ -51,7 +51,7 @@ def _free_address() -> str:
 def _set_up(addresses: list[str], rank: int) -> None:
     """Runs in a worker's main thread, which alone may handle signals; training has another."""
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-    os.environ["TF_CONFIG"] = json.dumps(cluster)
+    os.environ["TF_CONFIG"] = json.dumps(cluster, allow_nan=False)
     # Ray's own handler ends the process at once; training asks at each step.
     signal.signal(signal.SIGTERM, lambda *_: noticed.set())
     global _handler

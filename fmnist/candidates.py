@@ -105,12 +105,14 @@ def _read(storage: Storage, task_name: str, run: str) -> Record | None:
 
 def _replace(storage: Storage, task_name: str, seen: Record, *, condemned: bool) -> bool:
     data = _content(seen.run, condemned=condemned)
-    return storage.replace(_key(task_name, seen.run), data, version=seen.version)
+    return storage.replace(_key(task_name, seen.run), data, version=seen.version) is not None
 
 
 def _content(run: str, *, condemned: bool) -> bytes:
     """The token makes each content, and so its version, another one."""
-    return json.dumps({"run": run, "condemned": condemned, "token": secrets.token_hex(8)}).encode()
+    return json.dumps(
+        {"run": run, "condemned": condemned, "token": secrets.token_hex(8)}, allow_nan=False
+    ).encode()
 
 
 def _key(task_name: str, run: str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from fmnist.arrays import read_arrays
 from fmnist.drafts import scratch
 from fmnist.errors import StorageError, UserError
-from fmnist.manifest import MANIFEST, fetch, publish, read_manifest
+from fmnist.manifest import MANIFEST, fetch, publish, read_manifest, tidy
 from fmnist.records import check_fields, parse
 from fmnist.storage import Storage
 
@@ -64,16 +64,19 @@ class Checkpoints:
     storage: Storage
     run: str  # the run's folder in the storage root
     keep: int
+    _damaged: set[str] = field(default_factory=set, init=False, compare=False)  # as far as is known
 
     def save(self, progress: Progress, variables: list[np.ndarray]) -> None:
-        """Publishes the state, then removes what need not be kept."""
+        """Publishes the state, then removes what need not be kept.
+
+        What is there under its name, damaged or of an attempt that was given up, stays until the
+        new one is whole.
+        """
         prefix = self._prefix(progress.name)
-        # What is there already is of an attempt that was given up, or damaged.
-        self.storage.delete(prefix)
         with scratch() as folder:
             arrays: dict[str, Any] = {f"{i:05d}": array for i, array in enumerate(variables)}
             np.savez(Path(folder, VARIABLES), **arrays)
-            Path(folder, PROGRESS).write_text(json.dumps(asdict(progress)))
+            Path(folder, PROGRESS).write_text(json.dumps(asdict(progress), allow_nan=False))
             publish(
                 self.storage,
                 prefix,
@@ -81,19 +84,21 @@ class Checkpoints:
                 kind="checkpoint",
                 id=prefix,
                 details={"epoch": progress.epoch, "step": progress.step},
+                newer=True,
             )
+        self._damaged.discard(progress.name)
         self._prune(progress)
 
-    def newest(self) -> tuple[Progress, list[np.ndarray]] | None:
-        """The newest sound state, or None; damaged ones are told of and removed."""
+    def newest(self, *, best: bool = False) -> tuple[Progress, list[np.ndarray]] | None:
+        """The newest sound state, or None; damaged ones are told of and passed over.
+
+        With `best`, the best epoch so far must have a sound checkpoint as well: where it has none,
+        the state is one from before that epoch, so that the epoch is trained again.
+        """
         for name in reversed(self._names()):
-            try:
-                return self.load(name)
-            except StorageError:
-                raise  # it can't be read now, and may be sound
-            except UserError as error:
-                log.warning("checkpoint %s is damaged and not used: %s", name, error)
-                self.storage.delete(self._prefix(name))
+            found = self._sound(name)
+            if found and (not best or self._has_best(found[0])):
+                return found
         return None
 
     def load(self, name: str) -> tuple[Progress, list[np.ndarray]]:
@@ -109,19 +114,48 @@ class Checkpoints:
             variables = read_arrays(path, where=f"{self.storage.uri}/{prefix}/{VARIABLES}")
         return progress, variables
 
+    def _sound(self, name: str) -> tuple[Progress, list[np.ndarray]] | None:
+        if name in self._damaged:
+            return None
+        try:
+            return self.load(name)
+        except StorageError:
+            raise  # it can't be read now, and may be sound
+        except UserError as error:
+            log.warning("checkpoint %s is damaged and not used: %s", name, error)
+            self._damaged.add(name)
+            return None
+
+    def _has_best(self, progress: Progress) -> bool:
+        if progress.best_epoch is None:
+            return True
+        best = epoch_name(progress.best_epoch)
+        if progress.name == best or self._sound(best):
+            return True
+        log.warning("checkpoint %s is not used: the best epoch before it is lost", progress.name)
+        return False
+
     def _prune(self, progress: Progress) -> None:
-        best = epoch_name(progress.best_epoch) if progress.best_epoch else None
-        names = [name for name in self._names() if name <= progress.name]
-        for name in names[: -self.keep]:
-            if name != best:
+        """Of what is not newer stay the best, and the newest that are sound as far as is known."""
+        names = [name for name in self._names(complete=False) if name <= progress.name]
+        sound = [name for name in self._names() if name in names and name not in self._damaged]
+        kept = {*sound[-self.keep :], epoch_name(progress.best_epoch or 0)}
+        for name in names:
+            if name not in kept:
                 self.storage.delete(self._prefix(name))
 
-    def _names(self) -> list[str]:
-        """Of the complete checkpoints, in order."""
+    def tidy(self) -> None:
+        """Removes what attempts left that were given up; for when the run is over."""
+        for name in self._names(complete=False):
+            tidy(self.storage, self._prefix(name))
+
+    def _names(self, *, complete: bool = True) -> list[str]:
+        """Of the checkpoints, in order; if not `complete`, also of what was begun."""
         folder = f"{self.run}/checkpoints"
-        pattern = re.compile(rf"{re.escape(folder)}/({NAME})/{re.escape(MANIFEST)}")
+        last = re.escape(MANIFEST) if complete else ".*"
+        pattern = re.compile(rf"{re.escape(folder)}/({NAME})/{last}")
         found = map(pattern.fullmatch, self.storage.keys(folder))
-        return sorted(match[1] for match in found if match)
+        return sorted({match[1] for match in found if match})
 
     def _prefix(self, name: str) -> str:
         return f"{self.run}/checkpoints/{name}"

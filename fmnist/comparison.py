@@ -78,7 +78,7 @@ def compare(
         page = comparison_page(facts, evidence)
         (files / "report.html").write_text(page, encoding="utf-8")
         (files / "results.md").write_text(comparison_markdown(facts), encoding="utf-8")
-        (files / "comparison.json").write_text(json.dumps(facts, indent=1))
+        (files / "comparison.json").write_text(json.dumps(facts, indent=1, allow_nan=False))
         pq.write_table(comparison_table(facts), files / "results.parquet")
         details = {"name": name, "best": best and best["name"], "command": facts["command"]}
         failed = sum(len(cell["failures"]) for cell in facts["cells"])

@@ -56,12 +56,12 @@ class Dataset:
         labels (as in the competition's test file) are another data set.
         """
         task = {"name": self.task.name, "classes": self.task.classes, "shape": self.task.shape}
-        digest = hashlib.sha256(json.dumps(task, sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(task, sort_keys=True, allow_nan=False).encode())
         for name, part in (("train", self.train), ("test", self.test)):
             if part is None:
                 continue
             labelled = part.labels is not None
-            digest.update(json.dumps([name, len(part), labelled]).encode())
+            digest.update(json.dumps([name, len(part), labelled], allow_nan=False).encode())
             digest.update(np.ascontiguousarray(part.ids, "<i8").data)
             digest.update(np.ascontiguousarray(part.images, "u1").data)
             if part.labels is not None:

@@ -57,7 +57,7 @@ class Referee:
 
 def record(storage: Storage, folder: str, details: dict[str, Any]) -> None:
     """Notes that the run in that folder was stopped: its history, parameters and layers."""
-    storage.write(f"{folder}/{RECORD}", json.dumps(details).encode())
+    storage.write(f"{folder}/{RECORD}", json.dumps(details, allow_nan=False).encode())
 
 
 def records(storage: Storage, folders: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ STEP_NOTES = 0.5  # seconds between two notes of progress
 
 
 class Diverged(Exception):  # noqa: N818 - it is an outcome
-    """The loss is NaN or infinite."""
+    """The loss, of training or validation, is NaN or infinite."""
 
 
 class Paused(Exception):  # noqa: N818 - it is an outcome
@@ -61,12 +61,7 @@ class Epochs(keras.callbacks.Callback):
         step = self.first_step + batch + 1
         if not self.noted:
             self._started()
-        if not math.isfinite(loss := float(logs["loss"])):
-            # All ranks see the same loss, and so stop at the same step.
-            raise Diverged(
-                f"the loss is {loss} in epoch {self.epoch + 1}, step {step}; expected a "
-                "finite number: try a lower learning rate"
-            )
+        self._check_finite("loss", logs["loss"], f"epoch {self.epoch + 1}, step {step}")
         if logs["pause"]:
             self.pausing = True
             if step < self.job.steps:  # else the end of the epoch is next
@@ -77,6 +72,8 @@ class Epochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         row = self._row(epoch, logs)
+        self._check_finite("mean loss", row["loss"], f"epoch {epoch + 1}")
+        self._check_finite("validation loss", row.get("val_loss", 0.0), f"epoch {epoch + 1}")
         before = self.worker.progress
         self.worker.progress = after = replace(
             before, epoch=epoch + 1, step=0, history=[*before.history, row], sums=[], seconds=0.0
@@ -95,6 +92,15 @@ class Epochs(keras.callbacks.Callback):
         ray.train.report(row)
         if (self.pausing or hopeless) and not self._is_last():
             raise Hopeless if hopeless else Paused
+
+    @staticmethod
+    def _check_finite(name: str, loss: float, where: str) -> None:
+        """Raises Diverged; all ranks see the same loss, and so stop at the same step."""
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the {name} is {float(loss)} in {where}; expected a finite number: "
+                "try a lower learning rate"
+            )
 
     def _judge(self, row: dict[str, float]) -> bool:
         """Whether a sweep stops this run early, as all ranks must know."""

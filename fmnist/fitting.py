@@ -20,7 +20,7 @@ from fmnist.capacity import scale
 from fmnist.drafts import scratch
 from fmnist.errors import UserError
 from fmnist.imports import import_tensorflow
-from fmnist.lease import LEASE, held
+from fmnist.lease import LEASE, Lease, LeaseLost, held
 from fmnist.manifest import read_manifest
 
 
@@ -43,23 +43,37 @@ class Trainer(DataParallelTrainer):
 
 def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = ()) -> Ending:
     """Runs the workers to the end, again after each time that a worker had to leave."""
-    storage, board = assignment.storage, assignment.board
-    try:
-        lease = held(storage, f"{assignment.folder}/{LEASE}", tell=board.note.remote)
-        with lease, orphans.removed():
-            failures = 0
-            while read_manifest(storage, assignment.folder) is None:
-                try:
-                    ending = _fit_once(assignment, callbacks)
-                except ray.exceptions.RayActorError:
-                    failures += 1  # of the controller, which Train does not restart
-                    if failures > assignment.cluster.max_failures:
-                        raise
-                    continue
-                if not ending.paused or ray.get(board.stopping.remote()):
-                    return ending
-    except UserError as error:
-        return Ending(mistake=str(error))
+    board = assignment.board
+    key, tell, pause = f"{assignment.folder}/{LEASE}", board.note.remote, board.pause.remote
+    while True:
+        try:
+            with (
+                held(assignment.storage, key, tell=tell, on_loss=pause) as lease,
+                orphans.removed(),
+            ):
+                board.go_on.remote()
+                return _fit(assignment, callbacks, lease)
+        except LeaseLost:  # the workers have saved their state: wait for the other job
+            continue
+        except UserError as error:
+            return Ending(mistake=str(error))
+
+
+def _fit(
+    assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...], lease: Lease
+) -> Ending:
+    failures = 0
+    while read_manifest(assignment.storage, assignment.folder) is None:
+        lease.check()
+        try:
+            ending = _fit_once(assignment, callbacks)
+        except ray.exceptions.RayActorError:
+            failures += 1  # of the controller, which Train does not restart
+            if failures > assignment.cluster.max_failures:
+                raise
+            continue
+        if not ending.paused or ray.get(assignment.board.stopping.remote()):
+            return ending
     return Ending()
 
 

@@ -56,25 +56,25 @@ class LocalStorage(Storage):
                 data = path.read_bytes()
             except ABSENT:
                 return None
-        return data, hashlib.sha256(data).hexdigest()
+        return data, _version(data)
 
     def write(self, key: str, data: bytes) -> None:
         with os_errors(f"write {self._path(key)}"):
             self._send(io.BytesIO(data), key)
 
-    def replace(self, key: str, data: bytes, *, version: str | None) -> bool:
+    def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
         path = self._path(key)
         with os_errors(f"write {path}"), draft(path) as file:
             file.write(data)
             if version is None:
                 settle(file)
-                return _link(Path(file.name), path)
+                return _version(data) if _link(Path(file.name), path) else None
             with self._locked():
                 found = self.read_version(key)
                 if found is None or found[1] != version:
-                    return False
+                    return None
                 put_in_place(file, path)
-        return True
+        return _version(data)
 
     def exists(self, key: str) -> bool:
         path = self._path(key)
@@ -142,6 +142,10 @@ class LocalStorage(Storage):
         with (self.root / LOCK).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _version(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _link(source: Path, target: Path) -> bool:

@@ -41,7 +41,7 @@ class Storage(ABC):
 
     @abstractmethod
     def check(self, *, writable: bool) -> None:
-        """Raises UserError where there is no such place, or no permission; writes nothing."""
+        """Raises UserError where there is no such place, or no permission; leaves nothing there."""
 
     @abstractmethod
     def read_version(self, key: str) -> tuple[bytes, str] | None:
@@ -52,10 +52,10 @@ class Storage(ABC):
         """Puts `data` in place at once: a reader sees the old content or the new one."""
 
     @abstractmethod
-    def replace(self, key: str, data: bytes, *, version: str | None) -> bool:
+    def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
         """Writes if the content still has that version; None: if there is nothing yet.
 
-        Of many that try at the same time one is told True; the others get False.
+        Of many that try at the same time one is told the new version; the others get None.
         """
 
     @abstractmethod
@@ -93,7 +93,7 @@ class Storage(ABC):
 
     def create(self, key: str, data: bytes) -> bool:
         """Writes only if there is no such key; False if there is."""
-        return self.replace(key, data, version=None)
+        return self.replace(key, data, version=None) is not None
 
     def upload(self, source: Path, key: str) -> Content:
         """Writes a file of any size, read once; what was read is what the answer describes."""

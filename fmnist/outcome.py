@@ -16,7 +16,7 @@ from fmnist.checkpoints import epoch_name
 from fmnist.drafts import scratch
 from fmnist.evaluation import Evaluation, evaluate, to_table
 from fmnist.inference import Classifier
-from fmnist.manifest import publish, versions
+from fmnist.manifest import publish, tidy, versions
 from fmnist.published import HISTORY, METRICS, MODEL
 from fmnist.report import run_page
 
@@ -79,7 +79,7 @@ def _publish(
     }
     with scratch() as folder:
         model.save(folder / MODEL)
-        (folder / METRICS).write_text(json.dumps(scores, indent=1))
+        (folder / METRICS).write_text(json.dumps(scores, indent=1, allow_nan=False))
         pq.write_table(to_table(evaluations), folder / "metrics.parquet")
         pq.write_table(pa.Table.from_pylist(history), folder / HISTORY)
         page = run_page({**run, "history": history, "evaluations": scores})
@@ -87,6 +87,8 @@ def _publish(
         headline = {name: _headline(evaluation) for name, evaluation in evaluations.items()}
         details = {**run, "scores": headline}
         publish(job.storage, job.folder, folder, kind="run", id=job.id, details=details)
+    tidy(job.storage, job.folder)
+    worker.checkpoints.tidy()
 
 
 def _headline(evaluation: Evaluation) -> dict[str, Any]:

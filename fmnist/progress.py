@@ -24,7 +24,7 @@ class Board:
         self._notes: list[str] = []
         self._fraction = 0.0
         self._failure: str | None = None
-        self._stopping = False
+        self._stopping = self._pausing = False
         self._last: float | None = None  # when a worker was heard of last
 
     def started(self, epoch: int, step: int, spans: dict[str, float]) -> None:
@@ -46,7 +46,7 @@ class Board:
     def step(self, fraction: float) -> bool:
         """`fraction` of all the run's steps are done; the answer is whether to end now."""
         self._fraction, self._last = fraction, time.monotonic()
-        return self._stopping
+        return self._stopping or self._pausing
 
     def stop(self) -> None:
         """The run shall save its state and end."""
@@ -55,6 +55,14 @@ class Board:
     def stopping(self) -> bool:
         """Whether `stop` has been called."""
         return self._stopping
+
+    def pause(self) -> None:
+        """The workers shall save their state and end; the run goes on later."""
+        self._pausing = True
+
+    def go_on(self) -> None:
+        """New workers need not pause."""
+        self._pausing = False
 
     def epoch(self, row: dict[str, float], fraction: float) -> None:
         """An epoch is over; `row` is its line of the history."""

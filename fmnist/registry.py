@@ -21,7 +21,6 @@ from fmnist.storage import Storage, check_key
 PROMOTED = "promoted"
 ROLLED_BACK = "rolled back"
 RUN = re.compile("[A-Za-z0-9-]+")
-SUPERSEDED = '"superseded"'  # the version of no content
 FIELDS: dict[str, type] = {"task": str, "counter": int, "run": str, "history": list}
 MOVE_FIELDS: dict[str, type] = {
     "counter": int, "run": str, "reason": str, "command": str, "time": str,
@@ -150,15 +149,12 @@ def _move(
     move = Move(counter=counter, run=run, reason=reason, command=command, time=time)
     history = (*(expected.history if expected else ()), move)
     fields = {"task": task_name, "counter": counter, "run": run}
-    data = json.dumps(fields | {"history": [asdict(each) for each in history]}, indent=1).encode()
+    data = json.dumps(
+        fields | {"history": [asdict(each) for each in history]}, indent=1, allow_nan=False
+    ).encode()
     version = expected.version if expected else None
-    if not storage.replace(champion_key(task_name), data, version=version):
-        return None
-    now = read_champion(storage, task_name)
-    ours = now is not None and now.history == history
-    # Moved on already, perhaps: then no compare-and-swap from our state may succeed.
-    version = now.version if now is not None and ours else SUPERSEDED
-    return Champion(task=task_name, history=history, version=version)
+    moved = storage.replace(champion_key(task_name), data, version=version)
+    return Champion(task=task_name, history=history, version=moved) if moved else None
 
 
 def _standing(history: tuple[Move, ...]) -> list[str]:

@@ -33,7 +33,7 @@ def begin(dataset: Dataset, training: Training, storage: Storage) -> None:
     """Notes what an unfinished run is of, for `check_resumed`; the first note stays."""
     folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
     note = {"config": asdict(training), "fingerprint": dataset.fingerprint}
-    storage.create(f"{folder}/{BEGUN}", json.dumps(note).encode())
+    storage.create(f"{folder}/{BEGUN}", json.dumps(note, allow_nan=False).encode())
 
 
 def check_resumed(

@@ -10,7 +10,7 @@ import random
 import secrets
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -22,11 +22,13 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from fmnist.drafts import RESERVED
 from fmnist.errors import UserError
 from fmnist.objects import Readable, Storage, Writable, check_key
-from fmnist.s3_arrow import CONNECT_TIMEOUT, READ_TIMEOUT, ArrowS3, endpoint
+from fmnist.s3_arrow import CONNECT_TIMEOUT, READ_TIMEOUT, ArrowS3, avoid_trailers, endpoint
+from fmnist.s3_conditions import NEVER, if_match, wants_marks
 from fmnist.s3_errors import ABSENT, IN_CONFLICT, OVERTAKEN, code_of, s3_errors
 
 ATTEMPTS = 11  # of one request, with backoff and jitter: 23 s on average; AWS_MAX_ATTEMPTS wins
 TRIES = 8  # of what boto does not try again itself
+TOKEN = "token"  # in the metadata: which request wrote an object
 CHUNK = 1 << 20  # bytes received at a time
 DELETED_AT_ONCE = 1000  # keys, S3's limit for one request
 
@@ -37,6 +39,7 @@ class S3Storage(Storage):
 
     bucket: str
     prefix: str = ""
+    marks: bool = field(default=True, init=False, compare=False)  # see s3_conditions
 
     @property
     def uri(self) -> str:
@@ -45,15 +48,12 @@ class S3Storage(Storage):
     def check(self, *, writable: bool) -> None:
         with self._errors("open"):
             self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._root, MaxKeys=1)
-        # A write on a condition that can't hold tells, without writing, whether a write is allowed
-        # and whether the store keeps to conditions.
-        probe = "write-probe"
-        if writable and self._put(probe, b"", {"IfMatch": '"never"'}):
-            self.delete(probe)
-            raise UserError(
-                f"storage {self.uri}: the store ignores the conditions of conditional writes "
-                "(If-Match), expected one that keeps to them"
-            )
+        if writable and endpoint():
+            marks = wants_marks(self._client, self.bucket, self._root)
+            object.__setattr__(self, "marks", marks)
+        elif writable:
+            # Whether a write is allowed is told, without writing, by a condition that can't hold.
+            self._put("write-probe", b"", if_match(NEVER, marks=True))
 
     def read_version(self, key: str) -> tuple[bytes, str] | None:
         content = io.BytesIO()
@@ -63,10 +63,9 @@ class S3Storage(Storage):
     def write(self, key: str, data: bytes) -> None:
         self._put(key, data, {})
 
-    def replace(self, key: str, data: bytes, *, version: str | None) -> bool:
-        return self._put(
-            key, data, {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
-        )
+    def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
+        unchanged = {"IfNoneMatch": "*"} if version is None else if_match(version, marks=self.marks)
+        return self._put(key, data, unchanged)
 
     def exists(self, key: str) -> bool:
         return self._head(key) is not None
@@ -97,9 +96,17 @@ class S3Storage(Storage):
         return ArrowS3(), f"{self.bucket}/{name}".rstrip("/")
 
     def _send(self, source: Readable, key: str) -> None:
-        name = self._name(key)
+        name, token = self._name(key), secrets.token_hex(8)
         with self._errors("write", key):
-            self._client.upload_fileobj(source, self.bucket, name)
+            try:
+                self._client.upload_fileobj(
+                    source, self.bucket, name, ExtraArgs={"Metadata": {TOKEN: token}}
+                )
+            except ClientError as error:
+                # Where the answer to its completion was lost, boto completes an upload once more,
+                # and some stores no longer know it then.
+                if code_of(error) != "NoSuchUpload" or not self._own_version(key, token):
+                    raise
 
     def _receive(self, key: str, sink: Writable) -> bool:
         return self._read_into(sink, key) is not None
@@ -154,8 +161,8 @@ class S3Storage(Storage):
             if not prefix or entry["Key"] == start or entry["Key"].startswith(f"{start}/")
         }
 
-    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
-        """False if the condition does not hold.
+    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> str | None:
+        """The new version; None if the condition does not hold.
 
         A request whose answer was lost is sent again by boto, and then meets its own first write;
         a token in the metadata tells that from somebody else's.
@@ -164,39 +171,45 @@ class S3Storage(Storage):
         with self._errors("write", key):
             for attempt in range(TRIES):
                 try:
-                    self._client.put_object(
+                    answer = self._client.put_object(
                         Bucket=self.bucket,
                         Key=name,
                         Body=data,
-                        Metadata={"token": token},
+                        Metadata={TOKEN: token},
                         **condition,
                     )
-                    return True
+                    return str(answer["ETag"])
                 except ClientError as error:
                     if condition and code_of(error) in OVERTAKEN:
-                        return self._head(key) == token
+                        return self._own_version(key, token)
                     if code_of(error) not in IN_CONFLICT or attempt == TRIES - 1:
                         raise
                     _back_off(attempt)
         raise AssertionError
 
-    def _head(self, key: str) -> str | None:
-        """The token of what is there; None if there is nothing."""
+    def _own_version(self, key: str, token: str) -> str | None:
+        """The version of what is there, if that was written with this token."""
+        found = self._head(key)
+        return str(found["ETag"]) if found and found["Metadata"].get(TOKEN) == token else None
+
+    def _head(self, key: str) -> dict[str, Any] | None:
+        """What S3 says of the key without its content; None if there is nothing."""
         name = self._name(key)
         with self._errors("read", key):
             try:
-                answer = self._client.head_object(Bucket=self.bucket, Key=name)
+                found: dict[str, Any] = self._client.head_object(Bucket=self.bucket, Key=name)
             except ClientError as error:
                 if code_of(error) in ABSENT:
                     return None
                 raise
-        return answer["Metadata"].get("token", "")
+        return found
 
     @cached_property
     def _client(self) -> Any:
         retries: dict[str, Any] = {"mode": "standard"}
         if "AWS_MAX_ATTEMPTS" not in os.environ:
             retries["total_max_attempts"] = ATTEMPTS
+        avoid_trailers()
         config = Config(
             retries=retries,
             connect_timeout=CONNECT_TIMEOUT,
@@ -209,9 +222,9 @@ class S3Storage(Storage):
         except ValueError:  # its message repeats the URL, which may hold a password
             raise UserError(f"storage {self.uri}: AWS_ENDPOINT_URL is not a valid URL") from None
 
-    def __getstate__(self) -> dict[str, str]:
+    def __getstate__(self) -> dict[str, Any]:
         """Without the client: it can't be pickled, and belongs to this machine's environment."""
-        return {"bucket": self.bucket, "prefix": self.prefix}
+        return {"bucket": self.bucket, "prefix": self.prefix, "marks": self.marks}
 
     def _errors(self, action: str, key: str = "") -> AbstractContextManager[None]:
         return s3_errors(f"{action} {self.uri}/{key}" if key else f"{action} {self.uri}")

@@ -18,6 +18,7 @@ class ArrowS3(pyarrow.fs.S3FileSystem):
     """
 
     def __init__(self, region: str | None = None) -> None:
+        avoid_trailers()
         attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", ATTEMPTS))
         super().__init__(
             region=region,
@@ -29,6 +30,16 @@ class ArrowS3(pyarrow.fs.S3FileSystem):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ArrowS3, (self.region,)
+
+
+def avoid_trailers() -> None:
+    """Other stores than Amazon's are sent no checksums that they have not asked for.
+
+    Arrow would send them behind a body of unsaid length, which Ceph's gateway refuses (411
+    MissingContentLength). The AWS libraries read the variable; where the user has set it, it stays.
+    """
+    if endpoint():
+        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
 
 
 def endpoint() -> str | None:

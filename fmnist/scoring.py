@@ -7,13 +7,14 @@ one thread in batches of one fixed shape. A job that was killed goes on with wha
 import logging
 import secrets
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from fmnist.capacity import scoring_actors
 from fmnist.inputs import Inputs
-from fmnist.lease import LEASE, held
+from fmnist.lease import LEASE, Lease, LeaseLost, held
 from fmnist.manifest import Manifest, content_id, publish_keys, read_manifest, versions
 from fmnist.pipeline import write_labels
 from fmnist.predictions import LABELS, SUBMISSION, Collected, label_files, submission
@@ -59,8 +60,14 @@ def score(
     if published := read_manifest(storage, prefix):
         return _tidy(storage, prefix, published)
     pool = scoring_actors(actors)
-    with held(storage, f"{prefix}/{LEASE}", tell=log.warning):
-        return _score(model, inputs, storage, identity, pool, probabilities, rows_per_file)
+    while True:
+        with (
+            suppress(LeaseLost),
+            held(storage, f"{prefix}/{LEASE}", tell=log.warning) as lease,
+        ):
+            return _score(
+                model, inputs, storage, identity, pool, probabilities, rows_per_file, lease
+            )
 
 
 def _score(
@@ -71,7 +78,9 @@ def _score(
     pool: tuple[int, int],
     probabilities: bool,
     rows_per_file: int,
+    lease: Lease,
 ) -> Manifest:
+    """Raises LeaseLost before it publishes anything if another job has taken over."""
     prefix = predictions_folder(identity)
     if published := read_manifest(storage, prefix):
         return _tidy(storage, prefix, published)
@@ -98,6 +107,7 @@ def _score(
             return _tidy(storage, prefix, published)
         if not inputs.same():
             raise inputs.changed("its files were replaced or rewritten")
+        lease.check()
         _check_complete(collected, unfit)
     storage.write(f"{prefix}/{SUBMISSION}", submission(collected.ids, collected.labels))
     details = {

@@ -20,8 +20,8 @@ def open_storage(uri: str, *, writable: bool = True) -> Storage:
     """The storage at `results`, `/results`, `file:///results` or `s3://bucket/prefix`.
 
     Raises UserError for any other URI, and where there is no such bucket or no permission; asked
-    for at once and without writing. A folder that is not there is made by the first write, and
-    is a mistake only if `writable` is False.
+    for at once, and without leaving anything. A folder that is not there is made by the first
+    write, and is a mistake only if `writable` is False.
     """
     if not uri or not uri.isprintable():
         raise UserError(f"storage URI {uri!r} is empty or can't be printed: {EXPECTED}")

@@ -143,7 +143,9 @@ class Worker:
 
     def _resume(self) -> tuple[Progress, list[np.ndarray]]:
         """Where rank 0 finds the run; every rank takes the same checkpoint."""
-        newest = self.checkpoints.newest() if self.rank == 0 else None
+        newest = None
+        if self.rank == 0:
+            newest = self.checkpoints.newest(best=self.job.training.select == "best")
         if newest is None:
             wanted = self.job.training.precision
             precision = distributed.best_precision() if wanted == "auto" else wanted

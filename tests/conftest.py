@@ -6,7 +6,14 @@ from fmnist.dataset import Dataset
 from fmnist.sources import load
 from fmnist.tasks import COMPETITION, FASHION
 
-pytest_plugins = ["tests.browser", "tests.cluster", "tests.fuzzing", "tests.head", "tests.s3"]
+pytest_plugins = [
+    "tests.browser",
+    "tests.cluster",
+    "tests.fuzzing",
+    "tests.head",
+    "tests.s3",
+    "tests.ceph",
+]
 
 
 @pytest.fixture(scope="session")

@@ -54,10 +54,94 @@ def test_the_newest_is_loaded_with_every_bit(checkpoints):
 def test_of_a_damaged_checkpoint_is_told_and_the_one_before_is_used(checkpoints, caplog):
     save(checkpoints, [0.5, 0.4])
     damage(checkpoints, 2)
+    before = checkpoints.storage.keys()
     with caplog.at_level(logging.WARNING):
         progress, _ = checkpoints.newest()
     assert progress.epoch == 1
     assert "checkpoint 00002 is damaged" in caplog.text
+    assert checkpoints.storage.keys() == before  # reading deletes nothing
+
+
+def test_a_number_that_is_not_finite_is_not_written(checkpoints):
+    save(checkpoints, [0.5])
+    with pytest.raises(ValueError, match="JSON"):
+        save(checkpoints, [float("nan")])
+    assert checkpoints.newest()[0].history[0]["val_loss"] == 0.5
+
+
+def test_damaged_ones_are_not_among_the_newest_that_are_kept(checkpoints):
+    save(checkpoints, [0.5, 0.4])
+    within = Progress(
+        epoch=2,
+        step=3,
+        precision="float32",
+        history=[{"epoch": 1, "val_loss": 0.1}, {"epoch": 2, "val_loss": 0.5}],
+    )
+    checkpoints.save(within, [np.zeros(2)])
+    checkpoints.storage.write("runs/one/checkpoints/00002.000003/manifest.json", b"")
+    assert checkpoints.newest()[0].epoch == 2
+    history = [{"epoch": epoch, "val_loss": 0.1 * epoch} for epoch in (1, 2, 3)]
+    progress = Progress(epoch=3, precision="float32", history=history)
+    checkpoints.save(progress, [np.zeros(2)])
+    assert kept(checkpoints) == ["00001", "00002", "00003"]
+
+
+def test_where_the_best_is_damaged_it_is_made_again(storage_uri, caplog):
+    checkpoints = Checkpoints(storage=open_storage(storage_uri), run="runs/one", keep=4)
+    save(checkpoints, [0.5, 0.4, 0.1, 0.3, 0.2])
+    assert checkpoints.newest(best=True)[0].epoch == 5
+    damage(checkpoints, 3)
+    assert checkpoints.newest()[0].epoch == 5
+    with caplog.at_level(logging.WARNING):
+        assert checkpoints.newest(best=True)[0].epoch == 2
+    assert "checkpoint 00003 is damaged" in caplog.text
+    assert "checkpoint 00005 is not used: the best epoch before it is lost" in caplog.text
+
+
+def test_whoever_is_killed_while_it_saves_again_leaves_the_old_one(checkpoints, monkeypatch):
+    """With one kept, just before the new one's manifest."""
+    one = Checkpoints(storage=checkpoints.storage, run="runs/one", keep=1)
+    save(one, [0.5, 0.4])
+
+    def die(self, key, data, *, version):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(one.storage), "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        progress = Progress(epoch=2, precision="float32", history=[{"epoch": 1}, {"epoch": 2}])
+        one.save(progress, [np.zeros(2)])
+    assert one.newest()[0].history[1]["val_loss"] == 0.4
+
+
+def test_two_that_save_the_same_at_once_never_leave_less_than_one(checkpoints):
+    """One begins, the other saves whole and prunes; then the first ends: both were whole."""
+    storage, real = checkpoints.storage, type(checkpoints.storage).replace
+    one = Checkpoints(storage=storage, run="runs/one", keep=1)
+    save(one, [0.5])
+    done = []
+
+    def replace(self, key, data, *, version):
+        if key.endswith("00002/manifest.json") and not done:
+            done.append(key)
+            save(one, [0.5, 0.3])
+            assert one.newest()[0].history[1]["val_loss"] == 0.3
+        return real(self, key, data, version=version)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(storage), "replace", replace)
+        save(one, [0.5, 0.4])
+    assert done and one.newest()[0].history[1]["val_loss"] == 0.4
+    assert len(storage.keys()) == 3  # nothing is left of the other one
+
+
+def test_what_attempts_left_is_removed_when_the_run_is_over(checkpoints):
+    save(checkpoints, [0.5, 0.4])
+    before = checkpoints.storage.keys()
+    checkpoints.storage.write("runs/one/checkpoints/00002/0123abcd/variables.npz", b"half")
+    checkpoints.storage.write("runs/one/checkpoints/00002.000007/4567cdef/variables.npz", b"half")
+    checkpoints.tidy()
+    assert checkpoints.storage.keys() == before
+    assert checkpoints.newest()[0].epoch == 2
 
 
 def test_a_state_within_an_epoch_is_the_newest_until_the_epoch_ends(checkpoints):

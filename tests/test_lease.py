@@ -2,13 +2,18 @@
 
 import json
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from fmnist import lease
-from fmnist.lease import EXPIRY, held
+from fmnist.lease import EXPIRY, LeaseLost, held
 from fmnist.storage import open_storage
+from tests.s3 import ROOT
 
 KEY = "runs/one/lease.json"
 
@@ -75,7 +80,7 @@ def test_whoever_comes_second_waits_until_the_first_leaves(storage):
 
 def test_a_dead_process_of_this_machine_loses_its_lease_at_once(storage, clock):
     def die():
-        holder = lease._Lease(storage, KEY)
+        holder = lease.Lease(storage, KEY)
         holder.take(print)
 
     context = multiprocessing.get_context("fork")
@@ -115,3 +120,55 @@ def test_a_holder_that_shows_life_keeps_its_lease(storage, clock, monkeypatch):
     sleep(0)
     with held(storage, KEY, tell=lambda text: None):
         assert clock.now >= 3 * EXPIRY
+
+
+HOLDER = """
+import sys, time
+from fmnist import lease
+from fmnist.storage import open_storage
+lease.BEAT = 0.2
+told = lambda text: print(text, flush=True)
+with lease.held(open_storage(sys.argv[1]), sys.argv[2], tell=told) as mine:
+    told("has it")
+    while True:
+        try:
+            mine.check()
+        except lease.LeaseLost:
+            sys.exit("lost it")
+        time.sleep(0.05)
+"""
+
+
+def test_a_holder_that_was_paused_is_told_that_it_lost_the_lease(storage, monkeypatch):
+    """And leaves the lease to whoever has it now."""
+    monkeypatch.setattr(lease, "EXPIRY", 1.0)
+    command = [sys.executable, "-c", HOLDER, storage.uri, KEY]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "has it\n"
+            os.kill(holder.pid, signal.SIGSTOP)
+            with held(storage, KEY, tell=lambda text: None) as mine:
+                os.kill(holder.pid, signal.SIGCONT)
+                out, error = holder.communicate(timeout=30)
+                assert "another job took over" in out and error == "lost it\n"
+                mine.check()
+                assert json.loads(storage.read(KEY))["pid"] == os.getpid()
+        finally:
+            holder.kill()
+    assert not storage.exists(KEY)
+
+
+def test_whose_lease_is_gone_is_told_in_the_block_and_outside(storage, monkeypatch):
+    monkeypatch.setattr(lease, "BEAT", 0.05)
+    lost, told = threading.Event(), []
+    with (
+        pytest.raises(LeaseLost),
+        held(storage, KEY, tell=told.append, on_loss=lost.set) as mine,
+    ):
+        mine.check()
+        storage.write(KEY, b"somebody else's")
+        assert lost.wait(20)
+        mine.check()
+    assert storage.read(KEY) == b"somebody else's"
+    assert len(told) == 1

@@ -53,6 +53,15 @@ def test_no_code_of_ours_loads_code() -> None:
                 check_call(node, where)
 
 
+def test_no_json_of_ours_has_numbers_that_are_not_json() -> None:
+    """NaN and infinities, which no reader would take."""
+    for path in (ROOT / "fmnist").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dumps", "json.dump"):
+                given = {each.arg: ast.unparse(each.value) for each in node.keywords}
+                assert given.get("allow_nan") == "False", f"{path}:{node.lineno}"
+
+
 def check_call(call: ast.Call, where: str) -> None:
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     owner = getattr(getattr(call.func, "value", None), "id", "")

@@ -125,11 +125,11 @@ def test_create_does_not_replace(storage: Storage) -> None:
 
 def test_replace_needs_the_version_that_is_there(storage: Storage) -> None:
     assert not storage.replace("key", b"x", version="0" * 64)
-    assert storage.replace("key", b"one", version=None)
+    assert storage.replace("key", b"one", version=None) == storage.read_version("key")[1]
     assert not storage.replace("key", b"x", version=None)
     data, version = storage.read_version("key") or (b"", "")
     assert data == b"one"
-    assert storage.replace("key", b"two", version=version)
+    assert storage.replace("key", b"two", version=version) == storage.read_version("key")[1]
     assert not storage.replace("key", b"three", version=version)
     assert storage.read("key") == b"two"
 

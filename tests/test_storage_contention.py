@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from fmnist.storage import Storage, open_storage
 from tests.s3 import ROOT
 
 
-@pytest.fixture
-def storage(storage_uri: str) -> Storage:
-    return open_storage(storage_uri)
+@pytest.fixture(params=["folder", "s3", "ceph"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return open_storage(str(tmp_path / "results"))
+    return open_storage(request.getfixturevalue(f"{request.param}_uri"))
 
 
 def test_one_of_many_creates(storage: Storage) -> None:
@@ -38,7 +41,7 @@ storage, done = open_storage(sys.argv[1]), 0
 while done < 6:
     found = storage.read_version("counter")
     value, version = (int(found[0]), found[1]) if found else (0, None)
-    done += storage.replace("counter", str(value + 1).encode(), version=version)
+    done += storage.replace("counter", str(value + 1).encode(), version=version) is not None
 """
 
 
@@ -55,7 +58,7 @@ def test_threads_that_count_lose_nothing(storage: Storage) -> None:
         while done < 6:
             found = storage.read_version("counter")
             value, version = (int(found[0]), found[1]) if found else (0, None)
-            done += storage.replace("counter", str(value + 1).encode(), version=version)
+            done += storage.replace("counter", str(value + 1).encode(), version=version) is not None
 
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(count, range(5)))

@@ -5,12 +5,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
+from fmnist import s3
 from fmnist.errors import UserError
-from fmnist.storage import open_storage
+from fmnist.storage import S3Storage, open_storage
+from tests.recovery.faulty import Exchange, faulty, status
 from tests.s3 import SECRET
 
 
@@ -61,6 +63,7 @@ def answering(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
             status, body = self.wanted[self.command]
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("ETag", '"0123"')
             self.end_headers()
             self.wfile.write(body)
 
@@ -85,13 +88,17 @@ def refused(code: str) -> bytes:
     [
         ({"GET": (403, refused("AccessDenied"))}, "cannot open s3://bucket/a: no permission"),
         (
-            {"GET": (200, LISTING), "PUT": (403, refused("AccessDenied"))},
+            {
+                "GET": (200, LISTING),
+                "PUT": (403, refused("AccessDenied")),
+                "DELETE": (403, refused("AccessDenied")),
+            },
             "cannot write s3://bucket/a/.*: no permission",
         ),
         ({"GET": (403, refused("SignatureDoesNotMatch"))}, "the secret key in the environment"),
         ({"GET": (503, refused("SlowDown"))}, "answered SlowDown to ListObjectsV2"),
         (
-            {"GET": (200, LISTING), "PUT": (200, b""), "POST": (200, b"<DeleteResult/>")},
+            {"GET": (200, LISTING), "PUT": (200, b""), "DELETE": (204, b"")},
             "the store ignores the conditions",
         ),
     ],
@@ -105,6 +112,46 @@ def test_what_a_store_may_refuse(
         with pytest.raises(UserError, match=message) as refusal:
             open_storage("s3://bucket/a")
     assert SECRET not in str(refusal.value)
+
+
+@pytest.mark.parametrize("amazon", [True, False])
+def test_opening_writes_nothing_on_amazon_and_leaves_nothing_elsewhere(
+    s3_uri: str, s3_client: Any, monkeypatch: pytest.MonkeyPatch, amazon: bool
+) -> None:
+    sent = []
+    put = S3Storage._client.func
+
+    def client(self: S3Storage) -> Any:
+        found = put(self)
+        found.meta.events.register(
+            "after-call.s3", lambda model, parsed, **_: sent.append((model.name, "Error" in parsed))
+        )
+        return found
+
+    monkeypatch.setattr(S3Storage._client, "func", client)
+    monkeypatch.setattr(s3, "endpoint", lambda: None if amazon else "elsewhere")
+    storage = open_storage(s3_uri)
+    assert isinstance(storage, S3Storage) and storage.marks
+    written = [name for name, failed in sent if name == "PutObject" and not failed]
+    assert len(written) == (0 if amazon else 2)
+    assert "Contents" not in s3_client.list_objects_v2(Bucket=storage.bucket)
+
+
+def test_a_store_that_refuses_every_condition(
+    s3_uri: str, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what was written to find out is removed."""
+
+    def refuse(exchange: Exchange) -> None:
+        held_to = {"If-Match", "If-None-Match"} & set(exchange.headers)
+        (status(412, "PreconditionFailed") if held_to else Exchange.pass_on)(exchange)
+
+    with faulty(s3_server) as proxy:
+        proxy.fail(refuse)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        with pytest.raises(UserError, match="refuses conditional writes whose condition holds"):
+            open_storage(s3_uri)
+        assert [line for line in proxy.requests if line.startswith("DELETE")]
 
 
 def test_a_bucket_that_may_only_be_read(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:

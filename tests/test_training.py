@@ -149,8 +149,11 @@ def test_a_worker_gets_a_gpu_if_asked_for(competition, tmp_path):
     assert len(manifest.details["task"]["classes"]) == 5
 
 
-def test_the_best_epoch_can_be_published(small, tmp_path):
-    """Adam is unstable at this learning rate, and so the last epoch is not the best."""
+def test_the_best_epoch_can_be_published(small, tmp_path, capfd):
+    """Adam is unstable at this learning rate, and so the last epoch is not the best.
+
+    If the best one's checkpoint is damaged, that is found at once, and the epoch trained again.
+    """
     training = replace(SMALL, learning_rate=5e-2, epochs=2, select="best")
     manifest = run(small, training, tmp_path, replace(ONE_CPU, checkpoint_every=2))
     _, scores = state(tmp_path, manifest, 2)
@@ -160,10 +163,28 @@ def test_the_best_epoch_can_be_published(small, tmp_path):
     assert manifest.details["best_epoch"] == best["epoch"]
     assert published == pytest.approx(best["val_loss"], rel=1e-5)
 
+    folder, metrics = tmp_path / run_folder(manifest.id), read(tmp_path, manifest, "metrics.json")
+    (folder / "manifest.json").unlink()
+    (variables,) = folder.glob("checkpoints/00001/*/variables.npz")
+    variables.write_bytes(b"damaged")
+    capfd.readouterr()
+    again = run(small, training, tmp_path, replace(ONE_CPU, checkpoint_every=2))
+    assert read(tmp_path, again, "metrics.json") == metrics
+    told, _, trained = capfd.readouterr().out.partition("epoch 1/2")
+    assert "checkpoint 00001 is damaged" in told and "epoch 2/2" in trained
+
 
 def test_a_loss_that_is_not_finite_names_epoch_and_step(small, tmp_path):
     training = replace(SMALL, optimizer="sgd", learning_rate=1e30, workers=2)
     with pytest.raises(UserError, match=r"loss is (nan|inf) in epoch 1, step [2345]"):
+        run(small, training, tmp_path)
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_a_validation_loss_that_is_not_finite_names_the_epoch(small, tmp_path):
+    """The only step of the epoch has a finite loss, and ruins the weights."""
+    training = replace(SMALL, optimizer="sgd", learning_rate=1e30, batch=300, workers=2)
+    with pytest.raises(UserError, match=r"validation loss is (nan|inf) in epoch 1; expected a fin"):
         run(small, training, tmp_path)
     assert not list(tmp_path.rglob("manifest.json"))
 

@@ -28,6 +28,7 @@ from tests.recovery.faulty import (
     lose,
     proxy,
     reset,
+    status,
 )  # fmt: skip
 from tests.s3 import SECRET
 from tests.samples import SHAPES, examples
@@ -101,7 +102,8 @@ def swaps(storage: Storage, _: Path) -> None:
     assert not storage.create("pointer", b"two")
     data, version = storage.read_version("pointer") or (b"", "")
     assert data == b"one"
-    assert storage.replace("pointer", b"two", version=version)
+    moved = storage.replace("pointer", b"two", version=version)
+    assert storage.read_version("pointer") == (b"two", moved)
     assert not storage.replace("pointer", b"three", version=version)
     assert storage.read("pointer") == b"two"
 
@@ -204,6 +206,28 @@ def test_a_winner_whose_answer_was_lost_is_still_told(
     assert shaken.create("key", b"mine")
     assert not shaken.create("key", b"mine")
     assert proxy.heal() == 1 and steady.read("key") == b"mine"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("lost", [True, False], ids=["answer lost", "never there"])
+def test_an_upload_that_the_store_no_longer_knows_is_whole_or_an_error(
+    shaken: S3Storage, steady: Storage, proxy: Proxy, tmp_path: Path, lost: bool
+) -> None:
+    """Completed again, since the answer was lost, some stores answer NoSuchUpload."""
+    (tmp_path / "source").write_bytes(LARGE)
+    steady.write("key", b"somebody else's")
+    completion = {"methods": frozenset({"POST"}), "key": "uploadId="}
+    if lost:
+        proxy.fail(lose, times=1, **completion)
+        proxy.fail(status(404, "NoSuchUpload"), times=1, **completion)
+        assert shaken.upload(tmp_path / "source", "key") == steady.content("large")
+        assert steady.content("key") == steady.content("large")
+        assert proxy.heal() == 2
+    else:
+        proxy.fail(status(404, "NoSuchUpload"), **completion)
+        with pytest.raises(StorageError, match="NoSuchUpload to CompleteMultipartUpload"):
+            shaken.upload(tmp_path / "source", "key")
+        assert steady.read("key") == b"somebody else's"
 
 
 @pytest.mark.usefixtures("quick")

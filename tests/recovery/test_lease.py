@@ -1,0 +1,48 @@
+"""The store fails while a lease is held: its holder keeps it."""
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from fmnist import lease
+from fmnist.lease import held
+from fmnist.storage import open_storage
+from tests.recovery.faulty import UNAVAILABLE, Proxy, lose, proxy
+from tests.recovery.runs import wait
+
+__all__ = ["proxy"]
+
+KEY = "runs/one/lease.json"
+FAULTS: dict[str, Callable[[Proxy], None]] = {
+    "the beat succeeds and what comes after fails": lambda proxy: proxy.fail(
+        UNAVAILABLE, methods=frozenset({"GET", "HEAD"}), key=KEY
+    ),
+    "the beat succeeds and its answers are lost": lambda proxy: proxy.fail(
+        lose, methods=frozenset({"PUT", "HEAD"}), key=KEY
+    ),
+    "the beat fails": lambda proxy: proxy.fail(UNAVAILABLE, key=KEY),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_beats_go_on_after_failures(
+    proxy: Proxy, s3_uri: str, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.05)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    storage = open_storage(s3_uri)
+
+    def beats() -> int:
+        return int(json.loads(storage.read(KEY))["beats"])
+
+    told: list[str] = []
+    with held(storage, KEY, tell=told.append) as mine:
+        FAULTS[fault](proxy)
+        time.sleep(1)
+        proxy.heal()
+        before = beats()
+        wait(lambda: beats() > before + 3, seconds=20)
+        mine.check()
+    assert not told and not storage.exists(KEY)

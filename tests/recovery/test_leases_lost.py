@@ -1,0 +1,151 @@
+"""A job is paused for so long that another takes over; then both are at work, until it is told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from fmnist.dataset import Dataset
+from fmnist.inputs import find_inputs
+from fmnist.manifest import read_manifest
+from fmnist.parquet import write_part
+from fmnist.predictions import label_files
+from fmnist.published import open_model
+from fmnist.scoring import predictions_folder, predictions_id
+from fmnist.storage import open_storage
+from tests.models import convolutional, publish_run
+from tests.predictions import check_against, labels_of
+from tests.recovery.runs import checkpoints, folder, outcome, wait, workers
+from tests.s3 import ROOT
+from tests.samples import SHAPES, examples
+
+TRAINS = """
+from dataclasses import replace
+from fmnist.assignment import Assignment, place
+from fmnist.fitting import fit
+from fmnist.progress import shown
+from tests.recovery.runs import CLUSTER, TRAINING, images
+data = images()
+parts = place(data, TRAINING.validation)
+job = Assignment.of(data, TRAINING, CLUSTER, storage, command="a test", parts=parts)
+with shown(TRAINING.epochs) as board:
+    print(fit(replace(job, board=board)))
+"""
+SCORES = """
+from fmnist.inputs import find_inputs
+from fmnist.published import open_model
+from fmnist.scoring import score
+from tests.samples import SHAPES
+model, inputs = open_model(storage, "runs/r1", SHAPES), find_inputs(SHAPES, f"{storage.uri}/data")
+score(model=model, inputs=inputs, storage=storage, actors=1, rows_per_file=2_000)
+"""
+BEGIN = """
+import logging, sys, ray
+from fmnist import lease
+from fmnist.storage import open_storage
+lease.BEAT, lease.EXPIRY = 0.2, 3.0
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+ray.init(address=sys.argv[1], log_to_driver=False)
+storage = open_storage(sys.argv[2])
+"""
+Start = Callable[[str, str], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(ray_cluster: Cluster) -> Iterator[Start]:
+    """Starts a driver on the cluster, which ends with the test."""
+    with ExitStack() as stack:
+
+        def start(script: str, uri: str) -> subprocess.Popen[str]:
+            address = ray.get_runtime_context().gcs_address
+            command = [sys.executable, "-c", BEGIN + script, address, uri]
+            driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+            stack.callback(driver.communicate)
+            stack.callback(driver.kill)
+            return driver
+
+        yield start
+
+
+def pause(processes: list[int], until: Callable[[], Any]) -> None:
+    """They stand still, as with their machine, and then go on."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        wait(until)
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+def waits(driver: subprocess.Popen[str]) -> None:
+    """Until it says so."""
+    assert driver.stdout is not None
+    assert any("waiting for another job" in line for line in driver.stdout), "it ended instead"
+
+
+def ended(driver: subprocess.Popen[str]) -> str:
+    out = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, out
+    return out
+
+
+def test_training_that_was_paused_gives_way_and_finds_the_result(
+    ray_cluster: Cluster,
+    small: Dataset,
+    undisturbed: tuple[Path, dict[str, Any]],
+    storage_uri: str,
+    start: Start,
+) -> None:
+    storage, lease = open_storage(storage_uri), f"{folder(small)}/lease.json"
+    first = start(TRAINS, storage_uri)
+    wait(lambda: storage.exists(lease))
+    second = start(TRAINS, storage_uri)
+    waits(second)
+    wait(lambda: "00001" in checkpoints(storage, small))
+    paused = [first.pid, *workers(ray_cluster)]
+    pause(paused, lambda: json.loads(storage.read(lease))["pid"] == second.pid)
+    out, other = ended(first), ended(second)
+    assert "another job took over" in out
+    assert "waiting for another job" in out.partition("took over")[2]
+    assert "epoch 4/4" in other and "epoch 4/4" not in out
+    assert outcome(storage_uri, small) == undisturbed[1]
+    assert not storage.exists(lease)
+
+
+def test_scoring_that_was_paused_gives_way_and_finds_the_result(
+    storage_uri: str, start: Start, tmp_path: Path
+) -> None:
+    network, images = convolutional(SHAPES), examples(SHAPES, 24_000, seed=1)
+    storage = open_storage(storage_uri)
+    publish_run(storage, tmp_path / "model", network, SHAPES)
+    write_part(images, *storage.arrow("data/test"))
+    model, inputs = (
+        open_model(storage, "runs/r1", SHAPES),
+        find_inputs(SHAPES, f"{storage_uri}/data"),
+    )
+    prefix = predictions_folder(predictions_id(model, inputs, probabilities=False))
+    lease = f"{prefix}/lease.json"
+    first = start(SCORES, storage_uri)
+    wait(lambda: storage.exists(lease))
+    second = start(SCORES, storage_uri)
+    waits(second)
+    wait(lambda: label_files(storage, prefix))
+    pause([first.pid], lambda: json.loads(storage.read(lease))["pid"] == second.pid)
+    out = ended(first)
+    ended(second)
+    assert "another job took over" in out
+    manifest = read_manifest(storage, prefix)
+    assert manifest is not None
+    check_against(storage, manifest, labels_of(network, images))
+    assert {name for name in manifest.files if "/" in name} == set(label_files(storage, prefix))
+    assert not storage.exists(lease)
