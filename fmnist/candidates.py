@@ -70,10 +70,14 @@ def spare(storage: Storage, task_name: str, condemned: Record) -> None:
 
 
 def remove(storage: Storage, task_name: str, run: str) -> None:
-    """Deletes a condemned run: first the manifest, so that nobody takes the rest for a whole one.
+    """Deletes a run that is condemned, and leaves any other alone.
 
-    The record goes last, so that a removal that was interrupted can be seen and finished.
+    The manifest goes first, so that nobody takes the rest for a whole run, and the record last, so
+    that a removal that was interrupted can be seen and finished.
     """
+    found = _read(storage, task_name, run)
+    if found is None or not found.condemned:  # removed by somebody else, and perhaps trained anew
+        return
     storage.delete(f"{run_folder(run)}/{MANIFEST}")
     storage.delete(run_folder(run))
     storage.delete(_key(task_name, run))

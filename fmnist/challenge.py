@@ -6,7 +6,6 @@ other judges its challenger once more, against the champion that is there now.
 
 import json
 from dataclasses import dataclass, field
-from typing import Literal
 
 from fmnist.dataset import Dataset, Examples, labelled, split
 from fmnist.drafts import scratch
@@ -21,8 +20,7 @@ from fmnist.remote import probabilities
 from fmnist.runs import run_folder
 from fmnist.storage import Storage
 from fmnist.tasks import Task
-
-Outcome = Literal["promoted", "kept", "unchanged", "overtaken"]
+from fmnist.verdicts import Note, Outcome, State, Verdict, delete_note, write_note
 
 TRIES = 2  # against the champion that was seen, and against the one that came in between
 
@@ -38,42 +36,34 @@ class HeldOut:
     def note(self) -> str:
         """What to know about a judgement on them."""
         if self.part == "test":
-            return "These are the labelled test images, from which neither has learned."
+            return (
+                "These are the labelled test images. The challenger has not learned from them; nor "
+                "has the champion, unless they were among the training images of its own data."
+            )
         return (
             "The data have no labelled test images: these are the challenger's validation images, "
-            "from some of which the champion may have learned, which favours the champion."
+            "from which it has not learned and on which its epoch was not chosen. The champion may "
+            "have learned from some of them, or its epoch was chosen on some, which favours it."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What became of a challenger; `after` is the champion now.
-
-    `decision` is None where nothing was judged. `evaluations` holds an `Evaluation.to_json()` of
-    `champion` and `challenger`, as far as there are some of this data. Where the outcome is
-    `overtaken`, they are about the champion that somebody else has put there meanwhile, if there
-    was still time to judge against it.
-    """
-
-    outcome: Outcome
-    reason: str
-    after: Champion
-    decision: Decision | None = None
-    evaluations: dict[str, dict] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A challenger against one champion."""
+    """A challenger against one champion; `withdrawn` if it was champion until a rollback."""
 
     passed: bool
     reason: str
+    withdrawn: bool = False
     decision: Decision | None = None
     evaluations: dict[str, dict] = field(default_factory=dict)
 
 
 def hold_out(dataset: Dataset, training: Training) -> HeldOut:
-    """The labelled test part, or the validation part; UserError where there is neither."""
+    """The labelled test part, or the validation part.
+
+    Raises UserError where there is neither, and where the epoch would be chosen on the same images
+    that are to be the judge.
+    """
     if dataset.test is not None and dataset.test.labels is not None:
         return HeldOut(part="test", examples=dataset.test)
     validation = split(labelled(dataset), training.validation)[1]
@@ -81,6 +71,12 @@ def hold_out(dataset: Dataset, training: Training) -> HeldOut:
         raise UserError(
             f"{dataset.source}: found no labelled test part and a validation share of 0, expected "
             "labelled examples to judge champion and challenger on"
+        )
+    if training.select == "best":
+        raise UserError(
+            f"{dataset.source}: found no labelled test part and select best, which chooses the "
+            "epoch on the validation images that champion and challenger would be judged on; "
+            "expected labelled test images, or --select last"
         )
     return HeldOut(part="validation", examples=validation)
 
@@ -90,34 +86,49 @@ def challenge(
     task: Task,
     challenger: str,
     *,
+    seed: int,
     before: Champion | None,
     held_out: HeldOut,
     gate: Gate,
     command: str,
-) -> Verdict:
+) -> tuple[Verdict, Note | None]:
     """Makes the published run `challenger` champion if it passes the gate against who is it.
 
     `before` is the champion that was seen last; where there was none, nothing has to be passed.
+    What was rolled back, be it meanwhile, does not pass. The note of a promotion is in the storage
+    until somebody deletes it; `seed`, the challenger's, is for who finds it there.
     """
     champion = before
     for attempt in range(TRIES):
         trial = _hold_trial(storage, task, champion, challenger, held_out, gate)
-        moved = None
         if trial.passed:
-            moved = promote(storage, task.name, challenger, expected=champion, command=command)
-        now = moved or _champion_now(storage, task)
-        overtaken = moved is None and (attempt > 0 or now != champion)
-        if moved or now == champion or attempt == TRIES - 1:
-            outcome: Outcome = "promoted" if moved else "overtaken" if overtaken else "kept"
-            return Verdict(
-                outcome=outcome,
-                reason=trial.reason,
-                after=now,
-                decision=trial.decision,
-                evaluations=trial.evaluations,
-            )
+            after = State(run=challenger, counter=champion.counter + 1 if champion else 1)
+            verdict = _verdict("promoted", trial, before, after, gate)
+            note = write_note(storage, task.name, verdict, seed=seed)
+            if promote(
+                storage,
+                task.name,
+                challenger,
+                expected=champion,
+                command=command,
+                token=note.token,
+            ):
+                return verdict, note
+            delete_note(storage, task.name, note)
+        now = _champion_now(storage, task)
+        if trial.withdrawn or now == champion or attempt == TRIES - 1:
+            kept = trial.withdrawn or (attempt == 0 and not trial.passed)
+            outcome: Outcome = "kept" if kept else "overtaken"
+            return _verdict(outcome, trial, before, State.of(now), gate), None
         champion = now
     raise AssertionError
+
+
+def withdrawn_reason(challenger: str) -> str:
+    return (
+        f"The challenger {challenger} was champion until it was rolled back, and is not "
+        "promoted again; --force trains another one with another seed."
+    )
 
 
 def published_scores(storage: Storage, run: str) -> dict[str, dict]:
@@ -145,6 +156,8 @@ def _hold_trial(
             reason="There was no champion, so the challenger became it without a test.",
             evaluations={"challenger": published_scores(storage, challenger)[held_out.part]},
         )
+    if challenger in champion.withdrawn:
+        return Trial(passed=False, withdrawn=True, reason=withdrawn_reason(challenger))
     if champion.run == challenger:
         return Trial(passed=False, reason="Another job has made this very run champion meanwhile.")
     labels = held_out.examples.labels
@@ -164,6 +177,20 @@ def _hold_trial(
             name: evaluate(labels, each, task.classes).to_json()
             for name, each in predictions.items()
         },
+    )
+
+
+def _verdict(
+    outcome: Outcome, trial: Trial, before: Champion | None, after: State, gate: Gate
+) -> Verdict:
+    return Verdict(
+        outcome=outcome,
+        reason=trial.reason,
+        before=State.of(before) if before else None,
+        after=after,
+        gate=gate,
+        decision=trial.decision,
+        evaluations=trial.evaluations,
     )
 
 

@@ -6,6 +6,7 @@ so that no two states have the same content, and who saw a state can tell whethe
 
 import json
 import re
+import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,21 +22,27 @@ from fmnist.storage import Storage, check_key
 PROMOTED = "promoted"
 ROLLED_BACK = "rolled back"
 RUN = re.compile("[A-Za-z0-9-]+")
+SUPERSEDED = '"superseded"'  # the version of no content
 FIELDS: dict[str, type] = {"task": str, "counter": int, "run": str, "history": list}
-MOVE_FIELDS: dict[str, type] = {
+OLD_MOVE_FIELDS: dict[str, type] = {
     "counter": int, "run": str, "reason": str, "command": str, "time": str,
 }  # fmt: skip
+MOVE_FIELDS = OLD_MOVE_FIELDS | {"token": str}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One state of the pointer, and how it came about; `time` is UTC, for people."""
+    """One state of the pointer, and how it came about; `time` is UTC, for people.
+
+    No two moves have the same `token`, but for old ones, which have none.
+    """
 
     counter: int
     run: str
     reason: str
     command: str
     time: str
+    token: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +91,9 @@ def read_champion(storage: Storage, task_name: str) -> Champion | None:
         return None
     fields, where = found[0], f"{storage.uri}/{key}"
     for number, move in enumerate(fields["history"], start=1):
-        check_fields(move, MOVE_FIELDS, f"{where}: move {number} of its history")
+        old = isinstance(move, dict) and "token" not in move
+        expected = OLD_MOVE_FIELDS if old else MOVE_FIELDS
+        check_fields(move, expected, f"{where}: move {number} of its history")
     history = tuple(Move(**move) for move in fields["history"])
     if problem := _problem(fields, history, task_name):
         raise UserError(f"{where}: {problem}")
@@ -92,13 +101,28 @@ def read_champion(storage: Storage, task_name: str) -> Champion | None:
 
 
 def promote(
-    storage: Storage, task_name: str, run: str, *, expected: Champion | None, command: str
+    storage: Storage,
+    task_name: str,
+    run: str,
+    *,
+    expected: Champion | None,
+    command: str,
+    token: str | None = None,
 ) -> Champion | None:
     """Makes a run the champion if `expected` still is; None: somebody else moved the pointer.
 
-    Raises UserError for a run that is not published whole, is of another task or is being pruned.
+    The move has this token, or a new one. Raises UserError for a run that is not published whole,
+    is of another task or is being pruned.
     """
-    return _move(storage, task_name, run, expected=expected, reason=PROMOTED, command=command)
+    return _move(
+        storage,
+        task_name,
+        run,
+        expected=expected,
+        reason=PROMOTED,
+        command=command,
+        token=token or secrets.token_hex(8),
+    )
 
 
 def rollback(storage: Storage, task_name: str, *, command: str) -> Champion:
@@ -108,7 +132,15 @@ def rollback(storage: Storage, task_name: str, *, command: str) -> Champion:
     moves the pointer at the same time.
     """
     champion, run = find_predecessor(storage, task_name)
-    moved = _move(storage, task_name, run, expected=champion, reason=ROLLED_BACK, command=command)
+    moved = _move(
+        storage,
+        task_name,
+        run,
+        expected=champion,
+        reason=ROLLED_BACK,
+        command=command,
+        token=secrets.token_hex(8),
+    )
     if moved is None:
         raise UserError(
             f"{storage.uri}/{champion_key(task_name)}: somebody else moved the champion just now, "
@@ -136,6 +168,7 @@ def _move(
     expected: Champion | None,
     reason: str,
     command: str,
+    token: str,
 ) -> Champion | None:
     claim(storage, task_name, run)  # first: from now on, nobody prunes it
     task = task_of_run(storage, run_folder(run))
@@ -144,17 +177,34 @@ def _move(
             f"{storage.uri}/{run_folder(run)}: is a run of task {task.name!r}, "
             f"expected {task_name!r}"
         )
-    time = datetime.now(UTC).isoformat(timespec="seconds")
-    counter = 1 if expected is None else expected.counter + 1
-    move = Move(counter=counter, run=run, reason=reason, command=command, time=time)
+    move = Move(
+        counter=1 if expected is None else expected.counter + 1,
+        run=run,
+        reason=reason,
+        command=command,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        token=token,
+    )
     history = (*(expected.history if expected else ()), move)
-    fields = {"task": task_name, "counter": counter, "run": run}
-    data = json.dumps(
+    version = expected.version if expected else None
+    written = storage.replace(
+        champion_key(task_name), _content(task_name, history), version=version
+    )
+    now = read_champion(storage, task_name)
+    if now is not None and now.history == history:
+        return now
+    if not written and (now is None or move not in now.history):
+        return None
+    # The pointer has moved on from here already: no compare-and-swap from here may succeed. And
+    # storage whose answer was lost says "not written" if somebody was on top of it before it asked.
+    return Champion(task=task_name, history=history, version=SUPERSEDED)
+
+
+def _content(task_name: str, history: tuple[Move, ...]) -> bytes:
+    fields = {"task": task_name, "counter": history[-1].counter, "run": history[-1].run}
+    return json.dumps(
         fields | {"history": [asdict(each) for each in history]}, indent=1, allow_nan=False
     ).encode()
-    version = expected.version if expected else None
-    moved = storage.replace(champion_key(task_name), data, version=version)
-    return Champion(task=task_name, history=history, version=moved) if moved else None
 
 
 def _standing(history: tuple[Move, ...]) -> list[str]:

@@ -19,11 +19,30 @@ def prune(
     keep_runs: int,
     now: datetime | None = None,
 ) -> list[str]:
-    """Deletes old runs that retraining made, and returns their ids, sorted.
+    """Deletes the old runs that `condemn_old` finds, and returns their ids, sorted."""
+    runs = condemn_old(
+        storage, task_name, keep_champions=keep_champions, keep_runs=keep_runs, now=now
+    )
+    for run in runs:
+        remove(storage, task_name, run)
+    return runs
 
-    There stay the champion, the `keep_champions` runs that rollbacks would go back to first, the
-    `keep_runs` newest other finished runs, and whatever was written or claimed within a day. How
-    a run that is being promoted meanwhile is safe: see `fmnist.candidates`.
+
+def condemn_old(
+    storage: Storage,
+    task_name: str,
+    *,
+    keep_champions: int,
+    keep_runs: int,
+    now: datetime | None = None,
+) -> list[str]:
+    """Condemns old runs that retraining made, and returns the ids of all to `remove`, sorted.
+
+    Called again before they are removed, it returns the same, so that a job that was killed in
+    between says the same of them. There stay the champion, the `keep_champions` runs that rollbacks
+    would go back to first, the `keep_runs` newest other finished runs, and whatever was written or
+    claimed within a day. How a run that is being promoted meanwhile is safe: see
+    `fmnist.candidates`.
     """
     now = now or datetime.now(UTC)
     records = read_records(storage, task_name)  # before the champion, so that a claim is noticed
@@ -32,21 +51,20 @@ def prune(
     kept = champions | _newest(
         {run: files for run, files in times.items() if run not in champions}, keep_runs
     )
-    pruned = []
+    condemned = []
     for run, (record, written) in sorted(records.items()):
         if not record.condemned:  # or else an earlier prune was interrupted
             if run in kept or now - max([written, *times[run].values()]) < YOUNG:
                 continue
-            condemned = condemn(storage, task_name, record)
-            if condemned is None:  # it was claimed, or somebody else prunes it
+            marked = condemn(storage, task_name, record)
+            if marked is None:  # it was claimed, or somebody else prunes it
                 continue
-            record = condemned
+            record = marked
         if run in _champions(storage, task_name, keep_champions):
             spare(storage, task_name, record)
             continue
-        remove(storage, task_name, run)
-        pruned.append(run)
-    return pruned
+        condemned.append(run)
+    return condemned
 
 
 def _champions(storage: Storage, task_name: str, keep: int) -> set[str]:

@@ -1,15 +1,15 @@
 """The scheduled job: a challenger on today's data, the gate, the pointer, the predictions.
 
-The same call does all of it again and nothing twice: what is trained, judged or scored already is
-found by ids that follow from configuration and data.
+The same call does all of it again and nothing twice: what is trained or scored already is found by
+ids that follow from configuration and data, and a promotion by the note of its verdict.
 """
 
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fmnist.candidates import record
-from fmnist.challenge import Verdict, challenge, published_scores
+from fmnist.candidates import record, remove
+from fmnist.challenge import challenge, published_scores
 from fmnist.drafts import scratch
 from fmnist.errors import UserError
 from fmnist.gate import Gate
@@ -18,14 +18,15 @@ from fmnist.manifest import Manifest, content_id, publish, versions
 from fmnist.predictions import LABELS, SUBMISSION
 from fmnist.published import open_model
 from fmnist.recipes import Cluster, Training
-from fmnist.registry import Champion, champion_key
-from fmnist.retention import prune
+from fmnist.registry import champion_key, read_champion
+from fmnist.retention import condemn_old
 from fmnist.retraining_plan import Plan
 from fmnist.retraining_report import retraining_page
 from fmnist.runs import run_folder
 from fmnist.scoring import predictions_folder, score
 from fmnist.storage import Storage
 from fmnist.training import train
+from fmnist.verdicts import Note, State, Verdict, delete_note, delete_void_notes
 
 SUMMARY = "summary.json"
 REPORT = "report.html"
@@ -73,41 +74,67 @@ def retrain(
     `training.train`, `scoring.score` and `published.open_model` raise it.
     """
     task = plan.dataset.task
-    if plan.settled is None:
-        record(storage, task.name, plan.challenger)
-        train(plan.dataset, plan.training, cluster, storage, command=command)
-        verdict = challenge(
-            storage,
-            task,
-            plan.challenger,
-            before=plan.champion,
-            held_out=plan.held_out,
-            gate=gate,
-            command=command,
-        )
-    else:
-        verdict = _stay(plan, storage)
+    verdict, note = _settle(plan, cluster, storage, gate, command)
     model = open_model(storage, run_folder(verdict.after.run), task)
     predictions = score(model=model, inputs=inputs, storage=storage, actors=actors)
-    pruned = prune(storage, task.name, **asdict(retention))
+    # Removed after the summary, so that one that is published by a second start has the same list.
+    condemned = condemn_old(storage, task.name, **asdict(retention))
     facts = {
         **_facts(plan, verdict, storage),
-        "gate": asdict(gate),
+        "gate": asdict(verdict.gate),
         "predictions": _predictions(storage, predictions),
         "retention": asdict(retention),
-        "pruned": pruned,
+        "pruned": condemned,
     }
-    return _publish(storage, task.name, facts, plan.training, cluster, command)
+    published = _publish(storage, task.name, facts, plan.training, cluster, command)
+    if note:
+        delete_note(storage, task.name, note)
+    for run in condemned:
+        remove(storage, task.name, run)
+    delete_void_notes(storage, task.name, read_champion(storage, task.name))
+    return published
 
 
-def _stay(plan: Plan, storage: Storage) -> Verdict:
+def _settle(
+    plan: Plan, cluster: Cluster, storage: Storage, gate: Gate, command: str
+) -> tuple[Verdict, Note | None]:
+    """What becomes of the challenger, and the note to delete when that is published."""
+    task = plan.dataset.task
+    if plan.unfinished:
+        assert plan.champion
+        return plan.unfinished.verdict_now(plan.champion), plan.unfinished
+    if plan.settled:
+        return _stay(plan, storage, gate), None
+    record(storage, task.name, plan.challenger)
+    train(plan.dataset, plan.training, cluster, storage, command=command)
+    return challenge(
+        storage,
+        task,
+        plan.challenger,
+        seed=plan.training.seed,
+        before=plan.champion,
+        held_out=plan.held_out,
+        gate=gate,
+        command=command,
+    )
+
+
+def _stay(plan: Plan, storage: Storage, gate: Gate) -> Verdict:
     assert plan.settled and plan.champion
     outcome, reason = plan.settled
     evaluations = {}
     if outcome == "unchanged":  # or else the champion's own scores are on other data
         scores = published_scores(storage, plan.champion.run)
         evaluations = {"champion": scores[plan.held_out.part]}
-    return Verdict(outcome=outcome, reason=reason, after=plan.champion, evaluations=evaluations)
+    state = State.of(plan.champion)
+    return Verdict(
+        outcome=outcome,
+        reason=reason,
+        before=state,
+        after=state,
+        gate=gate,
+        evaluations=evaluations,
+    )
 
 
 def _facts(plan: Plan, verdict: Verdict, storage: Storage) -> dict[str, Any]:
@@ -123,7 +150,10 @@ def _facts(plan: Plan, verdict: Verdict, storage: Storage) -> dict[str, Any]:
             "fingerprint": dataset.fingerprint,
             **{name: len(part) for name, part in parts.items() if part is not None},
         },
-        "champion": {"before": _state(plan.champion), "after": _state(verdict.after)},
+        "champion": {
+            "before": asdict(verdict.before) if verdict.before else None,
+            "after": asdict(verdict.after),
+        },
         "challenger": None if verdict.outcome == "unchanged" else plan.challenger,
         "pointer": f"{storage.uri}/{champion_key(task.name)}",
         "model": f"{storage.uri}/{run_folder(verdict.after.run)}",
@@ -133,10 +163,6 @@ def _facts(plan: Plan, verdict: Verdict, storage: Storage) -> dict[str, Any]:
         "decision": asdict(verdict.decision) if verdict.decision else None,
         "evaluations": verdict.evaluations,
     }  # fmt: skip
-
-
-def _state(champion: Champion | None) -> dict[str, Any] | None:
-    return {"run": champion.run, "counter": champion.counter} if champion else None
 
 
 def _predictions(storage: Storage, manifest: Manifest) -> dict[str, Any]:

@@ -2,20 +2,22 @@
 
 from dataclasses import dataclass, replace
 
-from fmnist.challenge import HeldOut, Outcome, hold_out
+from fmnist.challenge import HeldOut, hold_out, withdrawn_reason
 from fmnist.dataset import Dataset, labelled
 from fmnist.manifest import read_manifest
 from fmnist.recipes import Training, settle
 from fmnist.registry import Champion, read_champion
 from fmnist.runs import run_folder, run_id
 from fmnist.storage import Storage
+from fmnist.verdicts import Note, Outcome, read_notes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What there is to do with this data: `settled` says why nothing, and is None otherwise.
 
-    `training` is the challenger's configuration, `challenger` its run id.
+    `training` is the challenger's configuration, `challenger` its run id. `unfinished` is the note
+    of this challenger's promotion, if the job that promoted it died before it published a summary.
     """
 
     dataset: Dataset
@@ -24,6 +26,7 @@ class Plan:
     challenger: str
     held_out: HeldOut
     settled: tuple[Outcome, str] | None
+    unfinished: Note | None = None
 
 
 def make_plan(
@@ -34,16 +37,20 @@ def make_plan(
     A champion of this data and recipe, with whatever seed, needs no challenger; a run that somebody
     rolled back is none. `force` takes the first seed from the configured one on of which no run is
     published and none was champion: ids follow from configuration and data, so another training
-    needs another seed.
+    needs another seed. Before all that, a promotion on this data with this recipe and whatever seed
+    is finished if its summary is not published.
     """
     task = dataset.task
     training = settle(training, task, len(labelled(dataset)))
     champion = read_champion(storage, task.name)
-    if force:
+    unfinished = _unfinished(dataset, training, storage, champion)
+    if unfinished:
+        training = replace(training, seed=unfinished.seed)
+    elif force:
         training = _unused_seed(dataset, training, storage, champion)
     challenger = run_id(task, training, dataset.fingerprint)
     settled = None
-    if champion and not force:
+    if champion and not force and not unfinished:
         settled = _settled(dataset, training, storage, champion, challenger)
     return Plan(
         dataset=dataset,
@@ -52,7 +59,18 @@ def make_plan(
         challenger=challenger,
         held_out=hold_out(dataset, training),
         settled=settled,
+        unfinished=unfinished,
     )
+
+
+def _unfinished(
+    dataset: Dataset, training: Training, storage: Storage, champion: Champion | None
+) -> Note | None:
+    for note in read_notes(storage, dataset.task.name):
+        same = run_id(dataset.task, replace(training, seed=note.seed), dataset.fingerprint)
+        if note.run == same and note.happened(champion):
+            return note
+    return None
 
 
 def _unused_seed(
@@ -77,8 +95,5 @@ def _settled(
         if champion.run == same:
             return "unchanged", "The champion has been trained on this data with this recipe."
     if challenger in champion.withdrawn:
-        return "kept", (
-            f"The challenger {challenger} was champion until it was rolled back, and is not "
-            "promoted again; --force trains another one with another seed."
-        )
+        return "kept", withdrawn_reason(challenger)
     return None

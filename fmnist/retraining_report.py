@@ -54,7 +54,7 @@ def _conclusion(summary: dict) -> str:
     if outcome == "overtaken":
         return "another job moved the champion meanwhile"
     if decision is None:
-        first = summary["champion"]["before"] is None
+        first = outcome == "promoted"
         return "the first champion" if first else "the challenger had been rolled back"
     points = f"{100 * abs(decision['difference']):.2f} points"
     if outcome == "promoted":

@@ -113,6 +113,9 @@ def tell_plan(storage: Storage, plan: Plan) -> None:
     champion = plan.champion
     print(f"data        {plan.dataset.source}, fingerprint {plan.dataset.fingerprint}")
     print(f"champion    {f'{champion.run} (move {champion.counter})' if champion else 'none'}")
+    if note := plan.unfinished:
+        print(f"to finish   the promotion of {note.run} (move {note.counter}), without a summary")
+        return
     if plan.settled:
         print(f"nothing to train: {plan.settled[1]} It would score what is not scored yet")
         return

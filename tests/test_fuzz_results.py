@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from fmnist.checkpoints import PROGRESS, VARIABLES, Checkpoints, Progress
 from fmnist.errors import UserError
-from fmnist.manifest import Manifest, publish, read_manifest
+from fmnist.manifest import Manifest, content_id, publish, read_manifest
 from fmnist.predictions import Collected
 from fmnist.published import open_model, task_of_run
 from fmnist.registry import read_champion
 from fmnist.storage import LocalStorage, check_key
+from fmnist.verdicts import read_notes
 from tests.fuzzing import TABLES, altered, bytes_like, fuzz, parquet
 from tests.samples import SHAPES, examples
 
@@ -86,6 +87,24 @@ CHAMPION = {
 }
 
 
+NOTED: dict[str, Any] = {
+    "counter": 2,
+    "token": "x",
+    "run": "a-2",
+    "seed": 0,
+    "verdict": {
+        "outcome": "promoted",
+        "reason": "",
+        "before": {"run": "a-1", "counter": 1},
+        "after": {"run": "a-2", "counter": 2},
+        "gate": {"margin": 0.0, "confidence": 0.95},
+        "decision": None,
+        "evaluations": {},
+    },
+}
+NOTE = NOTED | {"digest": content_id(json.dumps(NOTED, sort_keys=True))}
+
+
 @fuzz(300)
 @given(altered(CHAMPION))
 @example(json.dumps(CHAMPION).encode())
@@ -96,6 +115,21 @@ def test_champion(memory_storage: LocalStorage, data: bytes) -> None:
         assert champion is not None and champion.counter == len(champion.history)
         for run in (champion.run, *champion.predecessors, *champion.withdrawn):
             assert check_key(run) == run
+
+
+@fuzz(200)
+@given(altered(NOTE))
+@example(json.dumps(NOTE).encode())
+def test_note_of_a_verdict(memory_storage: LocalStorage, data: bytes) -> None:
+    memory_storage.write("registry/shapes/verdicts/2-x.json", data)
+    with suppress(UserError):
+        (note,) = read_notes(memory_storage, "shapes")
+        assert note.verdict.after.counter == 2
+
+
+def test_a_sound_note_is_read(memory_storage: LocalStorage) -> None:
+    memory_storage.write("registry/shapes/verdicts/2-x.json", json.dumps(NOTE).encode())
+    assert read_notes(memory_storage, "shapes")[0].run == "a-2"
 
 
 def numpy(**arrays: Any) -> bytes:

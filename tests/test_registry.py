@@ -109,7 +109,7 @@ def test_the_pointer_never_leads_to_what_is_not_whole(storage: Storage) -> None:
     assert read_champion(storage, "shapes") is None
 
 
-MOVE = {"counter": 1, "run": "a", "reason": "promoted", "command": "", "time": ""}
+MOVE = {"counter": 1, "run": "a", "reason": "promoted", "command": "", "time": "", "token": "1"}
 GOOD = {"task": "shapes", "counter": 1, "run": "a", "history": [MOVE]}
 
 
@@ -129,6 +129,7 @@ GOOD = {"task": "shapes", "counter": 1, "run": "a", "history": [MOVE]}
         (GOOD | {"history": [MOVE, MOVE]}, r"history has the counters \[1, 1\]"),
         (GOOD | {"history": ["a"]}, "move 1 of its history: found str"),
         (GOOD | {"history": [MOVE | {"run": 5}]}, "move 1 of its history: run is 5"),
+        (GOOD | {"history": [MOVE | {"token": 5}]}, "move 1 of its history: token is 5"),
         (
             GOOD | {"run": "../../x", "history": [MOVE | {"run": "../../x"}]},
             "run is '../../x', expected letters",
@@ -143,6 +144,20 @@ def test_a_damaged_pointer_is_named(tmp_path, content: object, problem: str) -> 
     storage.write(KEY, data)
     with pytest.raises(UserError, match=rf"^{storage.uri}/{KEY}: .*{problem}"):
         read_champion(storage, "shapes")
+
+
+def test_a_pointer_of_moves_without_tokens_is_read_and_moved_on(storage: Storage) -> None:
+    """As they were written before moves had any."""
+    old = [MOVE | {"run": run, "counter": counter} for counter, run in enumerate("ab", start=1)]
+    for move_ in old:
+        del move_["token"]
+    fields = {"task": "shapes", "counter": 2, "run": "b", "history": old}
+    storage.write(KEY, json.dumps(fields).encode())
+    before = read_champion(storage, "shapes")
+    assert before is not None and [each.token for each in before.history] == ["", ""]
+    after = promote_all(storage, "c")
+    assert after.history[:2] == before.history and after == read_champion(storage, "shapes")
+    assert after.history[2].token
 
 
 def test_a_task_cannot_lead_out_of_the_registry() -> None:

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fmnist import retention
-from fmnist.candidates import claim, condemn, read_records, record
+from fmnist.candidates import claim, condemn, read_records, record, remove
 from fmnist.errors import UserError
 from fmnist.manifest import read_manifest
 from fmnist.registry import promote, read_champion, rollback
-from fmnist.retention import prune
+from fmnist.retention import condemn_old, prune
 from fmnist.storage import Storage, open_storage
 from tests.registries import publish_empty
 
@@ -163,6 +163,19 @@ def test_an_interrupted_prune_is_never_seen_as_whole_and_is_finished(
     assert left(storage) == {"a"} and read_manifest(storage, "runs/a") is None
     assert pruned(storage, runs=9, now=None) == "a"
     assert storage.keys() == []
+
+
+def test_what_is_condemned_is_named_again_until_it_is_removed(storage: Storage) -> None:
+    """So that a job which is killed in between says the same of it when it is started again."""
+    candidate(storage, *"ab")
+    for now in (TOMORROW, datetime.now(UTC)):
+        found = condemn_old(storage, "shapes", keep_champions=0, keep_runs=0, now=now)
+        assert found == ["a", "b"] and left(storage) == {"a", "b"}
+    record(storage, "shapes", "a")  # trained anew meanwhile
+    publish_empty(storage, "a")
+    for run in "ab":
+        remove(storage, "shapes", run)
+    assert left(storage) == {"a"} and read_manifest(storage, "runs/a")
 
 
 def test_a_run_that_was_half_removed_is_trained_from_the_beginning(storage: Storage) -> None:

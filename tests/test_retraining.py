@@ -24,6 +24,7 @@ from fmnist.registry import promote, read_champion, rollback
 from fmnist.retraining import Retention, retrain, retrainings_folder
 from fmnist.retraining_plan import make_plan
 from fmnist.storage import Storage, open_storage
+from fmnist.verdicts import State, read_notes
 from jobs import retrain as job
 from jobs.launch import launch
 from tests.browser import Browser
@@ -123,10 +124,22 @@ def rivals(tmp_path: Path) -> tuple[Storage, Dataset, str, str, str]:
 
 
 def contest(storage: Storage, data: Dataset, run: str, before: Any):
-    held_out = hold_out(data, RECIPE)
-    return challenge(
-        storage, SHAPES, run, before=before, held_out=held_out, gate=Gate(), command="a test"
+    """The verdict, of which a note stays only if the run was promoted."""
+    verdict, note = challenge(
+        storage,
+        SHAPES,
+        run,
+        seed=0,
+        before=before,
+        held_out=hold_out(data, RECIPE),
+        gate=Gate(),
+        command="a test",
     )
+    assert read_notes(storage, "shapes") == ([note] if note else [])
+    assert bool(note) == (verdict.outcome == "promoted")
+    if note:
+        assert note.happened(read_champion(storage, "shapes")) and note.verdict == verdict
+    return verdict
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -136,13 +149,28 @@ def test_whoever_is_overtaken_is_judged_against_the_new_champion(
     storage, data, poor, middle, good = rivals
     other = promote(storage, "shapes", middle, expected=None, command="another night")
     late = contest(storage, data, poor, before=None)
-    assert (late.outcome, late.after) == ("overtaken", other)
+    assert (late.outcome, late.after) == ("overtaken", State.of(other))
     assert late.decision is not None and not late.decision.passed
     same = contest(storage, data, middle, before=None)
-    assert (same.outcome, same.after, same.decision) == ("overtaken", other, None)
+    assert (same.outcome, same.after, same.decision) == ("overtaken", State.of(other), None)
     won = contest(storage, data, good, before=None)
     assert (won.outcome, won.after.run, won.after.counter) == ("promoted", good, 2)
     assert [move.run for move in read_champion(storage, "shapes").history] == [middle, good]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_an_operator_rolled_back_is_not_promoted_by_who_had_planned_before(
+    rivals: tuple[Storage, Dataset, str, str, str],
+) -> None:
+    """One job has planned when a second one promotes the same run, and somebody rolls it back."""
+    storage, data, poor, _, good = rivals
+    planned = promote(storage, "shapes", poor, expected=None, command="a test")
+    assert promote(storage, "shapes", good, expected=planned, command="another job")
+    now = rollback(storage, "shapes", command="an operator")
+    late = contest(storage, data, good, before=planned)
+    assert (late.outcome, late.after, late.decision) == ("kept", State.of(now), None)
+    assert f"{good} was champion until it was rolled back" in late.reason
+    assert read_champion(storage, "shapes") == now
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -164,9 +192,19 @@ def test_what_nobody_learned_from_is_what_both_are_judged_on() -> None:
     bare = replace(data, test=replace(data.test, labels=None))
     held_out = hold_out(bare, replace(RECIPE, validation=0.25))
     assert (held_out.part, len(held_out.examples)) == ("validation", 10)
-    assert "favours the champion" in held_out.note
+    assert "its epoch was not chosen" in held_out.note
     with pytest.raises(UserError, match="no labelled test part and a validation share of 0"):
         hold_out(bare, RECIPE)
+
+
+def test_no_epoch_is_chosen_on_the_images_that_judge_it() -> None:
+    """Refused when the plan is made, so before anything is trained."""
+    data = readable(1)
+    bare = replace(data, test=replace(data.test, labels=None))
+    best = replace(RECIPE, validation=0.25, select="best")
+    assert hold_out(data, best).part == "test"
+    with pytest.raises(UserError, match="data 1: found no labelled test part and select best"):
+        hold_out(bare, best)
 
 
 @pytest.fixture

@@ -9,6 +9,10 @@ from fmnist.retraining_report import retraining_page
 from tests.browser import Browser
 from tests.retrainings import HOSTILE, a_hostile_one, a_summary
 
+# Planned when there was no champion yet; rolled back by somebody else meanwhile.
+A_LATE_ONE = a_summary("kept", judged=False)
+A_LATE_ONE["champion"]["before"] = None
+
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path):
@@ -36,10 +40,11 @@ def text(page: Browser, selector: str) -> str:
         (a_summary("kept", gain=-0.004, margin=0.01), "Kept: the challenger is 0.45 points below"),
         (a_summary("promoted", judged=False), "Promoted: the first champion"),
         (a_summary("kept", judged=False), "Kept: the challenger had been rolled back"),
+        (A_LATE_ONE, "Kept: the challenger had been rolled back"),
         (a_summary("unchanged", judged=False), "Unchanged: the champion has learned from this"),
         (a_summary("overtaken"), "Overtaken: another job moved the champion meanwhile"),
     ],
-    ids=["promoted", "kept", "first", "rolled back", "unchanged", "overtaken"],
+    ids=["promoted", "kept", "first", "rolled back", "late", "unchanged", "overtaken"],
 )
 def test_each_outcome_is_told_at_the_top_and_fits_a_phone(
     show, summary: dict[str, Any], title: str

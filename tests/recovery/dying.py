@@ -1,0 +1,40 @@
+"""`jobs.retrain` in a process that kills itself at a point: python -m tests.recovery.dying FLAGS…
+
+The points are writes of this driver. DIE_BEFORE and DIE_AFTER are parts of their keys.
+"""
+
+import os
+import signal
+from datetime import timedelta
+from typing import Any
+
+from fmnist import retention
+from fmnist.folder import LocalStorage
+from fmnist.s3 import S3Storage
+from jobs import retrain
+from jobs.launch import launch
+
+
+def mortal(kind: type[LocalStorage] | type[S3Storage]) -> None:
+    """Gives this kind of storage its points of death."""
+    replace: Any = kind.replace
+
+    def die(when: str, key: str) -> None:
+        if (point := os.environ.get(when)) and point in key:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def dying(self: Any, key: str, data: bytes, *, version: str | None) -> Any:
+        die("DIE_BEFORE", key)
+        done = replace(self, key, data, version=version)
+        if done:
+            die("DIE_AFTER", key)
+        return done
+
+    kind.replace = dying  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    mortal(LocalStorage)
+    mortal(S3Storage)
+    retention.YOUNG = timedelta(0)  # so that there is something to prune
+    launch(retrain.parse, retrain.run)
