@@ -22,7 +22,7 @@ from fmnist.lease import LEASE, held
 from fmnist.manifest import read_manifest
 
 
-def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = ()) -> Ending:
+def fit(assignment: Assignment) -> Ending:
     """Runs the workers to the end, again after each time that a worker had to leave."""
     storage, board = assignment.storage, assignment.board
     try:
@@ -31,7 +31,7 @@ def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = 
             failures = 0
             while read_manifest(storage, assignment.folder) is None:
                 try:
-                    ending = _fit_once(assignment, callbacks)
+                    ending = _fit_once(assignment)
                 except ray.exceptions.RayActorError:
                     failures += 1  # of the controller, which Train does not restart
                     if failures > assignment.cluster.max_failures:
@@ -44,7 +44,7 @@ def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = 
     return Ending()
 
 
-def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...]) -> Ending:
+def _fit_once(assignment: Assignment) -> Ending:
     # Between the controller's looks at its workers; Ray's 2 seconds are lost after each failure.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     cluster = assignment.cluster
@@ -67,7 +67,6 @@ def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, .
             run_config=ray.train.RunConfig(
                 name=assignment.id,
                 storage_path=str(records),
-                callbacks=list(callbacks),
                 failure_config=ray.train.FailureConfig(max_failures=cluster.max_failures),
             ),
         )
