@@ -140,6 +140,15 @@ def here() -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
+def head_memory() -> int:
+    """Bytes of memory that Ray gives out on the head, within the limit of the head's container."""
+    return int(sum(head["Resources"].get("memory", 0) for head in _heads()))
+
+
+def _heads() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"] and HEAD in node["Resources"]]
+
+
 def nodes() -> list[Node]:
     """CPUs and GPUs of each node that is alive."""
     return [_node(node["Resources"]) for node in ray.nodes() if node["Alive"]]
@@ -152,8 +161,7 @@ def capacity() -> Capacity:
     it runs, beside the head. KubeRay's runs in a container of its own: there, as without an
     autoscaler, what is there is all.
     """
-    heads = [node for node in ray.nodes() if node["Alive"] and HEAD in node["Resources"]]
-    config = None
+    heads, config = _heads(), None
     if heads and heads[0]["NodeID"] == ray.get_runtime_context().get_node_id():
         config = _autoscaler()  # here: no process has to be started for it
     elif heads:

@@ -1,12 +1,11 @@
 """A comparison: cells trained with several seeds, told apart on validation, put on one page."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pyarrow.parquet as pq
-from ray import tune
 
 from fmnist.assignment import Assignment, place
 from fmnist.comparison_report import (
@@ -18,8 +17,10 @@ from fmnist.comparison_report import (
 from fmnist.dataset import Dataset
 from fmnist.drafts import scratch
 from fmnist.early_stopping import records
+from fmnist.errors import UserError
 from fmnist.evaluation import evaluate
 from fmnist.grid import FIELDS, cell_name
+from fmnist.live import Trials
 from fmnist.manifest import Manifest, content_id, publish, read_manifest, versions
 from fmnist.published import history_of, open_model
 from fmnist.recipes import Cluster, Training
@@ -51,7 +52,7 @@ def compare(
     *,
     name: str,
     early_stopping: bool = False,
-    callbacks: Sequence[tune.Callback] = (),
+    shown: Trials | None = None,
 ) -> Manifest:
     """Trains what is missing, and publishes the table, the page and what they are made of.
 
@@ -59,7 +60,7 @@ def compare(
     which a run failed can be started again.
     """
     storage = jobs[0].storage
-    failures = sweep(jobs, early_stopping=early_stopping, callbacks=callbacks)
+    failures = sweep(jobs, early_stopping=early_stopping, shown=shown)
     manifests = {
         job.id: manifest for job in jobs if (manifest := read_manifest(storage, job.folder))
     }
@@ -68,6 +69,7 @@ def compare(
         unfinished = {job.folder: job for job in jobs if job.id not in manifests}
         for folder, found in records(storage, unfinished).items():
             runs[unfinished[folder].id] = _stopped_run(unfinished[folder], found)
+    _check_all_ended(jobs, {*runs, *failures})
     facts = _facts(jobs, runs, failures, name)
     prefix = comparison_folder(facts["id"])
     if published := read_manifest(storage, prefix):
@@ -89,6 +91,15 @@ def compare(
             kind="comparison",
             id=facts["id"],
             details={**details, "runs": len(runs), "failed": failed},
+        )
+
+
+def _check_all_ended(jobs: Sequence[Assignment], ended: Collection[str]) -> None:
+    """UserError if a run has no end that a comparison can tell of: it is never passed over."""
+    if left := [job.id for job in jobs if job.id not in ended]:
+        raise UserError(
+            f"found no end of the runs {', '.join(left)}, expected each to be published, stopped "
+            "early or failed: nothing is published, and the same command goes on from here"
         )
 
 

@@ -41,7 +41,7 @@ class Trainer(DataParallelTrainer):
         ]
 
 
-def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = ()) -> Ending:
+def fit(assignment: Assignment) -> Ending:
     """Runs the workers to the end, again after each time that a worker had to leave."""
     board = assignment.board
     key, tell, pause = f"{assignment.folder}/{LEASE}", board.note.remote, board.pause.remote
@@ -52,21 +52,19 @@ def fit(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...] = 
                 orphans.removed(),
             ):
                 board.go_on.remote()
-                return _fit(assignment, callbacks, lease)
+                return _fit(assignment, lease)
         except LeaseLost:  # the workers have saved their state: wait for the other job
             continue
         except UserError as error:
             return Ending(mistake=str(error))
 
 
-def _fit(
-    assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...], lease: Lease
-) -> Ending:
+def _fit(assignment: Assignment, lease: Lease) -> Ending:
     failures = 0
     while read_manifest(assignment.storage, assignment.folder) is None:
         lease.check()
         try:
-            ending = _fit_once(assignment, callbacks)
+            ending = _fit_once(assignment)
         except ray.exceptions.RayActorError:
             failures += 1  # of the controller, which Train does not restart
             if failures > assignment.cluster.max_failures:
@@ -77,7 +75,7 @@ def _fit(
     return Ending()
 
 
-def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, ...]) -> Ending:
+def _fit_once(assignment: Assignment) -> Ending:
     # Between the controller's looks at its workers; Ray's 2 seconds are lost after each failure.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     # A process more for each run, for a notice that nothing here asks for: workers heed SIGTERM.
@@ -102,7 +100,6 @@ def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, .
             run_config=ray.train.RunConfig(
                 name=assignment.id,
                 storage_path=str(records),
-                callbacks=list(callbacks),
                 failure_config=ray.train.FailureConfig(max_failures=cluster.max_failures),
             ),
         )

@@ -5,44 +5,74 @@ on by being started again: published runs are left out, unfinished ones go on fr
 checkpoint; Tune's own records are not needed, and lie in a temporary folder.
 """
 
-from collections.abc import Sequence
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.integration.ray_train import TuneReportCallback
 
 from fmnist.assignment import Assignment
-from fmnist.capacity import ON_THE_HEAD, here, room
+from fmnist.capacity import ON_THE_HEAD, head_memory, here, room
 from fmnist.drafts import scratch
 from fmnist.early_stopping import Referee, records
 from fmnist.errors import UserError
 from fmnist.fitting import fit
+from fmnist.live import Trials
 from fmnist.manifest import read_manifest
-from fmnist.progress import new_board
+from fmnist.progress import POLL
 from fmnist.published import history_of
 from fmnist.recipes import least_and_most
+from fmnist.sweep_board import joined, new_sweep_board
+from fmnist.training import PATIENCE
 
+log = logging.getLogger(__name__)
+
+# Bytes of all the processes on the head that a trial needs beside its workers: its actor, a Train
+# controller with its helpers, a board (`python -m benchmarks.trial_memory`).
+TRIAL_MEMORY = 850 << 20
 TRIES = 1  # of a trial that failed, beside those of its workers
+OURS = {  # what Tune leaves to us
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # which swallows Ctrl-C: `fit` returns as if all was well
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # of files that nobody reads
+    "RAY_AIR_NEW_OUTPUT": "0",  # which can't be silenced, unlike the old one
+}
 
 
 def concurrency(assignment: Assignment) -> int:
-    """How many such runs the cluster holds at once."""
+    """How many such runs the cluster holds at once; says so if memory allows less than CPUs."""
     cpus = assignment.cluster.cpus_per_worker or 1
-    return room(cpus, assignment.cluster) // least_and_most(assignment.training)[1]
+    wanted = room(cpus, assignment.cluster) // least_and_most(assignment.training)[1]
+    memory = head_memory()
+    held = max(1, memory // TRIAL_MEMORY)
+    if held < wanted:
+        log.warning(
+            "found %.1f GB of memory on the head, room for %d runs at once (%.1f GB each beside "
+            "their workers), and room for the workers of %d",
+            memory / 1e9,
+            held,
+            TRIAL_MEMORY / 1e9,
+            wanted,
+        )
+    return min(held, wanted)
 
 
 def sweep(
     assignments: Sequence[Assignment],
     *,
     early_stopping: bool,
-    callbacks: Sequence[tune.Callback] = (),
+    shown: Trials | None = None,
 ) -> dict[str, str]:
     """Runs what has not come to an end; returns, by run id, why a run has no result then.
 
     The assignments differ in architecture and the like, but not in resources. With early stopping,
     hopeless runs end early; what is left of them is told by `fmnist.early_stopping.records`.
+    Interrupted, the runs save their state before the interrupt goes on from here.
     """
     ended = _histories(assignments, early_stopping)
     waiting = {job.id: job for job in assignments if job.id not in ended}
@@ -54,24 +84,64 @@ def sweep(
             first.training.epochs, ended
         )
         waiting = {run: replace(job, referee=referee) for run, job in waiting.items()}
-    # A trial only waits for its workers, which hold CPUs and GPUs. It has to ask for something, and
-    # the head is the node that stays.
-    with scratch() as folder:
-        results = tune.Tuner(
-            tune.with_resources(tune.with_parameters(_trial, waiting=waiting), ON_THE_HEAD),
-            param_space={"run": tune.grid_search(list(waiting))},
-            tune_config=tune.TuneConfig(
-                max_concurrent_trials=max(1, concurrency(first)),
-            ),
-            run_config=tune.RunConfig(
-                name="sweep",
-                storage_path=str(folder),
-                failure_config=tune.FailureConfig(max_failures=TRIES),
-                callbacks=list(callbacks),
-                verbose=0,
-            ),
-        ).fit()
+    board = new_sweep_board()
+    if shown:
+        shown.follow(board)
+    with scratch() as folder, _on_tune(), _ending(board, shown):
+        results = _tuner(waiting, board, str(folder), shown).fit()
         return _failures(results)
+
+
+def _tuner(
+    waiting: dict[str, Assignment], board: Any, folder: str, shown: Trials | None
+) -> tune.Tuner:
+    # A trial only waits for its workers, which hold CPUs and GPUs. The head is the node that stays;
+    # its memory is asked for, since other jobs' trials are there as well.
+    trial = tune.with_parameters(_trial, waiting=waiting, board=board)
+    return tune.Tuner(
+        tune.with_resources(trial, ON_THE_HEAD | {"memory": min(TRIAL_MEMORY, head_memory())}),
+        param_space={"run": tune.grid_search(list(waiting))},
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=max(1, concurrency(next(iter(waiting.values())))),
+            trial_dirname_creator=_run_of,
+        ),
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=folder,
+            failure_config=tune.FailureConfig(max_failures=TRIES),
+            callbacks=[shown] if shown else [],
+            verbose=0,
+        ),
+    )
+
+
+@contextmanager
+def _on_tune() -> Iterator[None]:
+    """Keeps Tune from handling Ctrl-C, and from saying what we say."""
+    os.environ.update(OURS)
+    tune_log = logging.getLogger("ray.tune")
+    level = tune_log.level
+    tune_log.setLevel(logging.CRITICAL)  # what fails stands in the result
+    try:
+        yield
+    finally:
+        tune_log.setLevel(level)
+
+
+@contextmanager
+def _ending(board: Any, shown: Trials | None) -> Iterator[None]:
+    """Ends what is shown with the block; if that is interrupted, waits for its runs to be saved."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        ray.get(board.stop.remote())
+        end = time.monotonic() + PATIENCE
+        while ray.get(board.running.remote()) and time.monotonic() < end:
+            time.sleep(POLL)
+        raise
+    finally:
+        if shown:
+            shown.close()
 
 
 def _histories(
@@ -88,14 +158,23 @@ def _histories(
     return found
 
 
-def _trial(config: dict[str, str], waiting: dict[str, Assignment]) -> None:
-    ending = fit(replace(waiting[config["run"]], board=new_board()), (TuneReportCallback(),))
+def _trial(config: dict[str, str], waiting: dict[str, Assignment], board: Any) -> None:
+    run = config["run"]
+    if not ray.get(board.begins.remote(run)):
+        return
+    with joined(board, run) as own:
+        ending = fit(replace(waiting[run], board=own))
     if ending.mistake:
         raise UserError(ending.mistake)
 
 
+def _run_of(trial: Any) -> str:
+    """The run id; also the name of Tune's folder of the trial, which is known whatever failed."""
+    return trial.config["run"]
+
+
 def _failures(results: Any) -> dict[str, str]:
-    return {result.config["run"]: _reason(result.error) for result in results if result.error}
+    return {Path(result.path).name: _reason(result.error) for result in results if result.error}
 
 
 def _reason(error: Exception) -> str:

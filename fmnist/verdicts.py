@@ -149,7 +149,7 @@ def _read(storage: Storage, key: str) -> Note | None:
 
 def _digest(fields: dict[str, Any]) -> str:
     """Of text, since a note that was altered may hold infinities, which are no JSON."""
-    return content_id(json.dumps(fields, sort_keys=True))
+    return content_id(json.dumps(fields, sort_keys=True, allow_nan=False))
 
 
 def _folder(task_name: str) -> str:

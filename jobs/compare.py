@@ -98,7 +98,7 @@ def run(flags: Flags) -> None:
         jobs,
         name=flags.comparison or "custom",
         early_stopping=flags.early_stopping,
-        callbacks=[Trials(names, flags.epochs)],
+        shown=Trials(names, flags.epochs),
     )
     print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {len(jobs)} runs")
     tell_files(storage, comparison_folder(manifest.id), manifest)

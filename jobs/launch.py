@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,8 +25,9 @@ IN_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the entry point of 
 Flags = TypeVar("Flags")
 
 
-class Terminated(KeyboardInterrupt):
-    """The process received SIGTERM, as from `ray job stop`."""
+# This process received SIGTERM, as from `ray job stop`. It is noted here, since where Ray waits it
+# raises a KeyboardInterrupt of its own in place of whatever a signal's handler has raised.
+terminated = threading.Event()
 
 
 def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
@@ -36,9 +38,9 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
-    except KeyboardInterrupt as reason:
+    except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(TERMINATED if isinstance(reason, Terminated) else INTERRUPTED)
+        sys.exit(TERMINATED if terminated.is_set() else INTERRUPTED)
 
 
 def parse_flags(flags: type[Flags], description: str | None, default: Flags | None = None) -> Flags:
@@ -67,7 +69,8 @@ def start_ray() -> None:
 
 
 def _terminate(*_: Any) -> None:
-    raise Terminated
+    terminated.set()
+    raise KeyboardInterrupt
 
 
 def job_storage(uri: str) -> Storage:

@@ -18,6 +18,7 @@ def ray_cluster(s3_server: str) -> Iterator[Cluster]:
     quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
     head = {
         "num_cpus": 2,
+        "memory": 8 * 2**30,  # logical as well: what the head may give to the trials of a sweep
         "object_store_memory": STORE,
         "include_dashboard": False,
         "_system_config": quick | {"health_check_failure_threshold": 4},

@@ -14,6 +14,7 @@ import ray
 
 from fmnist.comparison import assignments, compare, comparison_folder
 from fmnist.dataset import Dataset
+from fmnist.errors import UserError
 from fmnist.grid import Axes, expand, with_seeds
 from fmnist.recipes import Cluster, Training
 from fmnist.storage import open_storage
@@ -118,6 +119,23 @@ def test_a_finished_comparison_is_found(small, together):
     before = sorted(path.stat().st_mtime_ns for path in root.rglob("*"))
     assert compare(jobs_of(small, root, ACTIVATIONS), name="custom") == manifest
     assert sorted(path.stat().st_mtime_ns for path in root.rglob("*")) == before
+
+
+def test_a_run_that_has_no_end_is_not_passed_over(small, tmp_path):
+    """One run after the other; the first is deleted while the second trains."""
+    jobs = jobs_of(small, tmp_path, ACTIVATIONS, replace(ONE_CPU, gpu=True))
+
+    def delete():
+        while not (published := list(tmp_path.glob("runs/*/manifest.json"))):
+            time.sleep(0.01)
+        published[0].unlink()
+
+    deleter = threading.Thread(target=delete)
+    deleter.start()
+    with pytest.raises(UserError, match=f"no end of the runs {jobs[0].id}, expected"):
+        compare(jobs, name="custom")
+    deleter.join(timeout=10)
+    assert not (tmp_path / "comparisons").exists()
 
 
 def test_a_cell_that_fails_is_reported_and_the_others_go_on(small, together):

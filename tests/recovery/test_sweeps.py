@@ -1,34 +1,147 @@
-"""The driver of a comparison dies, and the job is started again."""
+"""The driver of a comparison dies or is told to end, and starts again; the head is small."""
 
+import re
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from ray.cluster_utils import Cluster
 
+from fmnist.sweep import TRIAL_MEMORY
+from tests.cluster import STORE
 from tests.head import ROOT, environment
+from tests.recovery.runs import wait
+
+OURS = (  # all that a comparison prints
+    r".* seed \d+: (running|done)",
+    r".* seed \d+: going on after epoch \d+, step \d+",
+    r".* seed \d+: checkpoint \d+ is damaged and not used: .*",
+    r".* seed \d+: epoch \d+/\d+  loss .*",
+    r"comparison \S+ is finished: \d of \d runs",
+    r"  (report.html|results.md|comparison.json|results.parquet) +/.*",
+)
+
+
+class Comparison:
+    """A comparison of three small runs, as a process, by default with a Ray of its own."""
+
+    def __init__(self, data: str, root: Path, address: str = "local") -> None:
+        self._log, self._results = root / "log", root / "results"
+        self._command = [
+            sys.executable, "-m", "jobs.compare", "--task", "fashion", "--data", data,
+            "--storage", str(self._results), "--architecture", "dense",
+            "--activation", "relu,tanh,sigmoid",
+        ]  # fmt: skip
+        self._environment = environment(RAY_ADDRESS=address)
+        self.driver: subprocess.Popen[bytes]
+
+    def start(self, *options: str) -> None:
+        with self._log.open("w") as output:
+            self.driver = subprocess.Popen(
+                [*self._command, *options],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=output,
+                stderr=output,
+            )
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        """The condition's value as soon as it is true, while the job runs."""
+
+        def found() -> Any:
+            assert self.driver.poll() is None, self.log
+            return condition()
+
+        return wait(found, seconds=250)
+
+    def end(self, *options: str) -> None:
+        """Runs the job to its end, which is a good one."""
+        self.start(*options)
+        assert self.driver.wait() == 0, self.log
+        assert "3 of 3 runs" in self.log
+
+    def files(self, pattern: str) -> list[Path]:
+        return list(self._results.glob(pattern))
+
+    @property
+    def log(self) -> str:
+        """All that the last job printed."""
+        return self._log.read_text()
+
+
+@pytest.fixture
+def comparison(real: str, tmp_path: Path) -> Iterator[Comparison]:
+    comparison = Comparison(real, tmp_path)
+    yield comparison
+    comparison.driver.kill()
+    comparison.driver.wait()
 
 
 @pytest.mark.long
-def test_a_sweep_whose_driver_is_killed_goes_on(real, tmp_path):
+def test_a_sweep_whose_driver_is_killed_goes_on(comparison):
     """Killed with one run published, which is not run again."""
-    results, log = tmp_path / "results", tmp_path / "log"
-    command = [
-        sys.executable, "-m", "jobs.compare", "--task", "fashion", "--data", real,
-        "--storage", str(results), "--architecture", "dense", "--activation", "relu,tanh",
-        "--epochs", "2", "--batch", "50",
-    ]  # fmt: skip
-    alone = environment(RAY_ADDRESS="local")
-    with log.open("w") as output:
-        driver = subprocess.Popen(command, cwd=ROOT, env=alone, stdout=output, stderr=output)
-    while not (published := list(results.glob("runs/*/manifest.json"))):
-        assert driver.poll() is None, log.read_text()
-        time.sleep(0.05)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
+    options = ("--epochs", "2", "--batch", "50")
+    comparison.start(*options)
+    published = comparison.until(lambda: comparison.files("runs/*/manifest.json"))
+    comparison.driver.kill()
+    comparison.driver.wait()
     before = {path: path.stat().st_mtime_ns for path in published}
-    again = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "2 of 2 runs" in again.stdout
+    comparison.end(*options)
     assert {path: path.stat().st_mtime_ns for path in published} == before
+
+
+def test_a_sweep_that_is_told_to_end_saves_its_runs_and_goes_on(comparison):
+    """By Ctrl-C, then by SIGTERM; on two cores two runs go and one waits. Then to its end.
+
+    Before that, a checkpoint is damaged. All that is printed is ours, and nothing Ray's.
+    """
+    options = ("--epochs", "16", "--batch", "4")
+    moments = (
+        (signal.SIGINT, 130, lambda: comparison.files("runs/*/tensorboard/*")),
+        (signal.SIGTERM, 143, lambda: "going on after epoch" in comparison.log),
+    )
+    for ending, code, moment in moments:
+        comparison.start(*options)
+        comparison.until(moment)
+        comparison.driver.send_signal(ending)
+        assert comparison.driver.wait(timeout=60) == code, comparison.log
+        *before, last = comparison.log.splitlines()
+        assert last == "stopped; the same command goes on from here"
+        assert not [line for line in before if not ours(line)]
+        assert not comparison.files("comparisons/*")
+        assert not comparison.files("runs/*/manifest.json")
+        saved = comparison.files("runs/*/checkpoints/*.*/manifest.json")
+        assert saved, comparison.log
+    (variables,) = saved[0].parent.rglob("*.npz")
+    variables.write_bytes(variables.read_bytes()[:-100] + bytes(100))
+    comparison.end(*options)
+    assert "is damaged and not used" in comparison.log
+    assert not [line for line in comparison.log.splitlines() if not ours(line)]
+
+
+def test_no_more_runs_at_once_than_the_heads_memory_holds(real, tmp_path):
+    """There are CPUs for two."""
+    head = {"num_cpus": 2, "memory": TRIAL_MEMORY * 3 // 2, "object_store_memory": STORE}
+    cluster = Cluster(initialize_head=True, head_node_args=head | {"include_dashboard": False})
+    try:
+        comparison = Comparison(real, tmp_path, cluster.address)
+        options = ("--epochs", "1", "--batch", "50")
+        comparison.start(*options, "--dry-run")
+        assert comparison.driver.wait() == 0, comparison.log
+        assert "1 CPUs, 1 at once" in comparison.log
+        comparison.end(*options)
+        assert "room for 1 runs at once" in comparison.log
+        assert "room for the workers of 2" in comparison.log
+        states = re.findall(r": (running|done)$", comparison.log, re.M)
+        assert states == ["running", "done"] * 3
+    finally:
+        cluster.shutdown()
+
+
+def ours(line: str) -> bool:
+    """Returns True if a comparison prints such lines."""
+    return any(re.fullmatch(each, line) for each in OURS)
