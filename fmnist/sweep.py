@@ -23,6 +23,7 @@ from fmnist.manifest import read_manifest
 from fmnist.progress import new_board
 from fmnist.published import history_of
 from fmnist.recipes import least_and_most
+from fmnist.shared_folder import marked
 
 TRIES = 1  # of a trial that failed, beside those of its workers
 
@@ -56,7 +57,8 @@ def sweep(
         waiting = {run: replace(job, referee=referee) for run, job in waiting.items()}
     # A trial only waits for its workers, which hold CPUs and GPUs. It has to ask for something, and
     # the head is the node that stays.
-    with scratch() as folder:
+    with scratch() as folder, marked(first.storage) as mark:
+        waiting = {run: replace(job, mark=mark) for run, job in waiting.items()}
         results = tune.Tuner(
             tune.with_resources(tune.with_parameters(_trial, waiting=waiting), ON_THE_HEAD),
             param_space={"run": tune.grid_search(list(waiting))},
