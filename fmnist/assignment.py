@@ -7,9 +7,10 @@ import ray
 
 from fmnist import batches
 from fmnist.capacity import nodes
-from fmnist.dataset import Dataset, labelled, split
+from fmnist.dataset import Dataset, Examples, check_room, labelled, split_rows
 from fmnist.recipes import Cluster, Training
 from fmnist.runs import run_folder, run_id
+from fmnist.shared_folder import Mark
 from fmnist.storage import Storage
 from fmnist.tasks import Task
 
@@ -49,6 +50,7 @@ class Assignment:
     details: dict[str, Any]  # how the run came about, for its manifest and its page
     board: Any = None  # the actor handle of a progress.Board
     referee: Any = None  # of an early_stopping.Referee, in a sweep that stops runs early
+    mark: Mark | None = None  # in the storage, where that is a folder
 
     @classmethod
     def of(
@@ -97,10 +99,24 @@ class Assignment:
 
 
 def place(dataset: Dataset, validation: float) -> dict[str, Part]:
-    """The splits in the object store, as far as they have labels."""
-    train, held_out = split(labelled(dataset), validation)
-    return {
-        name: Part(images=ray.put(part.images), labels=ray.put(part.labels), size=len(part))
-        for name, part in (("train", train), ("validation", held_out), ("test", dataset.test))
-        if part is not None and part.labels is not None
-    }
+    """The splits in the object store, as far as they have labels.
+
+    Raises UserError if this does not fit into memory.
+    """
+    train, test = labelled(dataset), dataset.test
+    rows, held_out = split_rows(len(train), validation)
+    loaded = train.images.nbytes + (test.images.nbytes if test else 0)
+    copied = train.images[:1].nbytes * len(rows) if held_out is not None else 0
+    check_room(2 * loaded + copied, f"{dataset.source}: its images, their split and shared copies")
+    # One after the other, since each is copied by `take` before it is in the object store.
+    if held_out is None:
+        parts = {"train": _put(train)}
+    else:
+        parts = {"train": _put(train.take(rows)), "validation": _put(train.take(held_out))}
+    if test is not None and test.labels is not None:
+        parts["test"] = _put(test)
+    return parts
+
+
+def _put(part: Examples) -> Part:
+    return Part(images=ray.put(part.images), labels=ray.put(part.labels), size=len(part))

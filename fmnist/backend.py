@@ -15,6 +15,9 @@ import ray
 from ray.train.backend import Backend, BackendConfig
 from ray.util import get_node_ip_address
 
+from fmnist.shared_folder import Mark
+
+mistake: str | None = None  # a reason for which the workers of this run can't work at all
 noticed = threading.Event()  # this worker has been told to end, as before its node is taken away
 _handler: int | None = None  # the address of Python's own handler of signals
 
@@ -26,17 +29,23 @@ _setsig.argtypes = [ctypes.c_int, ctypes.c_void_p]
 class KerasConfig(BackendConfig):
     """For a trainer whose workers join by TensorFlow's TF_CONFIG."""
 
+    def __init__(self, mark: Mark | None = None) -> None:
+        self.mark = mark  # in the storage, where that is a folder
+
     @property
     def backend_cls(self) -> type[Backend]:
         return _KerasBackend
 
 
 class _KerasBackend(Backend):
-    def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
+    def on_start(self, worker_group: Any, backend_config: KerasConfig) -> None:
+        mark = backend_config.mark
+        problems = worker_group.execute(mark.problem) if mark else []
+        mistake = next(filter(None, problems), None)
         addresses = worker_group.execute(_free_address)
         ray.get(
             [
-                worker_group.execute_single_async(rank, _set_up, addresses, rank)
+                worker_group.execute_single_async(rank, _set_up, addresses, rank, mistake)
                 for rank in range(len(addresses))
             ]
         )
@@ -48,8 +57,10 @@ def _free_address() -> str:
     return build_address(get_node_ip_address(), find_free_port())
 
 
-def _set_up(addresses: list[str], rank: int) -> None:
+def _set_up(addresses: list[str], rank: int, found: str | None) -> None:
     """Runs in a worker's main thread, which alone may handle signals; training has another."""
+    global mistake
+    mistake = found
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
     os.environ["TF_CONFIG"] = json.dumps(cluster, allow_nan=False)
     # Ray's own handler ends the process at once; training asks at each step.

@@ -83,22 +83,28 @@ def split(train: Examples, validation: float) -> tuple[Examples, Examples | None
     both parts. With `validation` 0 all examples stay for training, in their order.
     Raises UserError unless both parts get at least one example.
     """
-    if validation == 0:
+    rows, held_out = split_rows(len(train), validation)
+    if held_out is None:
         return train, None
+    return train.take(rows), train.take(held_out)
+
+
+def split_rows(count: int, validation: float) -> tuple[np.ndarray, np.ndarray | None]:
+    """The positions of what `split` takes for training and for validation."""
+    if validation == 0:
+        return np.arange(count), None
     if not 0 < validation < 1:
         raise UserError(f"validation is {validation}, expected a fraction from 0 to below 1")
     # Here and not above: it takes a second, and workers that only predict never split.
     from sklearn.model_selection import train_test_split
 
     try:
-        rows, held_out = train_test_split(
-            np.arange(len(train)), test_size=validation, random_state=42
-        )
+        rows, held_out = train_test_split(np.arange(count), test_size=validation, random_state=42)
     except ValueError as error:
         raise UserError(
-            f"{len(train)} training examples are too few to hold out {validation:.0%} of them"
+            f"{count} training examples are too few to hold out {validation:.0%} of them"
         ) from error
-    return train.take(rows), train.take(held_out)
+    return rows, held_out
 
 
 def check_ids(ids: np.ndarray, where: str) -> None:
@@ -113,9 +119,12 @@ def check_ids(ids: np.ndarray, where: str) -> None:
 
 
 def check_room(size: int, where: str) -> None:
-    """Raises UserError for more bytes than this machine's memory has: small files can inflate."""
-    if size > memory():
-        raise UserError(f"{where} would take {size:,} bytes, more than this machine's memory")
+    """Raises UserError for more bytes than this process may use: small files can inflate."""
+    if size > (most := memory()):
+        raise UserError(
+            f"{where} would take {size:,} bytes, more than the {most:,} of this machine's memory"
+            " or this container's limit"
+        )
 
 
 def check_labels(labels: np.ndarray, classes: int, where: str, first: int = 0) -> None:

@@ -13,7 +13,7 @@ from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from fmnist import orphans
+from fmnist import backend, orphans
 from fmnist.assignment import Assignment, Ending
 from fmnist.backend import KerasConfig
 from fmnist.capacity import scale
@@ -90,7 +90,7 @@ def _fit_once(assignment: Assignment) -> Ending:
         trainer = Trainer(
             _work,
             train_loop_config={"assignment": assignment},
-            backend_config=KerasConfig(),
+            backend_config=KerasConfig(assignment.mark),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=scale(assignment.training, cluster),
                 elastic_resize_monitor_interval_s=cluster.resize_every,
@@ -124,6 +124,8 @@ def _own_sigint() -> Iterator[None]:
 
 def _work(config: dict[str, Assignment]) -> Ending:
     begin = time.perf_counter()
+    if backend.mistake:  # all workers know it, so that none waits for another
+        return Ending(mistake=backend.mistake)
     import_tensorflow()
     from fmnist.worker import work  # workers alone hold a model
 

@@ -1,9 +1,13 @@
 """What this machine is, for the record, and what it multiplies fast."""
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
+OWN_CGROUPS = Path("/proc/self/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def processor() -> str:
@@ -22,8 +26,29 @@ def cores() -> int:
 
 
 def memory() -> int:
-    """Bytes of this machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of memory that this process may use: the machine's, or fewer in a container."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([machine, *_limits()])
+
+
+def _limits() -> Iterator[int]:
+    """The limits of the control groups, of either version, that this process is in."""
+    if not OWN_CGROUPS.exists():
+        return
+    for line in OWN_CGROUPS.read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, name = CGROUPS, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = CGROUPS / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # A group has its parents' limits too. In a container the path may be the host's, and the
+        # container's own group be the root.
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents[: len(group.parts) - len(root.parts)]):
+            with suppress(OSError, ValueError):  # no such file, or `max`
+                yield int((folder / name).read_text())
 
 
 def _field(name: str) -> str:

@@ -5,6 +5,7 @@ and where there is no dashboard it never learns that it is not: on a full cluste
 the next controller would wait for ever for the places of the last one's.
 """
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from ray._private.state import state  # the public table does not tell who made 
 from ray._raylet import ActorID, PlacementGroupID
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+log = logging.getLogger(__name__)
 
 EVERY = 1.0  # seconds
 
@@ -33,7 +36,10 @@ def removed() -> Iterator[None]:
 
 def _watch(over: threading.Event) -> None:
     while not over.wait(EVERY):
-        remove()
+        try:
+            remove()
+        except Exception as error:  # Ray raises anything; its control store may answer next time
+            log.debug("placement groups are looked for again: %s", error)
 
 
 def remove() -> None:

@@ -56,25 +56,39 @@ def read_part(spec: str, task: Task, part: str) -> Examples | None:
     filesystem, paths = find_parquet_files(spec, part)
     if not paths:
         return None
-    pieces: list[Examples] = []
-    for path in paths:
-        pieces += _read_file(filesystem, path, task, sum(map(len, pieces)))
-    if not sum(map(len, pieces)):
+    footers = _read_footers(filesystem, paths, task)
+    filled = [footer for footer in footers.values() if footer.num_rows]
+    if not filled:
         raise UserError(f"{spec}: its {part} files have no rows")
-    if len({piece.labels is None for piece in pieces}) > 1:
+    labelled = {"label" in footer.schema.to_arrow_schema().names for footer in filled}
+    if len(labelled) > 1:
         raise UserError(f"{spec}: some {part} files have a label column and others do not")
-    ids = np.concatenate([piece.ids for piece in pieces])
-    check_ids(ids, f"{spec} ({part})")
-    labels = [piece.labels for piece in pieces if piece.labels is not None]
-    images = np.concatenate([piece.images for piece in pieces])
-    return Examples(ids=ids, images=images, labels=np.concatenate(labels) if labels else None)
+    found = _empty(sum(footer.num_rows for footer in filled), task, labelled=labelled.pop())
+    start = 0
+    for path, footer in footers.items():
+        for examples in _read_file(filesystem, path, task, footer):
+            rows = slice(start, start + len(examples))
+            found.ids[rows], found.images[rows] = examples.ids, examples.images
+            if found.labels is not None:
+                found.labels[rows] = examples.labels
+            start = rows.stop
+    check_ids(found.ids, f"{spec} ({part})")
+    return found
 
 
-def open_file(stream: Any, task: Task, where: str) -> pq.ParquetFile:
+def open_file(
+    stream: Any, task: Task, where: str, footer: pq.FileMetaData | None = None
+) -> pq.ParquetFile:
     """An open file whose schema is right, to be read by `read_batches`; UserError if it is not.
 
     An image that is there many times is held once, since a small file can repeat a large one.
     """
+    metadata = footer or read_footer(stream, task, where)
+    return pq.ParquetFile(stream, metadata=metadata, read_dictionary=["image"])
+
+
+def read_footer(stream: Any, task: Task, where: str) -> pq.FileMetaData:
+    """What a file says of itself; UserError if its schema is wrong."""
     try:
         metadata = pq.read_metadata(stream)
         schema = metadata.schema.to_arrow_schema()
@@ -86,7 +100,7 @@ def open_file(stream: Any, task: Task, where: str) -> pq.ParquetFile:
     kind = schema.field("image").type
     if pa.types.is_fixed_size_binary(kind) and kind.byte_width != task.pixels:
         raise UserError(f"{where}: column 'image' is {kind}, expected {task.pixels} bytes")
-    return pq.ParquetFile(stream, metadata=metadata, read_dictionary=["image"])
+    return metadata
 
 
 def read_batches(
@@ -97,7 +111,8 @@ def read_batches(
     for batch in file.iter_batches(rows, columns=columns):
         examples = check_table(batch, task, where=where, first=first)
         first += len(examples)
-        yield examples
+        if first <= file.metadata.num_rows:
+            yield examples
     if first != file.metadata.num_rows:
         raise UserError(
             f"{where}: its footer says {file.metadata.num_rows:,} rows, found {first:,}"
@@ -154,14 +169,33 @@ def _below(folder: Location) -> list[str]:
     ]
 
 
-def _read_file(filesystem: Any, path: str, task: Task, before: int) -> list[Examples]:
-    """`before` is the number of rows of the files before it."""
+def _empty(count: int, task: Task, *, labelled: bool) -> Examples:
+    """Room for so many; it takes memory as it is filled, not for what a footer only claims."""
+    return Examples(
+        ids=np.empty(count, np.int64),
+        images=np.empty((count, *task.shape), np.uint8),
+        labels=np.empty(count, np.int64) if labelled else None,
+    )
+
+
+def _read_footers(filesystem: Any, paths: list[str], task: Task) -> dict[str, pq.FileMetaData]:
+    """By path; UserError for more rows than there is memory for."""
+    footers, rows = {}, 0
+    for path in paths:
+        with reading(path), filesystem.open_input_file(path) as stream:
+            footers[path] = read_footer(stream, task, path)
+        rows += footers[path].num_rows
+        check_room(rows * task.pixels, f"{path}: with its {footers[path].num_rows:,} rows")
+    return footers
+
+
+def _read_file(
+    filesystem: Any, path: str, task: Task, footer: pq.FileMetaData
+) -> Iterator[Examples]:
     with reading(path), filesystem.open_input_file(path) as stream:
-        file = open_file(stream, task, path)
-        rows = file.metadata.num_rows
-        check_room((before + rows) * task.pixels, f"{path}: with its {rows:,} rows")
+        file = open_file(stream, task, path, footer)
         columns = [name for name in ("id", "image", "label") if name in file.schema_arrow.names]
-        return list(read_batches(file, columns, task, path))
+        yield from read_batches(file, columns, task, path)
 
 
 def _check_columns(schema: pa.Schema, where: str) -> None:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from fmnist.capacity import here
 
 POLL = 0.5  # seconds
+PATIENCE = 20.0  # seconds for an answer, also of a board that has to be started again
 
 
 class Board:
@@ -26,6 +27,8 @@ class Board:
         self._failure: str | None = None
         self._stopping = self._pausing = False
         self._last: float | None = None  # when a worker was heard of last
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            self.note("the process that keeps the progress died and was replaced")
 
     def started(self, epoch: int, step: int, spans: dict[str, float]) -> None:
         """New workers have made their first step, after so many epochs and steps.
@@ -100,8 +103,14 @@ class Notes(logging.Handler):
 
 
 def new_board() -> Any:
-    """The actor handle of a board beside the process that asks for it."""
-    return ray.remote(num_cpus=0, scheduling_strategy=here())(Board).remote()
+    """The actor handle of a board beside the process that asks for it.
+
+    Ray starts the actor again if its process dies, and makes the calls again that it has not
+    answered. What it held is lost: so the driver shows what it is told at once, and repeats that a
+    run shall stop.
+    """
+    forever = {"max_restarts": -1, "max_task_retries": -1}
+    return ray.remote(num_cpus=0, scheduling_strategy=here(), **forever)(Board).remote()
 
 
 @contextmanager
@@ -130,7 +139,10 @@ def _show(board: Any, epochs: int, over: threading.Event) -> None:
         last = False
         while not last:
             last = over.wait(POLL)
-            fraction, rows, notes = ray.get(board.read.remote())
+            try:
+                fraction, rows, notes = ray.get(board.read.remote(), timeout=PATIENCE)
+            except ray.exceptions.RayError:  # what died is told by whoever waits for the run
+                continue
             bar.update(task, completed=fraction)
             for note in notes:
                 console.print(note, markup=False, highlight=False)

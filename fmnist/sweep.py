@@ -28,6 +28,7 @@ from fmnist.manifest import read_manifest
 from fmnist.progress import POLL
 from fmnist.published import history_of
 from fmnist.recipes import least_and_most
+from fmnist.shared_folder import marked
 from fmnist.sweep_board import joined, new_sweep_board
 from fmnist.training import PATIENCE
 
@@ -87,7 +88,13 @@ def sweep(
     board = new_sweep_board()
     if shown:
         shown.follow(board)
-    with scratch() as folder, _on_tune(), _ending(board, shown):
+    with (
+        scratch() as folder,
+        marked(first.storage) as mark,
+        _on_tune(),
+        _ending(board, shown),
+    ):
+        waiting = {run: replace(job, mark=mark) for run, job in waiting.items()}
         results = _tuner(waiting, board, str(folder), shown).fit()
         return _failures(results)
 

@@ -4,7 +4,9 @@ The same call does all of it: a published run is found by its id, an unfinished 
 newest sound checkpoint, and ends byte for byte where an uninterrupted run ends.
 """
 
+import time
 from dataclasses import replace
+from typing import Any
 
 import ray
 
@@ -17,9 +19,11 @@ from fmnist.manifest import Manifest, read_manifest
 from fmnist.progress import shown
 from fmnist.recipes import Cluster, Training, check, least_and_most, settle
 from fmnist.runs import begin, run_folder, run_id
+from fmnist.shared_folder import marked
 from fmnist.storage import Storage
 
 PATIENCE = 20  # seconds for a run to save its state when its driver is told to end
+STOP_EVERY = 0.5  # seconds
 
 
 def train(
@@ -28,7 +32,8 @@ def train(
     """The published run of this configuration on this data set, trained now unless it is there.
 
     Raises UserError for a configuration that cannot be trained on this data or this cluster, for
-    storage that fails, and for a loss that is no longer finite.
+    storage that fails or that the workers' nodes don't share, and for a loss that is no longer
+    finite.
     """
     check(training, cluster)
     training = settle(training, dataset.task, len(labelled(dataset)))
@@ -45,8 +50,8 @@ def train(
         command=command,
         parts=place(dataset, training.validation),
     )
-    with shown(training.epochs) as board:
-        _run(replace(assignment, board=board))
+    with marked(storage) as mark, shown(training.epochs) as board:
+        _run(replace(assignment, board=board, mark=mark))
     published = read_manifest(storage, folder)
     assert published, "the workers ended well, so rank 0 has published"
     return published
@@ -60,8 +65,16 @@ def _run(assignment: Assignment) -> None:
     try:
         ending = ray.get(running)
     except KeyboardInterrupt:
-        ray.get(assignment.board.stop.remote())
-        ray.wait([running], timeout=PATIENCE)
+        _stop(assignment.board, running)
         raise
     if ending.mistake:
         raise UserError(ending.mistake)
+
+
+def _stop(board: Any, running: ray.ObjectRef) -> None:
+    """Waits a while for a run to save its state; told again and again, as a new board forgets."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        board.stop.remote()
+        if ray.wait([running], timeout=STOP_EVERY)[0]:
+            return

@@ -4,8 +4,11 @@ import logging
 import os
 import shlex
 import signal
+import socket
 import sys
+import tempfile
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +20,11 @@ from fmnist.errors import UserError
 from fmnist.manifest import Manifest
 from fmnist.storage import Storage, open_storage
 
-USER_ERROR = 2  # exit codes
+FAILED = 1  # exit codes
+USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
+CONNECT_TIMEOUT = 10.0  # seconds
 IN_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the entry point of a submitted job
 
 Flags = TypeVar("Flags")
@@ -31,13 +36,19 @@ terminated = threading.Event()
 
 
 def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
-    """Runs a job and ends the process; a UserError becomes one message and exit code 2."""
+    """Runs a job and ends the process; a UserError becomes one message and exit code 2.
+
+    So does what goes wrong in Ray or its processes, with exit code 1 and its details in a file.
+    """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         run(parse())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
+    except ray.exceptions.RayError as error:
+        print(f"error: {failure(error)}", file=sys.stderr)
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(TERMINATED if terminated.is_set() else INTERRUPTED)
@@ -53,11 +64,14 @@ def start_ray() -> None:
     """Connects to the cluster at RAY_ADDRESS, which Ray sets for a submitted job, or starts one.
 
     Without an address Ray would look for what was last started on this machine, and wait for
-    minutes if it is gone.
+    minutes if it is gone. Raises UserError for an address at which there is no cluster.
     """
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    if address not in ("local", "auto"):
+        check_address(address)
     try:
         ray.init(
-            address=os.environ.get("RAY_ADDRESS", "local"),
+            address=address,
             include_dashboard=False,
             # What a user should see comes through the progress board; the rest is in Ray's logs.
             log_to_driver=False,
@@ -66,6 +80,46 @@ def start_ray() -> None:
     except ConnectionError as error:
         raise UserError(f"found no Ray cluster that answers: {error}") from error
     signal.signal(signal.SIGTERM, _terminate)  # not before, since Ray sets its own
+
+
+def check_address(address: str) -> None:
+    """Raises UserError at once if nothing answers there: Ray would try for minutes."""
+    expected = "expected host:port of the head's control store, as in 10.0.0.5:6379, or none at all"
+    if "://" in address:  # not repeated, since it may hold a password
+        scheme = address.partition("://")[0]
+        raise UserError(
+            f"RAY_ADDRESS begins with {scheme}://, {expected}; to run on a cluster from outside of "
+            "it, use `ray job submit --address http://…` with RAY_ADDRESS unset"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise UserError(f"RAY_ADDRESS is {address!r}, {expected}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"found no Ray cluster that answers at RAY_ADDRESS {address} ({reason}), {expected}"
+        ) from error
+
+
+def failure(error: BaseException) -> str:
+    """What failed in Ray, in one line, and the file into which the details are written."""
+    with tempfile.NamedTemporaryFile("w", prefix="fmnist-", suffix=".log", delete=False) as file:
+        file.writelines(traceback.format_exception(error))
+    return f"{_last_words(error)}; the same command goes on from here (details: {file.name})"
+
+
+def _last_words(error: BaseException) -> str:
+    """The line of Ray's long reports that says what was raised, or what died."""
+    if isinstance(error, ray.exceptions.RayTaskError) and error.cause is not None:
+        return _last_words(error.cause)
+    for failure in getattr(error, "worker_failures", {}).values():  # of Ray Train's report
+        return f"training failed: {_last_words(failure)}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    report = "Traceback" in str(error)  # which ends with what was raised
+    text = lines[-1 if report else 0] if lines else ""
+    return f"{type(error).__name__}: {text.rstrip('.')}"
 
 
 def _terminate(*_: Any) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +15,19 @@ from fmnist.errors import UserError
 from fmnist.exports import export_parquet
 from fmnist.runs import begin, check_resumed
 from fmnist.storage import open_storage
-from tests.recovery.runs import CLUSTER, TRAINING, checkpoints, folder, outcome, run, wait
+from jobs.launch import INTERRUPTED, TERMINATED
+from tests.cluster import processes
+from tests.head import ROOT, environment
+from tests.recovery.runs import (
+    CLUSTER,
+    TRAINING,
+    Disturbed,
+    checkpoints,
+    folder,
+    outcome,
+    run,
+    wait,
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +96,50 @@ def test_a_submitted_jobs_driver_is_killed_and_then_the_job_is_stopped(
     assert not storage.exists(f"{folder(small)}/manifest.json")
     run(small, storage_uri)
     assert outcome(storage_uri, small) == undisturbed[1]
+
+
+def test_the_progress_actor_is_killed_and_the_job_can_still_be_told_to_end(
+    ray_cluster, command, small, storage_uri, tmp_path
+):
+    """SIGTERM comes while the actor is dead; Ray starts it again, and the driver tells it again."""
+    log, storage = tmp_path / "log", open_storage(storage_uri)
+
+    def board():
+        """The process of the actor, as soon as a checkpoint shows that it has something to lose."""
+        found = processes(ray_cluster.list_all_nodes(), "Board")
+        return "00001" in checkpoints(storage, small) and found
+
+    with log.open("w") as output:
+        job = subprocess.Popen(
+            [sys.executable, "-m", *command, "--storage", storage_uri],
+            cwd=ROOT,
+            env=environment(RAY_ADDRESS=ray_cluster.address),
+            stdout=output,
+            stderr=output,
+        )
+        (process,) = wait(board)
+        os.kill(process, signal.SIGKILL)
+        job.send_signal(signal.SIGTERM)
+        code = job.wait(60)
+    assert code in (TERMINATED, INTERRUPTED), log.read_text()
+    assert "stopped; the same command goes on from here" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert checkpoints(storage, small)[-1] > "00001"
+    assert not storage.exists(f"{folder(small)}/manifest.json")
+
+
+def test_the_progress_actor_is_killed_and_progress_is_shown_again(
+    ray_cluster, small, undisturbed, storage_uri, capfd
+):
+    disturbed = Disturbed(small, storage_uri)
+    disturbed.wait_for("00001")
+    (process,) = processes(ray_cluster.list_all_nodes(), "Board")
+    os.kill(process, signal.SIGKILL)
+    disturbed.end()
+    assert outcome(storage_uri, small) == undisturbed[1]
+    out = capfd.readouterr().out
+    assert out.count("the process that keeps the progress died and was replaced") == 1
+    assert "epoch 4/4" in out
 
 
 def driver(storage_uri):

@@ -1,10 +1,14 @@
 """Placement groups of actors that are killed, and of those who are not."""
 
+import threading
+from typing import Any
+
 import pytest
 import ray
+from ray._private.state import state
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table
 
-from fmnist.orphans import remove
+from fmnist.orphans import remove, removed
 from tests.recovery.runs import wait
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -36,3 +40,21 @@ def test_only_those_of_the_dead_are_removed() -> None:
     assert not any(map(is_removed, (ours, others)))
     for group in (ours, others):
         ray.util.remove_placement_group(group)
+
+
+def test_they_are_removed_although_the_control_store_fails_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dead, connect, failures = Maker.remote(), state._connect_and_get_accessor, [1, 2]
+    orphan = ray.get(dead.make.remote())
+
+    def fail_at_first() -> Any:
+        if threading.current_thread() is not threading.main_thread() and failures:
+            raise ray.exceptions.RaySystemError(f"failure {failures.pop()}")
+        return connect()
+
+    monkeypatch.setattr(state, "_connect_and_get_accessor", fail_at_first)
+    with removed():
+        ray.kill(dead)
+        wait(lambda: is_removed(orphan), 30)
+    assert not failures

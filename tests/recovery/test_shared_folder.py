@@ -1,0 +1,60 @@
+"""A folder as storage that a node does not share: it has one of its own of the same name."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from fmnist.errors import UserError
+from fmnist.storage import open_storage
+from fmnist.training import train
+from tests.head import environment
+from tests.recovery.runs import CLUSTER, TRAINING, wait
+
+APART = "apart"  # a resource of the node that sees another folder
+
+
+@pytest.fixture
+def unshared(ray_cluster: Any, tmp_path: Path) -> Iterator[Path]:
+    """A folder over which a third node, the second with a GPU, has an empty one."""
+    if shutil.which("unshare") is None or os.geteuid():
+        pytest.skip("a node with a file system of its own takes root and unshare")
+    folder, log = tmp_path / "results", tmp_path / "log"
+    folder.mkdir()
+    ray_command = Path(sys.executable).with_name("ray")
+    start = (
+        f"mount -t tmpfs none {folder} && exec {ray_command} start --block --disable-usage-stats "
+        f"--address={ray_cluster.address} --object-store-memory=100000000 --num-cpus=2 "
+        f"--num-gpus=1 --resources='{{\"{APART}\": 1}}'"
+    )
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["unshare", "-m", "sh", "-c", start],
+            env=environment(), stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    try:
+        wait(lambda: APART in ray.cluster_resources() or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
+        yield folder
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        wait(lambda: APART not in ray.cluster_resources())
+
+
+def test_a_worker_that_sees_another_folder_ends_the_run_at_once(small, unshared, capfd):
+    """Two workers with a GPU each: one of them has to be on that node."""
+    cluster = replace(CLUSTER, gpu=True)
+    with pytest.raises(UserError, match=f"{unshared} is not the same folder on all nodes"):
+        train(small, TRAINING, cluster, open_storage(str(unshared)), command="a test")
+    left = [path.name for path in unshared.rglob("*") if path.is_file()]
+    assert sorted(left) == [".fmnist-lock", "begun.json"]
+    assert "training again" not in capfd.readouterr().out

@@ -1,0 +1,78 @@
+"""How a job ends where it finds no cluster, and where something in the cluster dies."""
+
+import re
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
+from ray.train import WorkerGroupError
+
+from jobs.launch import FAILED, USER_ERROR, launch, start_ray
+
+
+def ends(run: Callable[[], Any]) -> int:
+    """The exit code of a job that does this."""
+    with pytest.raises(SystemExit) as found:
+        launch(lambda: None, lambda _: run())
+    assert isinstance(found.value.code, int)
+    return found.value.code
+
+
+def closed_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("http://user:secret@head:8265", "begins with http://, expected host:port"),
+        ("ray://head:10001", "begins with ray://, expected host:port"),
+        ("head", "is 'head', expected host:port"),
+        ("head:port", "is 'head:port', expected host:port"),
+        ("head:99999", "is 'head:99999', expected host:port"),
+        (":6379", "is ':6379', expected host:port"),
+        ("nowhere.invalid:6379", "no Ray cluster that answers at RAY_ADDRESS nowhere.invalid:6379"),
+        (closed_port(), r"no Ray cluster that answers at RAY_ADDRESS 127.* \(Connection refused\)"),
+    ],
+)
+def test_an_address_without_a_cluster_is_one_message_at_once(
+    address: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    begin = time.monotonic()
+    assert ends(start_ray) == USER_ERROR
+    assert time.monotonic() - begin < 12
+    error = capsys.readouterr().err
+    assert re.fullmatch(rf"error: .*{message}.*\n", error)
+    assert "secret" not in error
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        (WorkerCrashedError(), "WorkerCrashedError: The worker died unexpectedly while executing"),
+        (
+            RayTaskError("fit", "a long report", WorkerGroupError("x", {0: OSError("one\ntwo")})),
+            "training failed: OSError: one",
+        ),
+    ],
+)
+def test_what_fails_in_the_cluster_is_one_line_with_details_in_a_file(
+    reason: RayError, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        raise reason
+
+    assert ends(fails) == FAILED
+    line = capsys.readouterr().err
+    found = re.fullmatch(
+        rf"error: {message}.*; the same command goes on from here \(details: (.*)\)\n", line
+    )
+    assert found, line
+    assert "Traceback" in Path(found[1]).read_text()
+    Path(found[1]).unlink()
