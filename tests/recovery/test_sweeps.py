@@ -94,12 +94,13 @@ def test_a_sweep_whose_driver_is_killed_goes_on(comparison):
     assert {path: path.stat().st_mtime_ns for path in published} == before
 
 
+@pytest.mark.timeout(600)  # it starts three jobs
 def test_a_sweep_that_is_told_to_end_saves_its_runs_and_goes_on(comparison):
     """By Ctrl-C, then by SIGTERM; on two cores two runs go and one waits. Then to its end.
 
     Before that, a checkpoint is damaged. All that is printed is ours, and nothing Ray's.
     """
-    options = ("--epochs", "16", "--batch", "4")
+    options = ("--epochs", "40", "--batch", "4")
     moments = (
         (signal.SIGINT, 130, lambda: comparison.files("runs/*/tensorboard/*")),
         (signal.SIGTERM, 143, lambda: "going on after epoch" in comparison.log),
