@@ -25,14 +25,15 @@ from fmnist import hardware
 from fmnist.batches import Batch
 
 
-def start(*, threads: int, world: int) -> tf.distribute.Strategy:
+def start(*, threads: int, world: int, deterministic: bool = True) -> tf.distribute.Strategy:
     """Sets up this process, once and before any other TensorFlow call, and joins the workers.
 
     One worker gets the same strategy without a cluster, and so without collectives.
     """
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    tf.config.experimental.enable_op_determinism()
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
     gpus = tf.config.get_visible_devices("GPU")
     if world == 1:
         os.environ.pop("TF_CONFIG", None)
@@ -104,9 +105,8 @@ class DistributedModel(keras.Model):
         with tf.GradientTape() as tape:
             losses, correct = self._judge(labels, self(images, training=True))
             loss = tf.reduce_sum(losses * weights)
-            scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
+        gradients = tape.gradient(loss, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self._count(losses, correct, weights)
         accuracy = tf.reduce_sum(correct * weights)
