@@ -9,12 +9,17 @@ import json
 import os
 import signal
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.train.backend import Backend, BackendConfig
 from ray.util import get_node_ip_address
 
+from fmnist.errors import UserError
+from fmnist.imports import import_tensorflow
+
+mistake: str | None = None  # why the workers of this run can't train, the same text in each
 noticed = threading.Event()  # this worker has been told to end, as before its node is taken away
 _handler: int | None = None  # the address of Python's own handler of signals
 
@@ -23,8 +28,11 @@ _getsig.restype = _setsig.restype = ctypes.c_void_p
 _setsig.argtypes = [ctypes.c_int, ctypes.c_void_p]
 
 
+@dataclass
 class KerasConfig(BackendConfig):
     """For a trainer whose workers join by TensorFlow's TF_CONFIG."""
+
+    gpu: bool  # each worker was given one
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -33,10 +41,18 @@ class KerasConfig(BackendConfig):
 
 class _KerasBackend(Backend):
     def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
+        """All workers learn what is wrong with one of them before any waits for the others.
+
+        An error that was raised here, or in some of them, Ray Train would try again.
+        """
+        assert isinstance(backend_config, KerasConfig)
+        found = worker_group.execute(_find_gpu) if backend_config.gpu else []
+        mistakes = list(dict.fromkeys(each for each in found if each))
+        wrong = str(UserError.of(mistakes)) if mistakes else None
         addresses = worker_group.execute(_free_address)
         ray.get(
             [
-                worker_group.execute_single_async(rank, _set_up, addresses, rank)
+                worker_group.execute_single_async(rank, _set_up, addresses, rank, wrong)
                 for rank in range(len(addresses))
             ]
         )
@@ -48,13 +64,23 @@ def _free_address() -> str:
     return build_address(get_node_ip_address(), find_free_port())
 
 
-def _set_up(addresses: list[str], rank: int) -> None:
+def _find_gpu() -> str | None:
+    """What is wrong with this worker's GPU, if anything is."""
+    try:
+        import_tensorflow(gpu=True)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _set_up(addresses: list[str], rank: int, wrong: str | None) -> None:
     """Runs in a worker's main thread, which alone may handle signals; training has another."""
+    global mistake, _handler
+    mistake = wrong
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
     os.environ["TF_CONFIG"] = json.dumps(cluster)
     # Ray's own handler ends the process at once; training asks at each step.
     signal.signal(signal.SIGTERM, lambda *_: noticed.set())
-    global _handler
     _handler = _getsig(signal.SIGTERM)
 
 

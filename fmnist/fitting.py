@@ -11,7 +11,7 @@ import ray
 import ray.train
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from fmnist import orphans
+from fmnist import backend, orphans
 from fmnist.assignment import Assignment, Ending
 from fmnist.backend import KerasConfig
 from fmnist.capacity import scale
@@ -57,7 +57,7 @@ def _fit_once(assignment: Assignment, callbacks: tuple[ray.train.UserCallback, .
         trainer = DataParallelTrainer(
             _work,
             train_loop_config={"assignment": assignment},
-            backend_config=KerasConfig(),
+            backend_config=KerasConfig(gpu=cluster.gpu),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=scale(assignment.training, cluster),
                 elastic_resize_monitor_interval_s=cluster.resize_every,
@@ -91,6 +91,8 @@ def _own_sigint() -> Iterator[None]:
 
 
 def _work(config: dict[str, Assignment]) -> Ending:
+    if backend.mistake:
+        return Ending(mistake=backend.mistake)
     begin = time.perf_counter()
     import_tensorflow(gpu=config["assignment"].cluster.gpu)
     from fmnist.worker import work  # workers alone hold a model

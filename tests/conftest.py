@@ -1,5 +1,8 @@
 """Fixtures of many test files: the real data set, and a real S3 server."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from fmnist.dataset import Dataset
@@ -7,6 +10,18 @@ from fmnist.sources import load
 from fmnist.tasks import COMPETITION, FASHION
 
 pytest_plugins = ["tests.browser", "tests.cluster", "tests.fuzzing", "tests.head", "tests.s3"]
+
+GPUS = Path(__file__).parent / "emulated_gpus"
+
+
+def pytest_configure() -> None:
+    """TensorFlow sees two GPUs in every process that a test starts, Ray's workers among them.
+
+    So a process that forgets to hide them has two replicas, and fails.
+    """
+    os.environ["EMULATED_GPUS"] = "2"
+    paths = [str(GPUS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
 
 @pytest.fixture(scope="session")
