@@ -62,10 +62,9 @@ def _show_gpu() -> None:
 def _wrong_number(found: int) -> str:
     from ray.util import get_node_ip_address
 
-    given = os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
     what = (
         f"node {get_node_ip_address()}: TensorFlow sees {found} GPUs, expected the one that Ray "
-        f"gave to this process (CUDA_VISIBLE_DEVICES is {given}): "
+        "gave to this process: "
     )
     if found:
         return what + "start the node without RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"

@@ -47,19 +47,13 @@ class Head:
 
 @pytest.fixture(scope="session")
 def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
-    """4 logical CPUs, the S3 server in its environment, and token authentication.
-
-    Ray is told of 2 GPUs there, but TensorFlow sees none.
-    """
+    """4 logical CPUs, the S3 server in its environment, and token authentication."""
     log = tmp_path_factory.mktemp("head") / "log"
     folder = tempfile.mkdtemp(prefix="ray-")  # names of sockets must be short
     address = f"http://127.0.0.1:{_free_port()}"
-    env = environment(
-        RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), EMULATED_GPUS="0"
-    )
+    env = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     command = [
-        "ray", "start", "--head", "--block", "--num-cpus=4", "--num-gpus=2",
-        f"--port={_free_port()}",
+        "ray", "start", "--head", "--block", "--num-cpus=4", f"--port={_free_port()}",
         "--include-dashboard=true", "--dashboard-host=127.0.0.1",
         f"--dashboard-port={address.rpartition(':')[2]}",
         f"--dashboard-agent-listen-port={_free_port()}", "--object-store-memory=500000000",
