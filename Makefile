@@ -47,10 +47,11 @@ ceph:
 		$$root apt-get install -qq -y --no-install-recommends \
 			radosgw ceph-mon ceph-osd ceph-common >/dev/null; }
 
-# Pins every package with its hashes, and no index addresses, from pyproject.toml. Needs uv.
+# Pins every package with its hashes, and no index addresses, from pyproject.toml. Needs uv. What is
+# in several files has the same version in each.
+compile = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --no-emit-index-url pyproject.toml
 pins:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--no-header --no-emit-index-url pyproject.toml -o requirements.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--no-header --no-emit-index-url -c requirements.txt --extra test pyproject.toml \
-		-o requirements-test.txt
+	$(compile) -o requirements.txt
+	$(compile) -c requirements.txt --extra gpu -o requirements-gpu.txt
+	$(compile) -c requirements.txt --extra test -o requirements-test.txt

@@ -9,15 +9,18 @@ import json
 import os
 import signal
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.train.backend import Backend, BackendConfig
 from ray.util import get_node_ip_address
 
+from fmnist.errors import UserError
+from fmnist.imports import import_tensorflow
 from fmnist.shared_folder import Mark
 
-mistake: str | None = None  # a reason for which the workers of this run can't work at all
+mistake: str | None = None  # why the workers of this run can't train, the same text in each
 noticed = threading.Event()  # this worker has been told to end, as before its node is taken away
 _handler: int | None = None  # the address of Python's own handler of signals
 
@@ -26,11 +29,12 @@ _getsig.restype = _setsig.restype = ctypes.c_void_p
 _setsig.argtypes = [ctypes.c_int, ctypes.c_void_p]
 
 
+@dataclass
 class KerasConfig(BackendConfig):
     """For a trainer whose workers join by TensorFlow's TF_CONFIG."""
 
-    def __init__(self, mark: Mark | None = None) -> None:
-        self.mark = mark  # in the storage, where that is a folder
+    gpu: bool  # each worker was given one
+    mark: Mark | None  # in the storage, where that is a folder
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -38,14 +42,22 @@ class KerasConfig(BackendConfig):
 
 
 class _KerasBackend(Backend):
-    def on_start(self, worker_group: Any, backend_config: KerasConfig) -> None:
+    def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
+        """All workers learn what is wrong with one of them before any waits for the others.
+
+        An error that was raised here, or in some of them, Ray Train would try again.
+        """
+        assert isinstance(backend_config, KerasConfig)
         mark = backend_config.mark
-        problems = worker_group.execute(mark.problem) if mark else []
-        mistake = next(filter(None, problems), None)
+        found = worker_group.execute(mark.problem) if mark else []
+        if backend_config.gpu and not any(found):
+            found = worker_group.execute(_find_gpu)
+        mistakes = list(dict.fromkeys(filter(None, found)))
+        wrong = str(UserError.of(mistakes)) if mistakes else None
         addresses = worker_group.execute(_free_address)
         ray.get(
             [
-                worker_group.execute_single_async(rank, _set_up, addresses, rank, mistake)
+                worker_group.execute_single_async(rank, _set_up, addresses, rank, wrong)
                 for rank in range(len(addresses))
             ]
         )
@@ -57,15 +69,23 @@ def _free_address() -> str:
     return build_address(get_node_ip_address(), find_free_port())
 
 
-def _set_up(addresses: list[str], rank: int, found: str | None) -> None:
+def _find_gpu() -> str | None:
+    """What is wrong with this worker's GPU, if anything is."""
+    try:
+        import_tensorflow(gpu=True)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _set_up(addresses: list[str], rank: int, wrong: str | None) -> None:
     """Runs in a worker's main thread, which alone may handle signals; training has another."""
-    global mistake
-    mistake = found
+    global mistake, _handler
+    mistake = wrong
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
     os.environ["TF_CONFIG"] = json.dumps(cluster, allow_nan=False)
     # Ray's own handler ends the process at once; training asks at each step.
     signal.signal(signal.SIGTERM, lambda *_: noticed.set())
-    global _handler
     _handler = _getsig(signal.SIGTERM)
 
 

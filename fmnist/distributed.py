@@ -25,25 +25,27 @@ from fmnist import hardware
 from fmnist.batches import Batch
 
 
-def start(*, threads: int, world: int) -> tf.distribute.Strategy:
+def start(*, threads: int, world: int, deterministic: bool = True) -> tf.distribute.Strategy:
     """Sets up this process, once and before any other TensorFlow call, and joins the workers.
 
     One worker gets the same strategy without a cluster, and so without collectives.
     """
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    tf.config.experimental.enable_op_determinism()
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    gpus = tf.config.get_visible_devices("GPU")
     if world == 1:
         os.environ.pop("TF_CONFIG", None)
     collectives = tf.distribute.experimental.CommunicationImplementation
-    return tf.distribute.MultiWorkerMirroredStrategy(
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(
         communication_options=tf.distribute.experimental.CommunicationOptions(
             implementation=collectives.NCCL if gpus else collectives.AUTO
         )
     )
+    # The losses and the batches are made for one replica a worker.
+    assert strategy.num_replicas_in_sync == world
+    return strategy
 
 
 class DistributedModel(keras.Model):
@@ -103,9 +105,8 @@ class DistributedModel(keras.Model):
         with tf.GradientTape() as tape:
             losses, correct = self._judge(labels, self(images, training=True))
             loss = tf.reduce_sum(losses * weights)
-            scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
+        gradients = tape.gradient(loss, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self._count(losses, correct, weights)
         accuracy = tf.reduce_sum(correct * weights)
@@ -187,7 +188,7 @@ def gather(strategy: tf.distribute.Strategy, rows: np.ndarray) -> np.ndarray:
 
 def best_precision() -> str:
     """`bfloat16` where the processor or every GPU multiplies it natively, else `float32`."""
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     if gpus:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         modern = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)

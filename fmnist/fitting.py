@@ -90,7 +90,7 @@ def _fit_once(assignment: Assignment) -> Ending:
         trainer = Trainer(
             _work,
             train_loop_config={"assignment": assignment},
-            backend_config=KerasConfig(assignment.mark),
+            backend_config=KerasConfig(gpu=cluster.gpu, mark=assignment.mark),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=scale(assignment.training, cluster),
                 elastic_resize_monitor_interval_s=cluster.resize_every,
@@ -123,10 +123,10 @@ def _own_sigint() -> Iterator[None]:
 
 
 def _work(config: dict[str, Assignment]) -> Ending:
-    begin = time.perf_counter()
-    if backend.mistake:  # all workers know it, so that none waits for another
+    if backend.mistake:
         return Ending(mistake=backend.mistake)
-    import_tensorflow()
+    begin = time.perf_counter()
+    import_tensorflow(gpu=config["assignment"].cluster.gpu)
     from fmnist.worker import work  # workers alone hold a model
 
     return work(config["assignment"], begin)

@@ -9,9 +9,10 @@ from fmnist.tasks import Task
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 SCHEDULES = ("constant", "one-cycle")
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+PRECISIONS = ("auto", "float32", "bfloat16")
 AUGMENTATIONS = ("none", "flip", "shift-flip", "auto")
 SELECTIONS = ("last", "best")
+SHARES = (1, 0.5, 0.25, 0.2, 0.1)  # of a GPU
 MOST_SEED = 2**32 - 1  # NumPy's, which Keras seeds as well
 
 
@@ -34,7 +35,7 @@ class Training:
     epochs: int = 400
     """Passes over the training examples."""
     precision: str = "float32"
-    """float32, bfloat16 or float16 (both mixed), or auto: bfloat16 where the hardware has it."""
+    """float32, bfloat16 (mixed), or auto: bfloat16 where the hardware has it."""
     augmentation: str = "none"
     """none; flip: mirror; shift-flip: also move by up to 2 pixels; auto: what suits the task."""
     select: str = "last"
@@ -45,6 +46,8 @@ class Training:
     """Decides weights, order, dropout and augmentation, with epoch and rank."""
     workers: int | str = 1
     """Processes that train data-parallel; `1:4` takes what there is from 1 to 4, and follows it."""
+    deterministic: bool = True
+    """Kernels that add in one order: the same run has the same bytes again; may cost on GPUs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,7 @@ class Cluster:
     gpu: bool = False
     """Train on GPUs."""
     gpus_per_worker: float = 1.0
-    """GPUs of each worker, where it trains on them; several workers can share one."""
+    """GPUs of each worker, where it trains on them; runs of one worker can share one."""
     checkpoint_every: int = 1
     """Epochs between checkpoints; the best one by validation loss has one in any case."""
     keep_checkpoints: int = 2
@@ -93,6 +96,10 @@ _CHOICES = {
     "augmentation": AUGMENTATIONS,
     "select": SELECTIONS,
 }
+_WHY_NOT = {
+    "float16": " (its small gradients vanish without loss scaling; bfloat16's do not, and GPUs have"
+    " it since 2020)"
+}
 
 
 def least_and_most(training: Training) -> tuple[int, int]:
@@ -113,6 +120,7 @@ def check(training: Training, cluster: Cluster) -> None:
     """Raises UserError that lists every field with a value that it cannot have."""
     problems = [
         f"unknown {field} {getattr(training, field)!r}: expected one of {', '.join(choices)}"
+        + _WHY_NOT.get(getattr(training, field), "")
         for field, choices in _CHOICES.items()
         if getattr(training, field) not in choices
     ]
@@ -131,24 +139,29 @@ def check(training: Training, cluster: Cluster) -> None:
             problems.append(f"{field.replace('_', ' ')} is {value}, expected at least {least}")
     if training.seed > MOST_SEED:
         problems.append(f"seed is {training.seed}, expected at most {MOST_SEED}")
-    # Where the workers are a range, Ray counts how many shares go into a node with floats.
-    shares = (1, 0.5, 0.25) if isinstance(training.workers, str) else (1, 0.5, 0.25, 0.2, 0.1)
-    if cluster.gpus_per_worker not in shares:
-        expected = ", ".join(map(str, shares))
+    if cluster.gpus_per_worker not in SHARES:
+        expected = ", ".join(map(str, SHARES))
         problems.append(f"gpus per worker is {cluster.gpus_per_worker}, expected one of {expected}")
     if not 0 < training.learning_rate < float("inf"):
         problems.append(f"learning rate is {training.learning_rate}, expected a positive number")
     if not 0 <= training.validation < 1:
         problems.append(f"validation is {training.validation}, expected 0 up to below 1")
-    together(lambda: UserError.raise_if(problems), lambda: _check_workers(training))
+    together(lambda: UserError.raise_if(problems), lambda: _check_workers(training, cluster))
 
 
-def _check_workers(training: Training) -> None:
-    if 0 < training.batch < least_and_most(training)[1]:
-        raise UserError(
+def _check_workers(training: Training, cluster: Cluster) -> None:
+    most, problems = least_and_most(training)[1], []
+    if 0 < training.batch < most:
+        problems.append(
             f"batch is {training.batch} for {training.workers} workers, expected at least one "
             "image a worker"
         )
+    if cluster.gpus_per_worker in SHARES[1:] and most > 1:
+        problems.append(
+            f"gpus per worker is {cluster.gpus_per_worker} for {training.workers} workers, "
+            "expected 1: NCCL joins no two workers on one GPU; one worker may have a share"
+        )
+    UserError.raise_if(problems)
 
 
 def settle(training: Training, task: Task, examples: int) -> Training:

@@ -23,9 +23,13 @@ def run_folder(run_id: str) -> str:
 def run_id(task: Task, training: Training, fingerprint: str) -> str:
     """Follows from configuration and data alone: submitted again, a run finds itself.
 
-    The fingerprint of the data set has its task in it.
+    The fingerprint of the data set has its task in it. Runs were called so before they had the
+    choice of `deterministic`, hence it counts only where it is not what it always was.
     """
-    digest = content_id(FORMAT, asdict(training), fingerprint)
+    config = asdict(training)
+    if training.deterministic:
+        del config["deterministic"]
+    digest = content_id(FORMAT, config, fingerprint)
     return f"{task.name}-{training.architecture}-{digest}"
 
 
@@ -49,10 +53,13 @@ def check_resumed(
     if found is None:
         raise UserError(f"{storage.uri}: found no run {run!r}, expected one that was begun")
     note = found[0]
+    begun = (
+        asdict(Training()) | note["config"]
+    )  # a field that is newer than the run has its default
     problems = [
-        f"{name} is {value}, but the run was begun with {note['config'].get(name)}"
+        f"{name} is {value}, but the run was begun with {begun[name]}"
         for name, value in asdict(training).items()
-        if value != note["config"].get(name)
+        if value != begun[name]
     ]
     if note["fingerprint"] != dataset.fingerprint:
         problems.append(

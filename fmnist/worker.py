@@ -22,7 +22,7 @@ from fmnist.optimizers import optimizer
 from fmnist.outcome import publish_outcome
 from fmnist.progress import Notes
 
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 EVALUATION_BATCH = 1000
 
 
@@ -69,7 +69,9 @@ class Worker:
         if self.rank == 0:
             logging.getLogger("fmnist").addHandler(Notes(assignment.board))
         self.strategy = distributed.start(
-            threads=assignment.cluster.cpus_per_worker or 1, world=self.world
+            threads=assignment.cluster.cpus_per_worker or 1,
+            world=self.world,
+            deterministic=assignment.training.deterministic,
         )
         self.checkpoints = Checkpoints(
             storage=assignment.storage,

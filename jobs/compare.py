@@ -53,9 +53,11 @@ class Flags:
     batch: int = RECIPES["report"].batch
     """Images in a step over all workers of a trial together."""
     precision: str = RECIPES["report"].precision
-    """float32, bfloat16, float16 or auto."""
+    """float32, bfloat16 or auto."""
     validation: float = RECIPES["report"].validation
     """Share of the training examples held out."""
+    deterministic: bool = RECIPES["report"].deterministic
+    """Kernels that add in one order, so that a trial has the same bytes again."""
     workers: int = 1
     """Workers of each trial; a fixed number, so that trials can be compared."""
     max_cells: int = 200
@@ -115,6 +117,7 @@ def find_cells(flags: Flags) -> list[Training]:
         batch=flags.batch,
         precision=flags.precision,
         validation=flags.validation,
+        deterministic=flags.deterministic,
         workers=flags.workers,
     )
     axes, problems = _axes(flags)

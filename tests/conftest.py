@@ -1,5 +1,8 @@
 """Fixtures of many test files: the real data set, and a real S3 server."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from fmnist.dataset import Dataset
@@ -14,6 +17,18 @@ pytest_plugins = [
     "tests.s3",
     "tests.ceph",
 ]
+
+GPUS = Path(__file__).parent / "emulated_gpus"
+
+
+def pytest_configure() -> None:
+    """TensorFlow sees two GPUs in every process that a test starts, Ray's workers among them.
+
+    So a process that forgets to hide them has two replicas, and fails.
+    """
+    os.environ["EMULATED_GPUS"] = "2"
+    paths = [str(GPUS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import pytest
 
 from fmnist.errors import UserError
 from fmnist.recipes import RECIPES, Cluster, Training, check, least_and_most, settle
+from fmnist.runs import run_id
 from fmnist.tasks import COMPETITION, FASHION, Task
 
 
@@ -55,16 +56,36 @@ def test_a_range_of_workers_that_is_none_is_refused_with_the_other_mistakes(work
         assert part in str(error.value)
 
 
-def test_a_range_of_workers_needs_an_image_for_each_and_shares_that_floats_divide():
-    check(Training(workers="1:4", batch=4), Cluster(gpus_per_worker=0.25))
+def test_a_range_of_workers_needs_an_image_for_each():
+    check(Training(workers="1:4", batch=4), Cluster())
     assert least_and_most(Training(workers="1:4")) == (1, 4)
     assert least_and_most(Training(workers=3)) == (3, 3)
     with pytest.raises(UserError, match="batch is 3 for 1:4 workers"):
         check(Training(workers="1:4", batch=3), Cluster())
-    with pytest.raises(
-        UserError, match=r"gpus per worker is 0\.2, expected one of 1, 0\.5, 0\.25$"
-    ):
-        check(Training(workers="1:4"), Cluster(gpus_per_worker=0.2))
+
+
+@pytest.mark.parametrize("workers", [2, "1:4"])
+def test_several_workers_share_no_gpu(workers):
+    """NCCL refuses two ranks on one device; runs of one worker each may share it."""
+    check(Training(), Cluster(gpu=True, gpus_per_worker=0.1))
+    expected = f"^gpus per worker is 0.5 for {workers} workers, expected 1: NCCL"
+    with pytest.raises(UserError, match=expected):
+        check(Training(workers=workers), Cluster(gpu=True, gpus_per_worker=0.5))
+    with pytest.raises(UserError, match=r"^gpus per worker is 0\.3, expected one of 1, 0\.5"):
+        check(Training(workers=workers), Cluster(gpu=True, gpus_per_worker=0.3))
+
+
+def test_float16_is_refused_with_the_reason_and_what_remains():
+    expected = "'float16': expected one of auto, float32, bfloat16 .*without loss scaling"
+    with pytest.raises(UserError, match=expected):
+        check(Training(precision="float16"), Cluster())
+
+
+def test_runs_are_called_as_before_there_was_a_choice_of_kernels():
+    quick = RECIPES["quick"]
+    assert quick.deterministic
+    assert run_id(FASHION, quick, "f") == "fashion-cnn-46ffa8cc946f"
+    assert run_id(FASHION, replace(quick, deterministic=False), "f") == "fashion-cnn-683752c4470a"
 
 
 def test_the_augmentation_follows_the_task():

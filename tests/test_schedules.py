@@ -107,3 +107,18 @@ def test_the_head_may_start_what_cluster_yaml_has_and_nothing_wider() -> None:
     assert names == {config["cluster_name"]}
     wide = [each for each in statements if each["Resource"] == "*"]
     assert all(action.startswith("ec2:Describe") for each in wide for action in each["Action"])
+
+
+def test_the_network_policy_lets_only_the_pods_of_the_schedule_in(cron_job: dict[str, Any]) -> None:
+    """On all ports, TensorFlow's among them; others reach the job server alone, with its token."""
+    policy = yaml.safe_load((DOCS / "networkpolicy.yaml").read_text())
+    assert (policy["apiVersion"], policy["kind"]) == ("networking.k8s.io/v1", "NetworkPolicy")
+    cluster = cron_job["spec"]["jobTemplate"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    ours = policy["spec"]["podSelector"]
+    assert all(group["template"]["metadata"]["labels"] == ours["matchLabels"] for group in groups)
+    within, others = policy["spec"]["ingress"]
+    assert within == {"from": [{"podSelector": ours}]}
+    assert others["ports"] == [{"protocol": "TCP", "port": 8265}]
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert policy["spec"]["policyTypes"] == ["Ingress"]

@@ -126,6 +126,7 @@ def test_what_is_published(two_workers):
         "model.keras", "metrics.json", "metrics.parquet", "history.parquet", "report.html",
     }  # fmt: skip
     assert manifest.details["parameters"] == 6_484_330
+    assert manifest.details["hardware"]["gpus"] == 0
     events = list(Path(root, run_folder(manifest.id), "tensorboard").iterdir())
     assert len(events) == 1 and events[0].stat().st_size > 0
 
@@ -142,10 +143,11 @@ def test_another_task_on_s3_with_one_worker_and_no_validation(tmp_path, s3_uri):
 
 
 def test_a_worker_gets_a_gpu_if_asked_for(competition, tmp_path):
-    """As far as resources go: the GPU of the tests' Ray is a number. On the five-class task."""
+    """One of the two that TensorFlow is made to see on each node. On the five-class task."""
     small = replace_parts(competition, train=150, test=50)
     manifest = run(small, replace(SMALL, epochs=1), tmp_path, replace(ONE_CPU, gpu=True))
     assert manifest.details["config"]["gpu"]
+    assert manifest.details["hardware"]["gpus"] == 1
     assert len(manifest.details["task"]["classes"]) == 5
 
 

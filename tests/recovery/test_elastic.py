@@ -23,7 +23,7 @@ FIXED = Training(
     architecture="dense", optimizer="sgd", learning_rate=1e-3, batch=8, epochs=40, workers=1
 )
 ELASTIC = replace(FIXED, workers="1:3")
-# A GPU is a number here, and keeps the workers to the nodes that the test adds and removes.
+# A GPU is an emulated one here, and keeps the workers to the nodes that the test adds and removes.
 CLUSTER = Cluster(cpus_per_worker=1, gpu=True, resize_every=1)
 
 
