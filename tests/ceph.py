@@ -17,10 +17,11 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.s3 import SECRET, set_environment
+from tests.s3 import set_environment
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
 KEY = "fake-access-key"
+PASSWORD = "fake-secret-of-ceph"  # told to radosgw-admin in its arguments, which tests may look at
 CONF = """
 [global]
 fsid = {fsid}
@@ -76,7 +77,7 @@ class Ceph:
         self._serve("radosgw", "-n", "client.rgw")
         self._wait(lambda: _answers(self.url))
         user = ("--uid=tests", "--display-name=tests")
-        keys = (f"--access-key={KEY}", f"--secret-key={SECRET}")
+        keys = (f"--access-key={KEY}", f"--secret-key={PASSWORD}")
         self._run("radosgw-admin", "user", "create", *user, *keys)
 
     def stop(self) -> None:
@@ -157,6 +158,7 @@ def _started(folders: pytest.TempPathFactory) -> Ceph:
 def ceph_uri(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> str:
     """A storage root in a new bucket; the environment of this process leads to it."""
     set_environment(monkeypatch, ceph.url)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", PASSWORD)
     name = f"bucket-{uuid.uuid4().hex}"
     boto3.client("s3").create_bucket(Bucket=name)
     return f"s3://{name}/results"
