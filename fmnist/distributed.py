@@ -33,17 +33,18 @@ def start(*, threads: int, world: int) -> tf.distribute.Strategy:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.config.experimental.enable_op_determinism()
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+    gpus = tf.config.get_visible_devices("GPU")
     if world == 1:
         os.environ.pop("TF_CONFIG", None)
     collectives = tf.distribute.experimental.CommunicationImplementation
-    return tf.distribute.MultiWorkerMirroredStrategy(
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(
         communication_options=tf.distribute.experimental.CommunicationOptions(
             implementation=collectives.NCCL if gpus else collectives.AUTO
         )
     )
+    # The losses and the batches are made for one replica a worker.
+    assert strategy.num_replicas_in_sync == world
+    return strategy
 
 
 class DistributedModel(keras.Model):
@@ -187,7 +188,7 @@ def gather(strategy: tf.distribute.Strategy, rows: np.ndarray) -> np.ndarray:
 
 def best_precision() -> str:
     """`bfloat16` where the processor or every GPU multiplies it natively, else `float32`."""
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     if gpus:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         modern = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)

@@ -92,7 +92,7 @@ def _own_sigint() -> Iterator[None]:
 
 def _work(config: dict[str, Assignment]) -> Ending:
     begin = time.perf_counter()
-    import_tensorflow()
+    import_tensorflow(gpu=config["assignment"].cluster.gpu)
     from fmnist.worker import work  # workers alone hold a model
 
     return work(config["assignment"], begin)

@@ -1,15 +1,35 @@
-"""Bringing TensorFlow into a process."""
+"""Bringing TensorFlow into a process, with the GPU that the process was given or with none."""
 
 import gc
 import os
 import sys
 
+from fmnist.errors import UserError
 
-def import_tensorflow() -> None:
+_decided = False  # this process has its GPU, or none; TensorFlow lets nobody change it later
+
+
+def import_tensorflow(*, gpu: bool = False) -> None:
     """Imports Keras on TensorFlow; whatever imports them afterwards finds them.
 
-    The import makes a million objects that stay. To look through them for garbage again and again
-    takes nearly a third of its time; once they are frozen, nothing ever looks through them again.
+    The first call of a process decides which GPUs it sees: none, or with `gpu` the one that Ray
+    gave to it, of whose memory it takes only what it needs. Without that, TensorFlow would take all
+    memory of all GPUs of the node, which Ray does not hide from work that asked for none.
+
+    Raises UserError that names the node if there should be a GPU, and TensorFlow sees none.
+    """
+    global _decided
+    _import()
+    if not _decided:
+        _show_gpu() if gpu else _hide_gpus()
+        _decided = True
+
+
+def _import() -> None:
+    """The import makes a million objects that stay.
+
+    To look through them for garbage again and again takes nearly a third of its time; once they are
+    frozen, nothing ever looks through them again.
     """
     if "keras" in sys.modules:
         return
@@ -21,3 +41,35 @@ def import_tensorflow() -> None:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _hide_gpus() -> None:
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+
+
+def _show_gpu() -> None:
+    """Ray names the GPU of a process in CUDA_VISIBLE_DEVICES, and CUDA shows it alone."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if len(gpus) != 1:
+        raise UserError(_wrong_number(len(gpus)))
+    tf.config.experimental.set_memory_growth(gpus[0], True)
+
+
+def _wrong_number(found: int) -> str:
+    from ray.util import get_node_ip_address
+
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
+    what = (
+        f"node {get_node_ip_address()}: TensorFlow sees {found} GPUs, expected the one that Ray "
+        f"gave to this process (CUDA_VISIBLE_DEVICES is {given}): "
+    )
+    if found:
+        return what + "start the node without RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"
+    return what + (
+        "the node needs NVIDIA's driver and the packages of requirements-gpu.txt, which has CUDA's "
+        "libraries; without --gpu, the CPUs work"
+    )

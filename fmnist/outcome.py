@@ -97,7 +97,7 @@ def _hardware(worker: "Worker") -> dict[str, Any]:
     return {
         "cpu": hardware.processor(),
         "cores": hardware.cores(),
-        "gpus": len(tf.config.list_physical_devices("GPU")),
+        "gpus": len(tf.config.get_visible_devices("GPU")),
         "nodes": worker.job.details["nodes"],
         "workers": worker.world,
     }
