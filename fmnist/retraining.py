@@ -88,7 +88,7 @@ def retrain(
     else:
         verdict = _stay(plan, storage)
     model = open_model(storage, run_folder(verdict.after.run), task)
-    predictions = score(model=model, inputs=inputs, storage=storage, actors=actors)
+    predictions = score(model=model, inputs=inputs, storage=storage, actors=actors, gpu=cluster.gpu)
     pruned = prune(storage, task.name, **asdict(retention))
     facts = {
         **_facts(plan, verdict, storage),
