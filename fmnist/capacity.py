@@ -103,20 +103,24 @@ def scale(training: Training, cluster: Cluster) -> int | tuple[int, int]:
     return least, most
 
 
-def scoring_actors(asked: int | None) -> tuple[int, int]:
-    """How many actors of one CPU score: at first, and at most as the cluster grows.
+def scoring_actors(asked: int | None, *, gpu: bool = False) -> tuple[int, int]:
+    """How many actors score, of one CPU each, and with `gpu` one GPU: at first, and at most.
 
-    UserError for none, or more than the cluster can ever have CPUs for.
+    More than at first there are where the cluster grows. UserError for none, or more than it can
+    ever have CPUs or GPUs for.
     """
     limit = capacity()
-    cpus = limit.room(1, 0)
+    room = limit.room(1, int(gpu))
+    each = "1 CPU and 1 GPU" if gpu else "1 CPU"
+    if not room:
+        raise UserError(f"found no room for a scoring actor of {each}: {limit}")
     wanted = 1 if asked is None else asked
-    if not 1 <= wanted <= cpus:
+    if not 1 <= wanted <= room:
         raise UserError(
-            f"found {wanted} scoring actors of 1 CPU each, expected 1 to {cpus}: {limit}"
+            f"found {wanted} scoring actors of {each} each, expected 1 to {room}: {limit}"
         )
-    there = Capacity(fixed=nodes()).room(1, 0)
-    least, most = (asked, asked) if asked else (max(1, min(there, cpus)), cpus)
+    there = Capacity(fixed=nodes()).room(1, int(gpu))
+    least, most = (asked, asked) if asked else (max(1, min(there, room)), room)
     if there < least:
         log.warning(_waiting(there, f"{least} scoring actors"))
     return least, most

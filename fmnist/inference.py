@@ -16,8 +16,9 @@ from fmnist.errors import UserError
 from fmnist.imports import import_tensorflow
 from fmnist.published import MODEL, PublishedModel
 
-MOST_ROWS = 256
-BATCH_BYTES = 1 << 20  # of uint8 pixels; what the layers make of them takes many times as much
+# Rows and bytes of uint8 pixels of a batch; what the layers make of them takes many times as much.
+CPU_BATCH = 256, 1 << 20
+GPU_BATCH = 4096, 16 << 20  # a GPU is idle between small ones
 
 
 class Classifier:
@@ -25,17 +26,20 @@ class Classifier:
 
     Probabilities are float32 (n, classes). `model` is a Keras model that takes raw pixels, or the
     path of a `.keras` file with one, which is loaded without running code that it may contain.
-    Raises UserError if the file can't be loaded, or the model is no classifier of images.
+    With `gpu`, it predicts in large batches on the GPU that Ray gave to this process, which must
+    not have imported TensorFlow for anything else; the probabilities differ a little from a CPU's.
+    Raises UserError if the file can't be loaded, the model is no classifier of images, or
+    TensorFlow sees no GPU.
     """
 
-    def __init__(self, model: Any) -> None:
-        import_tensorflow()
+    def __init__(self, model: Any, *, gpu: bool = False) -> None:
+        import_tensorflow(gpu=gpu)
         import tensorflow as tf
 
         if isinstance(model, str | Path):
             model = _load(Path(model))
         self.shape, self.classes = _shapes(model)
-        self._rows = batch_rows(self.shape)
+        self._rows = batch_rows(self.shape, gpu=gpu)
         self._predict = tf.function(
             lambda images: model(images, training=False),
             input_signature=[tf.TensorSpec((self._rows, *self.shape), tf.uint8)],
@@ -53,13 +57,13 @@ class Classifier:
         return probabilities
 
 
-def open_classifier(model: PublishedModel) -> Classifier:
+def open_classifier(model: PublishedModel, *, gpu: bool = False) -> Classifier:
     """A published model as a function; UserError names the run if it is none for its task."""
     with scratch() as folder:
         path = Path(folder, MODEL)
         path.write_bytes(model.data)
         try:
-            classifier = Classifier(path)
+            classifier = Classifier(path, gpu=gpu)
         except UserError as error:
             raise UserError(f"run {model.run}: {error}") from error
     task = model.task
@@ -71,16 +75,20 @@ def open_classifier(model: PublishedModel) -> Classifier:
     return classifier
 
 
-def batch_rows(shape: tuple[int, int, int]) -> int:
+def batch_rows(shape: tuple[int, int, int], *, gpu: bool = False) -> int:
     """Images in a batch: a power of two, which leaves matrix kernels no odd rows at the edge."""
     height, width, channels = shape
-    most = max(1, min(MOST_ROWS, BATCH_BYTES // (height * width * channels)))
+    rows, size = GPU_BATCH if gpu else CPU_BATCH
+    most = max(1, min(rows, size // (height * width * channels)))
     return 1 << (most.bit_length() - 1)
 
 
-def limit_threads(threads: int) -> None:
-    """Sets the threads of a fresh process, before TensorFlow does anything else in it."""
-    import_tensorflow()
+def limit_threads(threads: int, *, gpu: bool = False) -> None:
+    """Sets the threads of a fresh process, before TensorFlow does anything else in it.
+
+    Raises UserError if it is to use a `gpu`, and TensorFlow sees none.
+    """
+    import_tensorflow(gpu=gpu)
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
+from pyarrow.fs import FileType
 from ray.data import DataContext
 
 from fmnist.capacity import check_tasks
@@ -19,7 +20,7 @@ from fmnist.errors import UserError
 from fmnist.fingerprints import fingerprint_of, marks, row_digests, total
 from fmnist.locations import reading
 from fmnist.parquet import find_parquet_files, open_file, read_batches, to_table
-from fmnist.remote import outcome
+from fmnist.remote import RETRIES, Place, not_shared, outcome
 from fmnist.sources import find_kind, load
 from fmnist.tasks import Task
 
@@ -109,8 +110,11 @@ def from_parquet(task: Task, spec: str) -> Inputs:
     if not paths:
         raise UserError(f"{spec}: has no test part, expected one to score")
     check_tasks()
-    survey = ray.remote(max_retries=3)(_survey)
-    found = outcome([survey.remote(filesystem, path, task) for path in paths])
+    driver = Place.here()
+    survey = ray.remote(max_retries=RETRIES)(_survey)
+    found = outcome(
+        [survey.remote(filesystem, path, task, driver) for path in paths], f"looking at {spec}"
+    )
     if not sum(len(one.ids) for one in found):
         raise UserError(f"{spec}: has no rows, expected images to score")
     _check_same_types(paths, found)
@@ -150,12 +154,16 @@ def _stream(filesystem: Any, paths: list[str]) -> ray.data.Dataset:
             filesystem=filesystem,
             columns=COLUMNS,
             partitioning=None,  # a path such as year=2020/ would otherwise add a column
-            num_cpus=0,
+            ray_remote_args={"num_cpus": 0, "max_retries": RETRIES},
             concurrency=READERS,
         )
 
 
-def _survey(filesystem: Any, path: str, task: Task) -> Survey:
+def _survey(filesystem: Any, path: str, task: Task, driver: Place) -> Survey:
+    with reading(path):
+        there = filesystem.get_file_info(path).type != FileType.NotFound
+    if not there and (reader := Place.here()).node != driver.node:
+        raise not_shared(path, driver=driver.address, reader=reader.address)
     ids, found, digest = [np.empty(0, np.int64)], [np.empty(0, np.uint64)], 0
     with reading(path), filesystem.open_input_file(path) as stream:
         file = open_file(stream, task, path)

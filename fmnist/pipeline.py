@@ -1,9 +1,9 @@
 """The Ray Data pipeline of scoring: images are read, an actor pool predicts, labels are written."""
 
-import logging
-import warnings
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pyarrow.fs
@@ -11,22 +11,22 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 from ray.data.datasource import FilenameProvider
 
+from fmnist.capacity import here
 from fmnist.errors import UserError
+from fmnist.inference import batch_rows
 from fmnist.inputs import CHUNK_BYTES, Inputs
 from fmnist.locations import READ_ERRORS, reason
 from fmnist.published import PublishedModel
+from fmnist.remote import DEATHS, RETRIES, death, not_shared, outcome
 from fmnist.scorer import Changed, Scorer
 from fmnist.storage import Storage
 
-# Ray Data logs what it raises as well, and that there are no progress bars.
-TALKATIVE = (
-    "exceptions",
-    "dataset",
-    "_internal.execution.streaming_executor_state",
-    "_internal.progress",
-)
 BLOCKS_PER_ACTOR = 16  # read, predicted or waiting, all together
+GPU_BATCHES = 4  # to each call, since the last one of a call is padded
 ADDED_BY_RAY = "\nFailed to apply UDF"  # how many attempts there were, which is one
+# How often Ray starts an actor again, whatever it died of. What ends a job is a block whose actor
+# dies each time (RETRIES): many deaths are nothing unusual where nodes come and go for hours.
+RESTARTS = 100
 
 
 def write_labels(
@@ -38,31 +38,80 @@ def write_labels(
     folder: str,
     attempt: str,
     actors: tuple[int, int],
+    gpu: bool,
     probabilities: bool,
     rows_per_file: int,
 ) -> None:
-    """Scores all inputs but `scored` (sorted ids) into Parquet files in the storage's `folder`.
+    """Scores all inputs but those `scored` (n,) bool into Parquet files in the storage's `folder`.
 
-    `actors` says how many there are at first, and at most; one that dies is started again, as is a
-    task. The files' names begin with `attempt_`. Raises UserError for a model that can't
-    predict, for storage that fails, and for data that are no longer what was surveyed.
+    `actors` says how many there are at first, and at most, each with one CPU, and with a GPU of its
+    own if they use any; one that dies is started again, as is a task. The files' names begin with
+    `attempt_`. Raises UserError for a model that can't predict, for storage that fails, for
+    processes that die each time they are started, and for data that are no longer what was
+    surveyed.
+
+    The pipeline runs in a process of its own beside this one, so that what Ray prints about it goes
+    where its other logs go (for each pool of actors a line about ray-project/ray#53727).
     """
-    block = max(CHUNK_BYTES, model.task.pixels)
-    with _settings(object_store_memory=actors[1] * BLOCKS_PER_ACTOR * block):
-        labels = inputs.read().map_batches(
-            Scorer,
-            fn_constructor_args=(
-                ray.put(model),
-                ray.put(scored),
-                ray.put((inputs.ids, inputs.marks)),
+    rows = GPU_BATCHES * batch_rows(model.task.shape, gpu=True) if gpu else None
+    block = max(CHUNK_BYTES, model.task.pixels * (rows or 1))
+    system, path = storage.arrow(folder)
+    # References in a list stay references: the pipeline hands them on without looking at them.
+    references = [ray.put(model), ray.put((inputs.ids, inputs.marks, scored))]
+    pipeline = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here())(_run)
+    try:
+        outcome(
+            pipeline.remote(
+                inputs.read,
+                references,
+                system,
+                path,
+                attempt=attempt,
+                actors=actors,
+                gpu=gpu,
+                rows=rows,
+                probabilities=probabilities,
+                rows_per_file=rows_per_file,
+                object_store_memory=actors[1] * BLOCKS_PER_ACTOR * block,
+                action=f"scoring {inputs.source} into {storage.uri}/{folder}",
             ),
-            fn_constructor_kwargs={"probabilities": probabilities},
-            batch_size=None,
+            "the process that feeds the scoring actors",
+            tries=1,
+        )
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, Changed):
+            raise inputs.changed(str(error.cause)) from None
+        raise
+
+
+def _run(
+    read: Callable[[], ray.data.Dataset],
+    references: list[ray.ObjectRef],
+    system: Any,
+    path: str,
+    *,
+    attempt: str,
+    actors: tuple[int, int],
+    gpu: bool,
+    rows: int | None,
+    probabilities: bool,
+    rows_per_file: int,
+    object_store_memory: int,
+    action: str,
+) -> None:
+    with _settings(object_store_memory):
+        labels = read().map_batches(
+            Scorer,
+            fn_constructor_args=references,
+            fn_constructor_kwargs={"probabilities": probabilities, "gpu": gpu},
+            batch_size=rows,  # None: a block as it comes
             batch_format="pyarrow",
             compute=ActorPoolStrategy(min_size=actors[0], max_size=actors[1]),
             num_cpus=1,
+            num_gpus=int(gpu),
+            max_restarts=RESTARTS,
+            max_task_retries=RETRIES,
         )
-        system, path = storage.arrow(folder)
         try:
             labels.write_parquet(
                 path,
@@ -71,23 +120,20 @@ def write_labels(
                 try_create_dir=isinstance(system, pyarrow.fs.LocalFileSystem),
                 filename_provider=FilenameProvider(dataset_uuid=attempt, file_format="parquet"),
                 min_rows_per_file=rows_per_file,
-                ray_remote_args={"num_cpus": 0},  # the actors may hold them all
+                # No CPU, since the actors may hold them all.
+                ray_remote_args={"num_cpus": 0, "max_retries": RETRIES},
                 concurrency=1,
             )
         except (ray.exceptions.RayError, UserError, Changed, *READ_ERRORS) as error:
-            action = f"scoring {inputs.source} into {storage.uri}/{folder}"
-            raise _users(error, action, inputs) or error from None
+            raise _cause(error, action) or error from None
 
 
 @contextmanager
 def _settings(object_store_memory: int) -> Iterator[None]:
-    """Small blocks and few of them, so that many actors get some, and few words.
+    """Small blocks and few of them, so that many actors get some.
 
     Without a limit, reading would run ahead until it has filled its part of the object store.
     """
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    for module in TALKATIVE:
-        logging.getLogger(f"ray.data.{module}").setLevel(logging.CRITICAL)
     context = DataContext.get_current().copy()
     context.target_max_block_size = CHUNK_BYTES
     context.raise_original_map_exception = True  # Ray would keep no more than the text of it
@@ -97,23 +143,25 @@ def _settings(object_store_memory: int) -> Iterator[None]:
     # Arrow has retried already, all but this; Ray Data would do all of that ten times over.
     context.retried_io_errors = ["HTTP status 429"]
     context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    with DataContext.current(context), warnings.catch_warnings():
-        # That there are fewer blocks than actors is no news with few images.
-        warnings.filterwarnings("ignore", module="ray.data", category=UserWarning)
+    with DataContext.current(context):
         yield
 
 
-def _users(error: BaseException, action: str, inputs: Inputs) -> UserError | None:
-    """The user's mistake behind a failed pipeline, if there is one."""
+def _cause(error: BaseException, action: str) -> Exception | None:
+    """The user's mistake or the failed environment behind a failed pipeline, if there is one."""
+    driver = reader = ray.util.get_node_ip_address()  # the pipeline is on the driver's node
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ray.exceptions.RayTaskError):
-            cause = cause.cause
-        elif isinstance(cause, Changed):
-            return inputs.changed(str(cause).partition(ADDED_BY_RAY)[0])
-        elif isinstance(cause, UserError):
-            return UserError(str(cause).partition(ADDED_BY_RAY)[0])
+            # Ray keeps the address of the task's node in the text alone.
+            found = re.search(r"\bip=([^,\s)]+)", str(cause))
+            reader, cause = found[1] if found else driver, cause.cause
+        elif isinstance(cause, Changed | UserError):
+            return type(cause)(str(cause).partition(ADDED_BY_RAY)[0])
+        elif isinstance(cause, DEATHS):
+            return death(cause, action)
+        elif isinstance(cause, FileNotFoundError) and reader != driver:
+            return not_shared(action, driver=driver, reader=reader)
         elif isinstance(cause, READ_ERRORS):
             return UserError(f"{action}: {reason(cause)}")
         else:

@@ -34,8 +34,8 @@ class Collected:
         self.labels = np.full(len(self.ids), -1, np.int64)
 
     def scored(self) -> np.ndarray:
-        """The ids that have a label, sorted."""
-        return self.ids[self.labels >= 0]
+        """Which of the ids have a label: (n,) bool."""
+        return self.labels >= 0
 
     def take_over(self, storage: Storage, prefix: str, names: Iterable[str]) -> list[str]:
         """Adds the labels of these files; returns the names of those that don't fit.

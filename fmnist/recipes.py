@@ -57,7 +57,7 @@ class Cluster:
     cpus_per_worker: int | None = None
     """CPUs of each worker; without it, the cluster's CPUs divided among the workers."""
     gpu: bool = False
-    """Train on GPUs."""
+    """Train on GPUs, and where the job scores, score on them."""
     gpus_per_worker: float = 1.0
     """GPUs of each worker, where it trains on them; runs of one worker can share one."""
     checkpoint_every: int = 1

@@ -76,7 +76,7 @@ def retrain(
     task = plan.dataset.task
     verdict, note = _settle(plan, cluster, storage, gate, command)
     model = open_model(storage, run_folder(verdict.after.run), task)
-    predictions = score(model=model, inputs=inputs, storage=storage, actors=actors)
+    predictions = score(model=model, inputs=inputs, storage=storage, actors=actors, gpu=cluster.gpu)
     # Removed after the summary, so that one that is published by a second start has the same list.
     condemned = condemn_old(storage, task.name, **asdict(retention))
     facts = {

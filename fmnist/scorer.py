@@ -21,29 +21,31 @@ class Changed(Exception):  # noqa: N818 - it is an outcome
 class Scorer:
     """For Ray Data's `map_batches`: a table of id and image → a table of id, label and model.
 
-    `model`, `scored` (sorted ids to leave out) and `expected` (the sorted ids and their marks, as
-    they were surveyed) are references to the object store, so that all actors of a node share them.
-    With `probabilities`, a column of them is added. Raises Changed for any other image.
+    `model` and `expected` are references to the object store, so that all actors of a node share
+    what they hold. `expected` are three arrays (n,): the sorted ids and their marks, as they were
+    surveyed, and whether each is scored already and left out. With `probabilities`, a column of
+    them is added. With `gpu`, it predicts on the one that Ray gave to the actor. Raises Changed for
+    any other image.
     """
 
     def __init__(
         self,
         model: ray.ObjectRef,
-        scored: ray.ObjectRef,
         expected: ray.ObjectRef,
         *,
         probabilities: bool,
+        gpu: bool,
     ) -> None:
         self._model: PublishedModel = ray.get(model)
-        self._scored: np.ndarray = ray.get(scored)
-        self._ids, self._marks = ray.get(expected)
+        self._ids, self._marks, self._scored = ray.get(expected)
         self._probabilities = probabilities
+        self._gpu = gpu
 
     def __call__(self, table: pa.Table) -> pa.Table:
         examples = check_table(table, self._model.task, where="a block of images")
-        self._check_unchanged(examples)
-        if len(self._scored):
-            examples = examples.take(~np.isin(examples.ids, self._scored))
+        scored = self._scored[self._rows(examples)]
+        if scored.any():
+            examples = examples.take(~scored)
         probabilities = self._classifier(examples.images)
         if not np.isfinite(probabilities).all():
             row = int((~np.isfinite(probabilities)).any(axis=1).argmax())
@@ -61,16 +63,18 @@ class Scorer:
             columns["probabilities"] = pa.ListArray.from_arrays(offsets, flat)
         return pa.table(columns)
 
-    def _check_unchanged(self, examples: Examples) -> None:
+    def _rows(self, examples: Examples) -> np.ndarray:
+        """Where the images are among those that were surveyed."""
         rows = np.searchsorted(self._ids, examples.ids)
         rows[rows == len(self._ids)] = 0
         found = marks(row_digests(examples))
         same = (self._ids[rows] == examples.ids) & (self._marks[rows] == found)
         if not same.all():
             raise Changed(f"id {examples.ids[same.argmin()]} is new or has another image")
+        return rows
 
     @cached_property
     def _classifier(self) -> Classifier:
         # Not in __init__, where Ray would wrap a failure in a report of a dead actor.
-        limit_threads(1)
-        return open_classifier(self._model)
+        limit_threads(1, gpu=self._gpu)
+        return open_classifier(self._model, gpu=self._gpu)

@@ -1,7 +1,8 @@
 """Scoring a data set with a published model: a Parquet data set of labels and `submission.csv`.
 
 The same model and images give the same labels, whatever the number of actors: each predicts with
-one thread in batches of one fixed shape. A job that was killed goes on with what is not scored.
+one thread in batches of one fixed shape. What a GPU gives differs from what a CPU gives in the last
+digits, and is a result of its own. A job that was killed goes on with what is not scored.
 """
 
 import logging
@@ -32,9 +33,12 @@ def predictions_folder(predictions_id: str) -> str:
     return f"predictions/{predictions_id}"
 
 
-def predictions_id(model: PublishedModel, inputs: Inputs, *, probabilities: bool) -> str:
+def predictions_id(
+    model: PublishedModel, inputs: Inputs, *, probabilities: bool, gpu: bool = False
+) -> str:
     """Follows from model, images and options alone: submitted again, a job finds its result."""
-    return content_id(FORMAT, model.run, model.sha256, inputs.fingerprint, probabilities)
+    on = ["gpu"] if gpu else []
+    return content_id(FORMAT, model.run, model.sha256, inputs.fingerprint, probabilities, *on)
 
 
 def score(
@@ -43,6 +47,7 @@ def score(
     inputs: Inputs,
     storage: Storage,
     actors: int | None = None,
+    gpu: bool = False,
     probabilities: bool = False,
     rows_per_file: int = ROWS_PER_FILE,
 ) -> Manifest:
@@ -50,23 +55,24 @@ def score(
 
     They are Parquet files in `labels/` (id int64, label int64, model string, and if asked for
     `probabilities`, a list of float32) and `submission.csv`. `actors` predict at the same time, by
-    default one for each CPU of the cluster; where it autoscales, as many as there is work for. Of
-    jobs that score the same at once one does it, and the others wait. Raises UserError for more
-    actors than the cluster can have CPUs, for a model that can't predict, and for data that change
-    meanwhile.
+    default one for each CPU of the cluster, or with `gpu` for each GPU; where it autoscales, as
+    many as there is work for. Of jobs that score the same at once one does it, and the others wait.
+    Raises UserError for more actors than the cluster can have CPUs or GPUs, for a GPU that
+    TensorFlow doesn't see, for a model that can't predict, for actors that die each time, and for
+    data that change meanwhile.
     """
-    identity = predictions_id(model, inputs, probabilities=probabilities)
+    identity = predictions_id(model, inputs, probabilities=probabilities, gpu=gpu)
     prefix = predictions_folder(identity)
     if published := read_manifest(storage, prefix):
         return _tidy(storage, prefix, published)
-    pool = scoring_actors(actors)
+    pool = scoring_actors(actors, gpu=gpu)
     while True:
         with (
             suppress(LeaseLost),
             held(storage, f"{prefix}/{LEASE}", tell=log.warning) as lease,
         ):
             return _score(
-                model, inputs, storage, identity, pool, probabilities, rows_per_file, lease
+                model, inputs, storage, identity, pool, gpu, probabilities, rows_per_file, lease
             )
 
 
@@ -76,6 +82,7 @@ def _score(
     storage: Storage,
     identity: str,
     pool: tuple[int, int],
+    gpu: bool,
     probabilities: bool,
     rows_per_file: int,
     lease: Lease,
@@ -88,7 +95,7 @@ def _score(
     collected = Collected(ids=inputs.ids, classes=len(model.task.classes))
     collected.take_over(storage, prefix, label_files(storage, prefix))
     scored = collected.scored()
-    if len(scored) < len(inputs.ids):
+    if not scored.all():
         attempt = secrets.token_hex(4)
         write_labels(
             model,
@@ -98,6 +105,7 @@ def _score(
             folder=f"{prefix}/{LABELS}",
             attempt=attempt,
             actors=pool,
+            gpu=gpu,
             probabilities=probabilities,
             rows_per_file=rows_per_file,
         )
@@ -113,8 +121,9 @@ def _score(
     details = {
         **_details(model, inputs),
         "images": len(inputs.ids),
-        "taken_over": len(scored),  # from an earlier attempt
+        "taken_over": int(np.count_nonzero(scored)),  # from an earlier attempt
         "actors": pool[1],
+        "device": "gpu" if gpu else "cpu",
         "seconds": round(time.perf_counter() - begin, 3),
     }
     names = [*collected.names, SUBMISSION]

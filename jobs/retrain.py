@@ -42,7 +42,7 @@ class Flags:
     storage: str = "results"
     """Where results and the registry are: a folder or s3://bucket/prefix."""
     actors: int | None = None
-    """Processes that score, of one CPU each; without it, one for each CPU of the cluster."""
+    """Processes that score, each with one CPU, and with --gpu one GPU; by default all there are."""
     force: bool = False
     """Train a challenger with the next unused seed, also on data that the champion has learned."""
     dry_run: bool = False

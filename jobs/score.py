@@ -31,7 +31,9 @@ class Flags:
     storage: str = "results"
     """Where results go: a folder or s3://bucket/prefix."""
     actors: int | None = None
-    """Processes that score, of one CPU each; without it, one for each CPU of the cluster."""
+    """Processes that score, each with one CPU, and with --gpu one GPU; by default all there are."""
+    gpu: bool = False
+    """Predict on GPUs; the images are read and decoded on CPUs."""
     probabilities: bool = False
     """Also write the probability of each class."""
 
@@ -47,6 +49,7 @@ def run(flags: Flags) -> None:
         inputs=find_inputs(task, flags.data),
         storage=storage,
         actors=flags.actors,
+        gpu=flags.gpu,
         probabilities=flags.probabilities,
     )
     tell(storage, manifest)

@@ -61,7 +61,8 @@ def run(flags: Flags) -> None:
     if flags.score:
         model = open_model(storage, run_folder(manifest.id), dataset.task)
         inputs = from_dataset(dataset)
-        tell_predictions(storage, score(model=model, inputs=inputs, storage=storage))
+        gpu = flags.cluster.gpu
+        tell_predictions(storage, score(model=model, inputs=inputs, storage=storage, gpu=gpu))
 
 
 def tell(storage: Storage, manifest: Manifest) -> None:

@@ -30,7 +30,7 @@ def take_over(storage: LocalStorage, data: bytes) -> Collected:
     storage.write("labels/x.parquet", data)
     collected = Collected(ids=np.sort(PART.ids), classes=4)
     unfit = collected.take_over(storage, "labels", ["x.parquet"])
-    assert bool(unfit) == (len(collected.scored()) == 0)
+    assert bool(unfit) == (not collected.scored().any())
     return collected
 
 
@@ -50,7 +50,7 @@ def test_labels_of_any_columns(memory_storage: LocalStorage, data: bytes) -> Non
 
 
 def test_sound_labels_are_taken_over(memory_storage: LocalStorage) -> None:
-    assert len(take_over(memory_storage, parquet(pa.table(PREDICTED))).scored()) == 6
+    assert take_over(memory_storage, parquet(pa.table(PREDICTED))).scored().sum() == 6
 
 
 ENTRY = {"path": "0a/model.keras", "size": 3, "sha256": "0" * 64}

@@ -62,10 +62,13 @@ def test_a_file_predicts_like_the_model_it_was_saved_from(
 
 
 @pytest.mark.parametrize(
-    ("shape", "rows"), [((28, 28, 1), 256), ((224, 224, 3), 4), ((1024, 1024, 16), 1)]
+    ("shape", "rows", "gpu_rows"),
+    [((28, 28, 1), 256, 4096), ((224, 224, 3), 4, 64), ((1024, 1024, 16), 1, 1)],
 )
-def test_a_batch_of_large_images_has_fewer_rows(shape: tuple[int, int, int], rows: int) -> None:
-    assert batch_rows(shape) == rows
+def test_a_batch_of_large_images_has_fewer_rows(
+    shape: tuple[int, int, int], rows: int, gpu_rows: int
+) -> None:
+    assert (batch_rows(shape), batch_rows(shape, gpu=True)) == (rows, gpu_rows)
 
 
 def test_a_damaged_file_is_the_users_mistake(model: Any, tmp_path: Path) -> None:

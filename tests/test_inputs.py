@@ -4,13 +4,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import ray
 from pyarrow import fs
 from pyarrow import parquet as pq
+from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fmnist.dataset import Examples
 from fmnist.errors import UserError
-from fmnist.inputs import find_inputs, from_examples
+from fmnist.inputs import _survey, find_inputs, from_examples
 from fmnist.parquet import to_table, write_part
+from fmnist.remote import Place, outcome
 from fmnist.storage import open_storage
 from fmnist.tasks import FASHION
 from tests.samples import SHAPES, dataset, examples, write_idx
@@ -125,3 +129,14 @@ def test_other_formats_are_loaded(tmp_path: Path) -> None:
     write_idx(tmp_path, dataset(FASHION))
     found = find_inputs(FASHION, str(tmp_path))
     assert len(found.ids) == 15 and str(tmp_path) in found.source
+
+
+def test_a_folder_that_only_the_driver_has(ray_cluster: Cluster, tmp_path: Path) -> None:
+    """A task on another node looks for a file that is missing there."""
+    (other,) = ray_cluster.worker_nodes
+    there = NodeAffinitySchedulingStrategy(other.node_id, soft=False)
+    survey = ray.remote(scheduling_strategy=there)(_survey)
+    path, here = str(tmp_path / "part.parquet"), Place.here()
+    error = rf"^{path}: node {here.address} finds no .*, which node {here.address} has, .* share"
+    with pytest.raises(UserError, match=error):
+        outcome(survey.remote(fs.LocalFileSystem(), path, SHAPES, here), "looking")

@@ -10,6 +10,7 @@ import pytest
 from fmnist.dataset import Dataset
 from fmnist.exports import export_parquet
 from fmnist.manifest import read_manifest
+from fmnist.parquet import write_part
 from fmnist.predictions import SUBMISSION
 from fmnist.runs import run_folder
 from fmnist.scoring import predictions_folder
@@ -17,6 +18,8 @@ from fmnist.storage import open_storage
 from jobs import export, score, train
 from jobs.launch import IN_RAY_JOB, launch
 from tests.head import run
+from tests.models import dense, publish_run
+from tests.samples import SHAPES, examples
 
 SMALL = ("--batch", "32", "--epochs", "1", "--cpus-per-worker", "1")
 
@@ -149,3 +152,18 @@ def test_an_export_can_be_read_again(monkeypatch, capsys, tmp_path, images):
         launch(export.parse, export.run)
     printed = [line for line in capsys.readouterr().out.splitlines() if "fingerprint" in line]
     assert len(printed) == 2 and printed[0] == printed[1]
+
+
+def test_a_scoring_job_prints_its_own_lines_and_no_others(tmp_path):
+    storage = open_storage(str(tmp_path / "results"))
+    publish_run(storage, tmp_path / "model", dense(SHAPES), SHAPES)
+    write_part(examples(SHAPES, 300), *open_storage(str(tmp_path / "data")).arrow("test"))
+    where = ("--data", str(tmp_path / "data"), "--storage", storage.uri)
+    done = run(sys.executable, "-m", "jobs.score", "--run", "r1", *where)
+    number = published(done.stdout, "predictions")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"predictions {number} for 300 images are finished",
+        f"  labels           {storage.uri}/predictions/{number}/labels/",
+        f"  submission       {storage.uri}/predictions/{number}/submission.csv",
+    ]

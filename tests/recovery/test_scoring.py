@@ -131,14 +131,14 @@ def test_a_killed_driver_goes_on_with_what_is_not_scored(
     found.take_over(storage, prefix, label_files(storage, prefix))
 
     manifest = score(model=model, inputs=inputs, storage=storage, actors=2)
-    assert 0 < len(found.scored()) <= manifest.details["taken_over"] < len(MANY)
+    assert 0 < found.scored().sum() <= manifest.details["taken_over"] < len(MANY)
     assert set(found.names) <= manifest.files.keys()
     again = Collected(ids=inputs.ids, classes=4)
     own = [
         name for name in manifest.files if name.startswith("labels/") and name not in found.names
     ]
     assert again.take_over(storage, prefix, own) == []
-    assert not np.isin(again.scored(), found.scored()).any()
+    assert not (again.scored() & found.scored()).any()
     check_against(storage, manifest, undisturbed)
 
 
@@ -268,3 +268,28 @@ def test_data_that_were_written_again_and_are_the_same_are_not_refused(
     write_part(few.take(np.arange(50)[::-1]), *storage.arrow("data/test"))
     manifest = score(model=model, inputs=inputs, storage=storage, actors=1)
     check_against(storage, manifest, labels_of(network, few))
+
+
+@pytest.mark.parametrize("storage_uri", ["folder"], indirect=True)
+def test_actors_that_die_each_time_end_the_job(
+    ray_cluster: Cluster, storage: Storage, model: PublishedModel, many: str
+) -> None:
+    """They die before they have scored a block: TensorFlow takes seconds to import."""
+    inputs = find_inputs(SHAPES, many)
+    nodes = ray_cluster.list_all_nodes()
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(0.05):
+            for actor in processes(nodes, SCORING):
+                os.kill(actor, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        with pytest.raises(UserError, match=r"scoring parquet at .* a process died 5 times"):
+            score(model=model, inputs=inputs, storage=storage, actors=1)
+    finally:
+        over.set()
+        thread.join()
+    assert read_manifest(storage, folder_of(model, inputs)) is None
