@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STORAGE ?= results
+CHAOS ?= --rounds 10
 
 # pip fills the environment from outside, so that Debian's python3-venv is not needed; the lock lets
 # two makes run at once. A stamp is newer than its pins only after all of them were installed.
@@ -11,7 +12,7 @@ install = flock $(1).lock sh -c 'test $(VENV)/$(1).stamp -nt $(1).txt || { \
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --quiet --disable-pip-version-check \
 		--require-hashes -r $(1).txt && touch $(VENV)/$(1).stamp; }'
 
-.PHONY: run test test-recovery lint pins setup setup-test browser ceph
+.PHONY: run test test-recovery chaos lint pins setup setup-test browser ceph
 
 run: setup  ## Trains, evaluates and scores on the real Fashion-MNIST
 	@$(BIN)/python -m jobs.train --recipe quick --score --storage $(STORAGE)
@@ -21,6 +22,9 @@ test: setup-test browser ceph  ## Runs the tests, but for those of what may die
 
 test-recovery: setup-test  ## Kills, cuts off and fills up whatever a job stands on
 	@$(BIN)/python -m pytest tests/recovery $(PYTEST)
+
+chaos: setup-test  ## Disturbs jobs at random, again and again, and looks at what they left
+	@$(BIN)/python -m tests.chaos $(CHAOS)
 
 lint: setup-test  ## Checks style and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
