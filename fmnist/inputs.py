@@ -3,6 +3,7 @@
 Parquet files are streamed by Ray Data and never held whole; other formats are in memory already.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow as pa
 import ray
 from pyarrow.fs import FileType
 from ray.data import DataContext
+from ray.util.annotations import RayDeprecationWarning
 
 from fmnist.capacity import check_tasks
 from fmnist.dataset import Dataset, Examples
@@ -148,7 +150,9 @@ def _stream(filesystem: Any, paths: list[str]) -> ray.data.Dataset:
     # Version 2 lists the files in a task that needs a CPU, and so waits for ever once the actors,
     # which wait for images, hold them all.
     context.use_datasource_v2 = False
-    with DataContext.current(context):
+    with DataContext.current(context), warnings.catch_warnings():
+        # Ray would start a task again without end, and has no other parameter for that yet.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
         return ray.data.read_parquet(
             paths,
             filesystem=filesystem,
