@@ -74,7 +74,7 @@ def s3_uri(bucket: str) -> str:
     return f"s3://{bucket}/results"
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=[pytest.param("folder", marks=pytest.mark.folder), "s3"])
 def storage_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh storage root; a test that takes it runs on both kinds."""
     return (

@@ -30,6 +30,8 @@ from tests.cluster import STORE
 from tests.head import ROOT, environment, run
 from tests.models import dense, publish_run
 
+pytestmark = pytest.mark.long
+
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 
 

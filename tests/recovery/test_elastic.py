@@ -15,6 +15,8 @@ from tests import samples
 from tests.cluster import STORE, processes
 from tests.recovery.runs import wait
 
+pytestmark = pytest.mark.long
+
 # Without dropout, and by SGD, whose steps are as large as the gradients: so that the losses do not
 # depend on the number of workers by more than rounding.
 FIXED = Training(

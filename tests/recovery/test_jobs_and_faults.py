@@ -30,6 +30,8 @@ TRAIN = (
 )  # fmt: skip
 GET, PUT = frozenset({"GET"}), frozenset({"PUT", "POST"})
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def shaken(s3_server):
