@@ -19,6 +19,7 @@ from fmnist.locations import READ_ERRORS, reason
 from fmnist.published import PublishedModel
 from fmnist.remote import DEATHS, RETRIES, death, not_shared, outcome
 from fmnist.scorer import Changed, Scorer
+from fmnist.shared_folder import Mark, marked
 from fmnist.storage import Storage
 
 BLOCKS_PER_ACTOR = 16  # read, predicted or waiting, all together
@@ -27,6 +28,23 @@ ADDED_BY_RAY = "\nFailed to apply UDF"  # how many attempts there were, which is
 # How often Ray starts an actor again, whatever it died of. What ends a job is a block whose actor
 # dies each time (RETRIES): many deaths are nothing unusual where nodes come and go for hours.
 RESTARTS = 100
+
+
+class Names(FilenameProvider):
+    """Names of the files of an attempt, given out by the tasks that write them.
+
+    Raises UserError on a node that does not share the folder that it would write to.
+    """
+
+    def __init__(self, attempt: str, mark: Mark | None) -> None:
+        super().__init__(dataset_uuid=attempt, file_format="parquet")
+        self._mark = mark
+
+    def get_filename_for_task(self, write_uuid: str, task_index: int) -> str:
+        if self._mark:
+            self._mark.check()
+        name: str = super().get_filename_for_task(write_uuid, task_index)
+        return name
 
 
 def write_labels(
@@ -47,8 +65,8 @@ def write_labels(
     `actors` says how many there are at first, and at most, each with one CPU, and with a GPU of its
     own if they use any; one that dies is started again, as is a task. The files' names begin with
     `attempt_`. Raises UserError for a model that can't predict, for storage that fails, for
-    processes that die each time they are started, and for data that are no longer what was
-    surveyed.
+    processes that die each time they are started, for a folder that a node which writes does not
+    share, and for data that are no longer what was surveyed.
 
     The pipeline runs in a process of its own beside this one, so that what Ray prints about it goes
     where its other logs go (for each pool of actors a line about ray-project/ray#53727).
@@ -60,24 +78,25 @@ def write_labels(
     references = [ray.put(model), ray.put((inputs.ids, inputs.marks, scored))]
     pipeline = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here())(_run)
     try:
-        outcome(
-            pipeline.remote(
-                inputs.read,
-                references,
-                system,
-                path,
-                attempt=attempt,
-                actors=actors,
-                gpu=gpu,
-                rows=rows,
-                probabilities=probabilities,
-                rows_per_file=rows_per_file,
-                object_store_memory=actors[1] * BLOCKS_PER_ACTOR * block,
-                action=f"scoring {inputs.source} into {storage.uri}/{folder}",
-            ),
-            "the process that feeds the scoring actors",
-            tries=1,
-        )
+        with marked(storage) as mark:
+            outcome(
+                pipeline.remote(
+                    inputs.read,
+                    references,
+                    system,
+                    path,
+                    names=Names(attempt, mark),
+                    actors=actors,
+                    gpu=gpu,
+                    rows=rows,
+                    probabilities=probabilities,
+                    rows_per_file=rows_per_file,
+                    object_store_memory=actors[1] * BLOCKS_PER_ACTOR * block,
+                    action=f"scoring {inputs.source} into {storage.uri}/{folder}",
+                ),
+                "the process that feeds the scoring actors",
+                tries=1,
+            )
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, Changed):
             raise inputs.changed(str(error.cause)) from None
@@ -90,7 +109,7 @@ def _run(
     system: Any,
     path: str,
     *,
-    attempt: str,
+    names: Names,
     actors: tuple[int, int],
     gpu: bool,
     rows: int | None,
@@ -118,7 +137,7 @@ def _run(
                 filesystem=system,
                 # S3 has no folders; to make one, Arrow would ask for permissions on the bucket.
                 try_create_dir=isinstance(system, pyarrow.fs.LocalFileSystem),
-                filename_provider=FilenameProvider(dataset_uuid=attempt, file_format="parquet"),
+                filename_provider=names,
                 min_rows_per_file=rows_per_file,
                 # No CPU, since the actors may hold them all.
                 ray_remote_args={"num_cpus": 0, "max_retries": RETRIES},

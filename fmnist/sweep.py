@@ -16,6 +16,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from fmnist.assignment import Assignment
 from fmnist.capacity import ON_THE_HEAD, head_memory, here, room
@@ -43,6 +44,13 @@ OURS = {  # what Tune leaves to us
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # of files that nobody reads
     "RAY_AIR_NEW_OUTPUT": "0",  # which can't be silenced, unlike the old one
 }
+
+
+class Silent(TrialProgressCallback):
+    """Takes the place of Tune's own, which prints a line for each trial that ends."""
+
+    def _print(self, msg: str) -> None:
+        pass
 
 
 def concurrency(assignment: Assignment) -> int:
@@ -116,7 +124,7 @@ def _tuner(
             name="sweep",
             storage_path=folder,
             failure_config=tune.FailureConfig(max_failures=TRIES),
-            callbacks=[shown] if shown else [],
+            callbacks=[Silent(), *([shown] if shown else [])],
             verbose=0,
         ),
     )

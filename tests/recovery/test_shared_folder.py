@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 import ray
 
+from fmnist import capacity
 from fmnist.errors import UserError
+from fmnist.pipeline import Names
+from fmnist.remote import outcome
+from fmnist.shared_folder import marked
 from fmnist.storage import open_storage
 from fmnist.training import train
 from tests.head import environment
@@ -58,3 +62,15 @@ def test_a_worker_that_sees_another_folder_ends_the_run_at_once(small, unshared,
     left = [path.name for path in unshared.rglob("*") if path.is_file()]
     assert sorted(left) == [".fmnist-lock", "begun.json"]
     assert "training again" not in capfd.readouterr().out
+
+
+def test_a_task_that_would_write_labels_into_another_folder_raises(unshared):
+    """Ray Data asks for the name of a file in the task that writes it."""
+    with marked(open_storage(str(unshared))) as mark:
+        names = Names("attempt", mark)
+        name = ray.remote(num_cpus=0)(Names.get_filename_for_task)
+        here = name.options(scheduling_strategy=capacity.here()).remote(names, "write", 0)
+        assert ray.get(here).startswith("attempt_write_")
+        there = name.options(resources={APART: 0.1}).remote(names, "write", 0)
+        with pytest.raises(UserError, match=f"{unshared} is not the same folder on all nodes"):
+            outcome(there, "writing")

@@ -19,7 +19,7 @@ from tests.recovery.runs import wait
 OURS = (  # all that a comparison prints
     r".* seed \d+: (running|done)",
     r".* seed \d+: going on after epoch \d+, step \d+",
-    r".* seed \d+: checkpoint \d+ is damaged and not used: .*",
+    r".* seed \d+: checkpoint [\d.]+ is damaged and not used: .*",
     r".* seed \d+: epoch \d+/\d+  loss .*",
     r"comparison \S+ is finished: \d of \d runs",
     r"  (report.html|results.md|comparison.json|results.parquet) +/.*",
