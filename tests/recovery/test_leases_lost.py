@@ -28,6 +28,8 @@ from tests.recovery.runs import checkpoints, folder, outcome, wait, workers
 from tests.s3 import ROOT
 from tests.samples import SHAPES, examples
 
+pytestmark = pytest.mark.long
+
 TRAINS = """
 from dataclasses import replace
 from fmnist.assignment import Assignment, place
