@@ -42,7 +42,8 @@ def unshared(ray_cluster: Any, tmp_path: Path) -> Iterator[Path]:
     with log.open("w") as output:
         process = subprocess.Popen(
             ["unshare", "-m", "sh", "-c", start],
-            env=environment(), stdout=output, stderr=output, start_new_session=True,
+            env=environment(RAY_raylet_start_wait_time_s="120"),  # a busy machine is slow
+            stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     try:
         wait(lambda: APART in ray.cluster_resources() or process.poll() is not None)
