@@ -18,22 +18,22 @@ from typing import Any
 import pyarrow.parquet as pq
 import ray
 
-from fmnist.capacity import nodes
-from fmnist.dataset import Dataset
-from fmnist.drafts import scratch
+from fmnist.cluster.capacity import nodes
+from fmnist.data.dataset import Dataset
+from fmnist.data.load import load
 from fmnist.errors import UserError
-from fmnist.imports import import_tensorflow
-from fmnist.inputs import from_dataset
-from fmnist.manifest import Manifest
-from fmnist.predictions import LABELS
-from fmnist.published import history_of, open_model
+from fmnist.models.tensorflow import import_tensorflow
 from fmnist.recipes import Cluster, Training
-from fmnist.runs import run_folder
-from fmnist.scoring import predictions_folder, score
-from fmnist.sources import load
-from fmnist.storage import Storage, open_storage
+from fmnist.runs.ids import run_folder
+from fmnist.runs.published import history_of, open_model
+from fmnist.scoring.inputs import from_dataset
+from fmnist.scoring.labels import LABELS
+from fmnist.scoring.run import predictions_folder, score
+from fmnist.storage.atomic import scratch
+from fmnist.storage.manifest import Manifest
+from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import FASHION
-from fmnist.training import train
+from fmnist.training.run import train
 from jobs.compare import _costs
 from jobs.launch import launch, start_ray
 

@@ -1,4 +1,4 @@
-"""How long a worker imports TensorFlow, as Python does it and as `fmnist.imports` does.
+"""How long a worker imports TensorFlow, as Python does it and as `fmnist.models.tensorflow` does.
 
     python -m benchmarks.import_time
 
@@ -14,14 +14,16 @@ import sys
 ROUNDS = 7
 WAYS = {
     "as Python does it": "",
-    "without garbage": "from fmnist.imports import import_tensorflow; import_tensorflow()",
+    "without garbage": (
+        "from fmnist.models.tensorflow import import_tensorflow; import_tensorflow()"
+    ),
 }
 PROCESS = """
 import json, time
-import fmnist.fitting
+import fmnist.training.controller
 cpu, clock = time.process_time(), time.perf_counter()
 {way}
-import fmnist.worker
+import fmnist.training.worker.main
 print(json.dumps([time.process_time() - cpu, time.perf_counter() - clock]))
 """
 

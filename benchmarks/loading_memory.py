@@ -17,10 +17,10 @@ import numpy as np
 import ray
 from pyarrow import fs
 
-from fmnist.assignment import place
-from fmnist.parquet import write_part
-from fmnist.sources import load
+from fmnist.data.formats.parquet import write_part
+from fmnist.data.load import load
 from fmnist.tasks import FASHION
+from fmnist.training.spec import place
 
 TIMES = 5
 

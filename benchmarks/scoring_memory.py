@@ -22,13 +22,13 @@ import numpy as np
 import ray
 from pyarrow import fs
 
-from fmnist.inputs import find_inputs
-from fmnist.manifest import publish
-from fmnist.parquet import write_part
-from fmnist.published import MODEL, open_model
-from fmnist.scoring import score
-from fmnist.sources import load
-from fmnist.storage import open_storage
+from fmnist.data.formats.parquet import write_part
+from fmnist.data.load import load
+from fmnist.runs.published import MODEL, open_model
+from fmnist.scoring.inputs import find_inputs
+from fmnist.scoring.run import score
+from fmnist.storage.manifest import publish
+from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 
 ACTORS = 2

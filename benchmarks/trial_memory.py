@@ -4,7 +4,8 @@
 
 Compares small networks, several at once, in a Ray of its own, and prints what Ray's processes take
 at the worst moment, by kind, in MiB a trial: their proportional share (PSS), in which what they
-have in common counts once. `fmnist.sweep.TRIAL_MEMORY` goes by the sum. A minute on two cores.
+have in common counts once. `fmnist.comparison.sweep.TRIAL_MEMORY` goes by the sum. A minute on
+two cores.
 """
 
 import os
@@ -19,11 +20,11 @@ import numpy as np
 import ray
 
 from benchmarks.scoring_memory import family
-from fmnist.comparison import assignments, compare
-from fmnist.dataset import Dataset
+from fmnist.comparison.run import assignments, compare
+from fmnist.data.dataset import Dataset
+from fmnist.data.load import load
 from fmnist.recipes import Cluster, Training
-from fmnist.sources import load
-from fmnist.storage import open_storage
+from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 
 TRIALS = 3

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from fmnist.architectures import ARCHITECTURES
 from fmnist.errors import UserError, together
+from fmnist.models.architectures import ARCHITECTURES
 from fmnist.tasks import Task
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")

@@ -14,18 +14,26 @@ from typing import Annotated, Any
 import ray
 import tyro
 
-from fmnist.architectures import build, flops
-from fmnist.assignment import Assignment
-from fmnist.capacity import cpus_per_worker
-from fmnist.comparison import assignments, compare, comparison_folder
-from fmnist.dataset import labelled
+from fmnist.cluster.capacity import cpus_per_worker
+from fmnist.comparison.grid import (
+    COMPARISONS,
+    FIELDS,
+    Axes,
+    cell_name,
+    check_size,
+    expand,
+    with_seeds,
+)
+from fmnist.comparison.run import assignments, compare, comparison_folder
+from fmnist.comparison.sweep import concurrency
+from fmnist.comparison.trial_table import Trials
+from fmnist.data.dataset import labelled
+from fmnist.data.load import load
 from fmnist.errors import UserError, together
-from fmnist.grid import COMPARISONS, FIELDS, Axes, cell_name, check_size, expand, with_seeds
-from fmnist.live import Trials
+from fmnist.models.architectures import build, flops
 from fmnist.recipes import RECIPES, Cluster, Training, check, settle
-from fmnist.sources import load
-from fmnist.sweep import concurrency
 from fmnist.tasks import Task, find_task
+from fmnist.training.spec import Assignment
 from jobs.launch import command, job_storage, launch, parse_flags, start_ray, tell_files
 
 FAILED = 1  # exit code: some runs have no result

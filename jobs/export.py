@@ -7,8 +7,8 @@ python -m jobs.export --task competition --format csv --to my-folder
 from dataclasses import dataclass
 from typing import Literal
 
-from fmnist.exports import export_csv, export_parquet
-from fmnist.sources import load
+from fmnist.data.export import export_csv, export_parquet
+from fmnist.data.load import load
 from fmnist.tasks import find_task
 from jobs.launch import launch, parse_flags
 

@@ -17,8 +17,8 @@ import ray
 import tyro
 
 from fmnist.errors import UserError
-from fmnist.manifest import Manifest
-from fmnist.storage import Storage, open_storage
+from fmnist.storage.manifest import Manifest
+from fmnist.storage.open import Storage, open_storage
 
 FAILED = 1  # exit codes
 USER_ERROR = 2

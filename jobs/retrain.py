@@ -13,17 +13,17 @@ from typing import Annotated
 
 import tyro
 
+from fmnist.data.load import load
 from fmnist.errors import UserError, together
-from fmnist.gate import Gate, check_gate
-from fmnist.inputs import find_inputs, from_dataset
-from fmnist.manifest import Manifest, read_manifest
 from fmnist.recipes import Cluster, Training, check
-from fmnist.registry import find_predecessor, rollback
-from fmnist.retraining import Retention, check_retention, retrain, retrainings_folder
-from fmnist.retraining_plan import Plan, make_plan
-from fmnist.runs import run_folder
-from fmnist.sources import load
-from fmnist.storage import Storage
+from fmnist.registry.champion import find_predecessor, rollback
+from fmnist.retraining.gate import Gate, check_gate
+from fmnist.retraining.plan import Plan, make_plan
+from fmnist.retraining.run import Retention, check_retention, retrain, retrainings_folder
+from fmnist.runs.ids import run_folder
+from fmnist.scoring.inputs import find_inputs, from_dataset
+from fmnist.storage.manifest import Manifest, read_manifest
+from fmnist.storage.open import Storage
 from fmnist.tasks import find_task
 from jobs.flags import DEFAULT_RECIPE, named_recipe
 from jobs.launch import command, job_storage, launch, parse_flags, start_ray, tell_files

@@ -9,13 +9,13 @@ again, a finished job is found, and an unfinished one scores what is left.
 
 from dataclasses import dataclass
 
-from fmnist.inputs import find_inputs
-from fmnist.manifest import Manifest
-from fmnist.predictions import LABELS, SUBMISSION
-from fmnist.published import open_model, task_of_run
-from fmnist.runs import run_folder
-from fmnist.scoring import predictions_folder, score
-from fmnist.storage import Storage, open_storage
+from fmnist.runs.ids import run_folder
+from fmnist.runs.published import open_model, task_of_run
+from fmnist.scoring.inputs import find_inputs
+from fmnist.scoring.labels import LABELS, SUBMISSION
+from fmnist.scoring.run import predictions_folder, score
+from fmnist.storage.manifest import Manifest
+from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import find_task
 from jobs.launch import job_storage, launch, parse_flags, start_ray
 

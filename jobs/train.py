@@ -11,17 +11,17 @@ from typing import Annotated
 
 import tyro
 
+from fmnist.data.load import load
 from fmnist.errors import together
-from fmnist.inputs import from_dataset
-from fmnist.manifest import Manifest
-from fmnist.published import open_model
 from fmnist.recipes import Cluster, Training, check
-from fmnist.runs import check_resumed, run_folder
-from fmnist.scoring import score
-from fmnist.sources import load
-from fmnist.storage import Storage
+from fmnist.runs.ids import check_resumed, run_folder
+from fmnist.runs.published import open_model
+from fmnist.scoring.inputs import from_dataset
+from fmnist.scoring.run import score
+from fmnist.storage.manifest import Manifest
+from fmnist.storage.open import Storage
 from fmnist.tasks import find_task
-from fmnist.training import train
+from fmnist.training.run import train
 from jobs.flags import DEFAULT_RECIPE, named_recipe
 from jobs.launch import command, job_storage, launch, parse_flags, start_ray, tell_files
 from jobs.score import tell as tell_predictions

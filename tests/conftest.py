@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from fmnist.dataset import Dataset
-from fmnist.sources import load
+from fmnist.data.dataset import Dataset
+from fmnist.data.load import load
 from fmnist.tasks import COMPETITION, FASHION
 
 pytest_plugins = [
-    "tests.browser",
-    "tests.cluster",
-    "tests.fuzzing",
-    "tests.head",
-    "tests.s3",
-    "tests.ceph",
+    "tests.support.browser",
+    "tests.support.cluster",
+    "tests.support.fuzzing",
+    "tests.support.head",
+    "tests.support.s3",
+    "tests.support.ceph",
 ]
 
-GPUS = Path(__file__).parent / "emulated_gpus"
+GPUS = Path(__file__).parent / "support" / "emulated_gpus"
 
 
 def pytest_configure() -> None:

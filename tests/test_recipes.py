@@ -6,7 +6,7 @@ import pytest
 
 from fmnist.errors import UserError
 from fmnist.recipes import RECIPES, Cluster, Training, check, least_and_most, settle
-from fmnist.runs import run_id
+from fmnist.runs.ids import run_id
 from fmnist.tasks import COMPETITION, FASHION, Task
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist.dataset import Dataset
+from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.tasks import COMPETITION, FASHION, LabelRule, find_task
 

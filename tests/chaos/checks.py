@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fmnist.manifest import read_manifest
-from fmnist.storage import Storage
+from fmnist.storage.manifest import read_manifest
+from fmnist.storage.open import Storage
 
 # Notes beside results, which stay; a dead process's lease is taken over by whoever comes next.
 NOTES = re.compile(

@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow.dataset as pads
 
-from fmnist.dataset import Dataset
-from fmnist.exports import export_parquet
-from fmnist.manifest import read_manifest
-from fmnist.parquet import write_part
-from fmnist.storage import Storage, open_storage
-from tests import samples
-from tests.models import convolutional, publish_run
-from tests.samples import SHAPES
+from fmnist.data.dataset import Dataset
+from fmnist.data.export import export_parquet
+from fmnist.data.formats.parquet import write_part
+from fmnist.storage.manifest import read_manifest
+from fmnist.storage.open import Storage, open_storage
+from tests.support import samples
+from tests.support.models import convolutional, publish_run
+from tests.support.samples import SHAPES
 
 KINDS = ("train", "compare", "score", "retrain")
 # Of a row of a history, or of a page: what the clock or the machine decides.

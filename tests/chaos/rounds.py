@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fmnist.storage import open_storage
+from fmnist.storage.open import open_storage
 from tests.chaos import checks
 from tests.chaos.faults import Fault, Hands, Plan, draw
 from tests.chaos.jobs import Job, all_jobs, copy, make_data, results

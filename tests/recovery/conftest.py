@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fmnist.dataset import Dataset
-from fmnist.exports import export_parquet
+from fmnist.data.dataset import Dataset
+from fmnist.data.export import export_parquet
 from tests.recovery.runs import images, outcome, run
 
 

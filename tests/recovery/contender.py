@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from fmnist.candidates import record
 from fmnist.errors import StorageError, UserError
-from fmnist.registry import promote, read_champion, rollback
-from fmnist.retention import prune
-from fmnist.storage import Storage, open_storage
+from fmnist.registry.candidates import record
+from fmnist.registry.champion import promote, read_champion, rollback
+from fmnist.registry.prune import prune
+from fmnist.storage.open import Storage, open_storage
 from tests.recovery.histories import Told
-from tests.registries import publish_empty
-from tests.samples import SHAPES
+from tests.support.registries import publish_empty
+from tests.support.samples import SHAPES
 
 TASK = SHAPES.name
 KEEP_CHAMPIONS, KEEP_RUNS = 2, 2

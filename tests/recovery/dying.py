@@ -8,9 +8,9 @@ import signal
 from datetime import timedelta
 from typing import Any
 
-from fmnist import retention
-from fmnist.folder import LocalStorage
-from fmnist.s3 import S3Storage
+from fmnist.registry import prune
+from fmnist.storage.folder import LocalStorage
+from fmnist.storage.s3 import S3Storage
 from jobs import retrain
 from jobs.launch import launch
 
@@ -36,5 +36,5 @@ def mortal(kind: type[LocalStorage] | type[S3Storage]) -> None:
 if __name__ == "__main__":
     mortal(LocalStorage)
     mortal(S3Storage)
-    retention.YOUNG = timedelta(0)  # so that there is something to prune
+    prune.YOUNG = timedelta(0)  # so that there is something to prune
     launch(retrain.parse, retrain.run)

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fmnist.manifest import read_manifest
-from fmnist.registry import Champion, read_champion
-from fmnist.runs import run_folder
-from fmnist.storage import Storage
+from fmnist.registry.champion import Champion, read_champion
+from fmnist.runs.ids import run_folder
+from fmnist.storage.manifest import read_manifest
+from fmnist.storage.open import Storage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,14 @@ from typing import Any
 
 from ray.cluster_utils import Cluster as RayCluster
 
-from fmnist.dataset import Dataset
-from fmnist.manifest import Manifest
+from fmnist.data.dataset import Dataset
 from fmnist.recipes import Cluster, Training
-from fmnist.runs import run_folder, run_id
-from fmnist.storage import Storage, open_storage
-from fmnist.training import train
-from tests import samples
-from tests.cluster import processes
+from fmnist.runs.ids import run_folder, run_id
+from fmnist.storage.manifest import Manifest
+from fmnist.storage.open import Storage, open_storage
+from fmnist.training.run import train
+from tests.support import samples
+from tests.support.cluster import processes
 
 # With dropout and augmentation, so that nothing of a resumed epoch is the same by chance.
 TRAINING = Training(

@@ -21,14 +21,14 @@ import yaml
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 from ray.autoscaler._private.util import prepare_config
 
-from fmnist.dataset import Dataset
-from fmnist.exports import export_parquet
-from fmnist.manifest import read_manifest
-from fmnist.predictions import SUBMISSION
-from fmnist.storage import open_storage
-from tests.cluster import STORE
-from tests.head import ROOT, environment, run
-from tests.models import dense, publish_run
+from fmnist.data.dataset import Dataset
+from fmnist.data.export import export_parquet
+from fmnist.scoring.labels import SUBMISSION
+from fmnist.storage.manifest import read_manifest
+from fmnist.storage.open import open_storage
+from tests.support.cluster import STORE
+from tests.support.head import ROOT, environment, run
+from tests.support.models import dense, publish_run
 
 pytestmark = pytest.mark.long
 

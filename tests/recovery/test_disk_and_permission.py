@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fmnist.checkpoints import Checkpoints, Progress
-from fmnist.dataset import Dataset
+from fmnist.data.dataset import Dataset
+from fmnist.data.formats.parquet import write_part
 from fmnist.errors import StorageError, UserError
-from fmnist.inputs import find_inputs
-from fmnist.manifest import read_manifest
-from fmnist.parquet import write_part
-from fmnist.published import open_model
-from fmnist.scoring import predictions_folder, predictions_id, score
-from fmnist.storage import open_storage
-from fmnist.tensorboard import Scalars
-from tests.models import convolutional, publish_run
-from tests.predictions import check_against, labels_of
+from fmnist.runs.published import open_model
+from fmnist.scoring.inputs import find_inputs
+from fmnist.scoring.run import predictions_folder, predictions_id, score
+from fmnist.storage.manifest import read_manifest
+from fmnist.storage.open import open_storage
+from fmnist.training.checkpoints import Checkpoints, Progress
+from fmnist.training.worker.tensorboard import Scalars
 from tests.recovery.faulty import DENIED, WRITES, Proxy, proxy
 from tests.recovery.runs import CLUSTER, Disturbed, folder, outcome, run
-from tests.samples import SHAPES, examples
+from tests.support.models import convolutional, publish_run
+from tests.support.predictions import check_against, labels_of
+from tests.support.samples import SHAPES, examples
 
 __all__ = ["proxy"]
 

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from fmnist.data.export import export_parquet
 from fmnist.errors import UserError
-from fmnist.exports import export_parquet
-from fmnist.runs import begin, check_resumed
-from fmnist.storage import open_storage
+from fmnist.runs.ids import begin, check_resumed
+from fmnist.storage.open import open_storage
 from jobs.launch import TERMINATED
-from tests.cluster import processes
-from tests.head import ROOT, environment
 from tests.recovery.runs import (
     CLUSTER,
     TRAINING,
@@ -28,6 +26,8 @@ from tests.recovery.runs import (
     run,
     wait,
 )
+from tests.support.cluster import processes
+from tests.support.head import ROOT, environment
 
 
 @pytest.fixture(scope="module")

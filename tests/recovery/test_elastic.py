@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from fmnist.recipes import Cluster, Training
-from fmnist.runs import run_folder, run_id
-from fmnist.storage import open_storage
-from fmnist.training import train
-from tests import samples
-from tests.cluster import STORE, processes
+from fmnist.runs.ids import run_folder, run_id
+from fmnist.storage.open import open_storage
+from fmnist.training.run import train
 from tests.recovery.runs import wait
+from tests.support import samples
+from tests.support.cluster import STORE, processes
 
 pytestmark = pytest.mark.long
 

@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from fmnist.manifest import read_manifest
-from fmnist.storage import open_storage
+from fmnist.storage.manifest import read_manifest
+from fmnist.storage.open import open_storage
 from jobs.launch import IN_RAY_JOB
-from tests.head import ROOT, environment
 from tests.recovery.faulty import (
     DENIED,
     SLOW_DOWN,
@@ -23,6 +22,7 @@ from tests.recovery.faulty import (
     lose,
     reset,
 )  # fmt: skip
+from tests.support.head import ROOT, environment
 
 TRAIN = (
     "jobs.train", "--batch", "32", "--epochs", "3", "--cpus-per-worker", "1",

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fmnist import lease
-from fmnist.lease import held
-from fmnist.storage import open_storage
+from fmnist.storage import lease
+from fmnist.storage.lease import held
+from fmnist.storage.open import open_storage
 from tests.recovery.faulty import UNAVAILABLE, Proxy, lose, proxy
 from tests.recovery.runs import wait
 

@@ -14,27 +14,27 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from fmnist.dataset import Dataset
-from fmnist.inputs import find_inputs
-from fmnist.manifest import read_manifest
-from fmnist.parquet import write_part
-from fmnist.predictions import label_files
-from fmnist.published import open_model
-from fmnist.scoring import predictions_folder, predictions_id
-from fmnist.storage import open_storage
-from tests.models import convolutional, publish_run
-from tests.predictions import check_against, labels_of
+from fmnist.data.dataset import Dataset
+from fmnist.data.formats.parquet import write_part
+from fmnist.runs.published import open_model
+from fmnist.scoring.inputs import find_inputs
+from fmnist.scoring.labels import label_files
+from fmnist.scoring.run import predictions_folder, predictions_id
+from fmnist.storage.manifest import read_manifest
+from fmnist.storage.open import open_storage
 from tests.recovery.runs import checkpoints, folder, outcome, wait, workers
-from tests.s3 import ROOT
-from tests.samples import SHAPES, examples
+from tests.support.models import convolutional, publish_run
+from tests.support.predictions import check_against, labels_of
+from tests.support.s3 import ROOT
+from tests.support.samples import SHAPES, examples
 
 pytestmark = pytest.mark.long
 
 TRAINS = """
 from dataclasses import replace
-from fmnist.assignment import Assignment, place
-from fmnist.fitting import fit
-from fmnist.progress import shown
+from fmnist.training.spec import Assignment, place
+from fmnist.training.controller import fit
+from fmnist.training.progress import shown
 from tests.recovery.runs import CLUSTER, TRAINING, images
 data = images()
 parts = place(data, TRAINING.validation)
@@ -43,17 +43,17 @@ with shown(TRAINING.epochs) as board:
     print(fit(replace(job, board=board)))
 """
 SCORES = """
-from fmnist.inputs import find_inputs
-from fmnist.published import open_model
-from fmnist.scoring import score
-from tests.samples import SHAPES
+from fmnist.scoring.inputs import find_inputs
+from fmnist.runs.published import open_model
+from fmnist.scoring.run import score
+from tests.support.samples import SHAPES
 model, inputs = open_model(storage, "runs/r1", SHAPES), find_inputs(SHAPES, f"{storage.uri}/data")
 score(model=model, inputs=inputs, storage=storage, actors=1, rows_per_file=2_000)
 """
 BEGIN = """
 import logging, sys, ray
-from fmnist import lease
-from fmnist.storage import open_storage
+from fmnist.storage import lease
+from fmnist.storage.open import open_storage
 lease.BEAT, lease.EXPIRY = 0.2, 3.0
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 ray.init(address=sys.argv[1], log_to_driver=False)

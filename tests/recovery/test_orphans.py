@@ -8,7 +8,7 @@ import ray
 from ray._private.state import state
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table
 
-from fmnist.orphans import remove, removed
+from fmnist.cluster.placement_groups import remove, removed
 from tests.recovery.runs import wait
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from fmnist.gate import Gate
-from fmnist.inputs import from_examples
-from fmnist.manifest import read_manifest
 from fmnist.recipes import Cluster
-from fmnist.registry import read_champion
-from fmnist.retraining import Retention, retrain, retrainings_folder
-from fmnist.retraining_plan import Plan, make_plan
-from fmnist.runs import run_folder
-from fmnist.storage import Storage, open_storage
-from tests.challengers import RECIPE, readable
+from fmnist.registry.champion import read_champion
+from fmnist.retraining.gate import Gate
+from fmnist.retraining.plan import Plan, make_plan
+from fmnist.retraining.run import Retention, retrain, retrainings_folder
+from fmnist.runs.ids import run_folder
+from fmnist.scoring.inputs import from_examples
+from fmnist.storage.manifest import read_manifest
+from fmnist.storage.open import Storage, open_storage
+from tests.support.challengers import RECIPE, readable
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

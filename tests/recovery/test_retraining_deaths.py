@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from fmnist.candidates import record
-from fmnist.exports import export_parquet
-from fmnist.registry import promote, read_champion, rollback
-from fmnist.retraining_plan import make_plan
-from fmnist.storage import Storage, open_storage
-from tests.challengers import RECIPE, publish_reader, readable
-from tests.registries import publish_empty
-from tests.s3 import ROOT
+from fmnist.data.export import export_parquet
+from fmnist.registry.candidates import record
+from fmnist.registry.champion import promote, read_champion, rollback
+from fmnist.retraining.plan import make_plan
+from fmnist.storage.open import Storage, open_storage
+from tests.support.challengers import RECIPE, publish_reader, readable
+from tests.support.registries import publish_empty
+from tests.support.s3 import ROOT
 
 TOML = (
     'name = "shapes"\nclasses = ["circle", "square", "star", "dot"]\n'

@@ -15,21 +15,21 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from fmnist import scoring
+from fmnist.data.formats.parquet import write_part
 from fmnist.errors import UserError
-from fmnist.inputs import Inputs, find_inputs
-from fmnist.manifest import read_manifest
-from fmnist.parquet import write_part
-from fmnist.predictions import Collected, label_files
-from fmnist.published import PublishedModel, open_model
-from fmnist.scoring import predictions_folder, predictions_id, score
-from fmnist.storage import Storage, open_storage
-from tests.cluster import STORE, processes
-from tests.models import convolutional, publish_run
-from tests.predictions import check_against, labels_of
+from fmnist.runs.published import PublishedModel, open_model
+from fmnist.scoring import run as scoring
+from fmnist.scoring.inputs import Inputs, find_inputs
+from fmnist.scoring.labels import Collected, label_files
+from fmnist.scoring.run import predictions_folder, predictions_id, score
+from fmnist.storage.manifest import read_manifest
+from fmnist.storage.open import Storage, open_storage
 from tests.recovery.runs import wait
-from tests.s3 import ROOT
-from tests.samples import SHAPES, examples
+from tests.support.cluster import STORE, processes
+from tests.support.models import convolutional, publish_run
+from tests.support.predictions import check_against, labels_of
+from tests.support.s3 import ROOT
+from tests.support.samples import SHAPES, examples
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -40,11 +40,11 @@ FEW = examples(SHAPES, 5_000)
 # Another driver on the same cluster.
 DRIVER = """
 import sys, ray
-from fmnist.inputs import find_inputs
-from fmnist.published import open_model
-from fmnist.scoring import score
-from fmnist.storage import open_storage
-from tests.samples import SHAPES
+from fmnist.scoring.inputs import find_inputs
+from fmnist.runs.published import open_model
+from fmnist.scoring.run import score
+from fmnist.storage.open import open_storage
+from tests.support.samples import SHAPES
 address, storage, data = sys.argv[1:]
 ray.init(address=address, log_to_driver=False)
 storage = open_storage(storage)

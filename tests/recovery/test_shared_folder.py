@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import ray
 
-from fmnist import capacity
+from fmnist.cluster import capacity
+from fmnist.cluster.remote import outcome
+from fmnist.cluster.shared_folder import marked
 from fmnist.errors import UserError
-from fmnist.pipeline import Names
-from fmnist.remote import outcome
-from fmnist.shared_folder import marked
-from fmnist.storage import open_storage
-from fmnist.training import train
-from tests.head import environment
+from fmnist.scoring.pipeline import Names
+from fmnist.storage.open import open_storage
+from fmnist.training.run import train
 from tests.recovery.runs import CLUSTER, TRAINING, wait
+from tests.support.head import environment
 
 APART = "apart"  # a resource of the node that sees another folder
 

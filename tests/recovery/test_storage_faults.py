@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist import s3, s3_arrow
-from fmnist.checkpoints import Checkpoints, Progress
+from fmnist.data.formats.parquet import read_part, write_part
 from fmnist.errors import StorageError
-from fmnist.manifest import publish, read_manifest
-from fmnist.parquet import read_part, write_part
-from fmnist.storage import S3Storage, Storage, open_storage
+from fmnist.storage import s3, s3_arrow
+from fmnist.storage.manifest import publish, read_manifest
+from fmnist.storage.open import S3Storage, Storage, open_storage
+from fmnist.training.checkpoints import Checkpoints, Progress
 from tests.recovery.faulty import (
     DENIED,
     SLOW_DOWN,
@@ -30,8 +30,8 @@ from tests.recovery.faulty import (
     reset,
     status,
 )  # fmt: skip
-from tests.s3 import SECRET
-from tests.samples import SHAPES, examples
+from tests.support.s3 import SECRET
+from tests.support.samples import SHAPES, examples
 
 __all__ = ["proxy"]
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from ray.cluster_utils import Cluster
 
-from fmnist.sweep import TRIAL_MEMORY
-from tests.cluster import STORE
-from tests.head import ROOT, environment
+from fmnist.comparison.sweep import TRIAL_MEMORY
 from tests.recovery.runs import wait
+from tests.support.cluster import STORE
+from tests.support.head import ROOT, environment
 
 OURS = (  # all that a comparison prints
     r".* seed \d+: (running|done)",

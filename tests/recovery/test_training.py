@@ -6,8 +6,7 @@ import signal
 import pytest
 import ray
 
-from fmnist.storage import open_storage
-from tests.cluster import processes
+from fmnist.storage.open import open_storage
 from tests.recovery.runs import (
     Disturbed,
     checkpoints,
@@ -16,6 +15,7 @@ from tests.recovery.runs import (
     run,
     workers,
 )
+from tests.support.cluster import processes
 
 
 @pytest.fixture

@@ -1,0 +1,179 @@
+"""Figures of a comparison of cells; see `fmnist.pages.plots`.
+
+A trace's `meta.series` is the number of its colour, so that a cell has the same in every plot.
+"""
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from fmnist.pages.plots import Line, literal, shortened
+
+LEGEND_UP_TO = 20  # lines: more names would fill the plot; the pointer still tells them apart
+LOGARITHMIC_FROM = 4  # times the least is the most: on a linear axis the small ones would merge
+LABEL_LENGTH = 26  # of a cell on an axis
+LEGEND = {"orientation": "h", "y": 1, "yanchor": "bottom", "tracegroupgap": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A cell at (x, y); `deviation` is of y, `seeds` are the values whose mean y is."""
+
+    name: str
+    y: float
+    deviation: float | None
+    x: float = 0
+    seeds: tuple[float, ...] = ()
+
+
+def ranking(points: list[Point], others: dict[str, float], *, title: str) -> go.Figure:
+    """Shares of right images, a row a cell, the first on top; `others` are the report's."""
+    figure = go.Figure(layout={"template": "none"})
+    rows = [literal(point.name) for point in points]
+    figure.add_scatter(
+        name="one seed",
+        x=[seed for point in points for seed in point.seeds],
+        y=[literal(point.name) for point in points for _ in point.seeds],
+        mode="markers",
+        marker={"size": 7, "opacity": 0.4, "symbol": "circle-open"},
+        meta={"series": 0},
+        hovertemplate="%{y}<br>one seed: %{x:.2%}<extra></extra>",
+    )
+    figure.add_scatter(
+        name="ours: mean ± standard deviation",
+        x=[point.y for point in points],
+        y=rows,
+        error_x={"type": "data", "array": [point.deviation or 0 for point in points], "width": 5},
+        mode="markers",
+        marker={"size": 11},
+        meta={"series": 0},
+        hovertemplate="%{y}<br>mean %{x:.2%}<extra></extra>",
+    )
+    if others:
+        figure.add_scatter(
+            name="the report",
+            x=list(others.values()),
+            y=[literal(name) for name in others],
+            mode="markers",
+            marker={"size": 11, "symbol": "diamond-open", "line": {"width": 2}},
+            meta={"series": 1},
+            hovertemplate="%{y}<br>report %{x:.2%}<extra></extra>",
+        )
+    _named_rows(figure, [point.name for point in points])
+    figure.update_xaxes(tickformat=".1~%", title=title)
+    figure.update_layout(hovermode="closest", legend=LEGEND)
+    return figure
+
+
+def cell_curves(
+    validation: list[Line], training: list[Line], *, y_title: str, y_format: str
+) -> go.Figure:
+    """Lines against the epoch, those of one place in both lists in one colour.
+
+    `validation` may be empty.
+    """
+    figure = go.Figure(layout={"template": "none"})
+    for part, lines in (("training", training), ("validation", validation)):
+        for series, line in enumerate(lines):
+            figure.add_scatter(
+                name=literal(line.name),
+                x=line.x,
+                y=line.y,
+                mode="lines" if len(line.x) > 1 else "markers",
+                line={"dash": "dot" if part == "training" else "solid", "width": 2},
+                legendgroup=str(series),
+                showlegend=part == "validation" or not validation,
+                meta={"series": series},
+                hovertemplate=f"%{{fullData.name}}<br>{part}, epoch %{{x}}: %{{y}}<extra></extra>",
+            )
+    figure.update_xaxes(title="Epoch")
+    figure.update_yaxes(title=y_title, tickformat=y_format, hoverformat=y_format)
+    legend = LEGEND if len(training) <= LEGEND_UP_TO else {"visible": False}
+    figure.update_layout(hovermode="closest", legend=legend)
+    return figure
+
+
+def cost(points: list[Point], *, x_title: str, x_hover: str, y_title: str) -> go.Figure:
+    """Accuracy against what it takes, a point a cell; `x_hover` is a template of d3."""
+    figure = go.Figure(layout={"template": "none"})
+    for series, point in enumerate(points):
+        figure.add_scatter(
+            name=literal(point.name),
+            x=[point.x],
+            y=[point.y],
+            error_y={"type": "data", "array": [point.deviation or 0]},
+            mode="markers",
+            marker={"size": 11},
+            meta={"series": series},
+            hovertemplate=f"%{{fullData.name}}<br>{x_hover}<br>%{{y:.2%}}<extra></extra>",
+        )
+    figure.update_xaxes(title=x_title, tickformat="~s")
+    amounts = [point.x for point in points]
+    if max(amounts) > LOGARITHMIC_FROM * min(amounts):
+        figure.update_xaxes(type="log", dtick="D2")  # labels at 1, 2, 5, 10, 20, …
+    figure.update_yaxes(title=y_title, tickformat=".1~%")
+    few = 1 < len(points) <= LEGEND_UP_TO
+    figure.update_layout(hovermode="closest", showlegend=few, legend=LEGEND)
+    return figure
+
+
+def class_scores(per_class: list[dict], metric: str, title: str) -> go.Figure:
+    """One score of each class with its 95% interval; a class without it has an empty row."""
+    known = [scores for scores in per_class if scores[metric] is not None]
+    figure = go.Figure(layout={"template": "none"})
+    bounds = [scores["intervals"].get(metric, (scores[metric],) * 2) for scores in known]
+    figure.add_scatter(
+        x=[scores[metric] for scores in known],
+        y=[literal(scores["name"]) for scores in known],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [high - s[metric] for s, (_, high) in zip(known, bounds, strict=True)],
+            "arrayminus": [s[metric] - low for s, (low, _) in zip(known, bounds, strict=True)],
+            "width": 5,
+        },
+        mode="markers",
+        marker={"size": 10},
+        hovertemplate="%{y}: %{x:.2%}<extra></extra>",
+    )
+    _named_rows(figure, [scores["name"] for scores in per_class])
+    figure.update_xaxes(tickformat=".1~%", title=title)
+    return figure
+
+
+def roc_curves(curves: list[Line]) -> go.Figure:
+    """True against false positive rate of each class against the rest, and chance as a diagonal."""
+    figure = go.Figure(layout={"template": "none"})
+    for series, curve in enumerate(curves):
+        figure.add_scatter(
+            name=literal(curve.name),
+            x=curve.x,
+            y=curve.y,
+            mode="lines",
+            meta={"series": series},
+            hovertemplate="%{fullData.name}<br>%{y:.1%} found at %{x:.1%} false<extra></extra>",
+        )
+    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"dash": "dot", "width": 1})
+    figure.update_xaxes(title="False positive rate", tickformat=".0%", range=[-0.01, 1.01])
+    figure.update_yaxes(title="True positive rate", tickformat=".0%", range=[-0.01, 1.01])
+    legend = {
+        "x": 1,
+        "xanchor": "right",
+        "y": 0.02,
+        "yanchor": "bottom",
+        "bgcolor": "rgba(0, 0, 0, 0)",
+    }
+    figure.update_layout(hovermode="closest", showlegend=len(curves) <= LEGEND_UP_TO, legend=legend)
+    return figure
+
+
+def _named_rows(figure: go.Figure, names: list[str]) -> None:
+    rows = [literal(name) for name in names]
+    figure.update_yaxes(
+        type="category",
+        categoryorder="array",
+        categoryarray=rows,
+        range=[len(rows) - 0.5, -0.5],
+        tickvals=rows,
+        ticktext=[literal(shortened(name, LABEL_LENGTH)) for name in names],
+    )

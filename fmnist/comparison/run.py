@@ -1,0 +1,198 @@
+"""A comparison: cells trained with several seeds, told apart on validation, put on one page."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from fmnist.cluster.remote import probabilities
+from fmnist.comparison.grid import FIELDS, cell_name
+from fmnist.comparison.page import (
+    Evidence,
+    comparison_markdown,
+    comparison_page,
+    comparison_table,
+)
+from fmnist.comparison.ranking import best_cell
+from fmnist.comparison.sweep import sweep
+from fmnist.comparison.trial_table import Trials
+from fmnist.data.dataset import Dataset
+from fmnist.errors import UserError
+from fmnist.recipes import Cluster, Training
+from fmnist.runs.evaluation import evaluate
+from fmnist.runs.published import history_of, open_model
+from fmnist.storage.atomic import scratch
+from fmnist.storage.manifest import Manifest, content_id, publish, read_manifest, versions
+from fmnist.storage.open import Storage
+from fmnist.training.early_stopping import records
+from fmnist.training.spec import Assignment, place
+
+SIZE = ("parameters", "layers")
+
+
+def comparison_folder(comparison_id: str) -> str:
+    """Where in the storage root a comparison lies."""
+    return f"comparisons/{comparison_id}"
+
+
+def assignments(
+    dataset: Dataset, runs: Sequence[Training], cluster: Cluster, storage: Storage, *, command: str
+) -> list[Assignment]:
+    """The runs of a comparison; the data set lies once in the object store for all of them."""
+    parts = place(dataset, runs[0].validation)
+    return [
+        Assignment.of(dataset, run, cluster, storage, command=command, parts=parts) for run in runs
+    ]
+
+
+def compare(
+    jobs: Sequence[Assignment],
+    *,
+    name: str,
+    early_stopping: bool = False,
+    shown: Trials | None = None,
+) -> Manifest:
+    """Trains what is missing, and publishes the table, the page and what they are made of.
+
+    The id of the result follows from the runs and what became of them, so that a comparison in
+    which a run failed can be started again.
+    """
+    storage = jobs[0].storage
+    failures = sweep(jobs, early_stopping=early_stopping, shown=shown)
+    manifests = {
+        job.id: manifest for job in jobs if (manifest := read_manifest(storage, job.folder))
+    }
+    runs = {job.id: _finished_run(job, manifests[job.id]) for job in jobs if job.id in manifests}
+    if early_stopping:
+        unfinished = {job.folder: job for job in jobs if job.id not in manifests}
+        for folder, found in records(storage, unfinished).items():
+            runs[unfinished[folder].id] = _stopped_run(unfinished[folder], found)
+    _check_all_ended(jobs, {*runs, *failures})
+    facts = _facts(jobs, runs, failures, name)
+    prefix = comparison_folder(facts["id"])
+    if published := read_manifest(storage, prefix):
+        return published
+    best = best_cell(facts)
+    evidence = _evidence(jobs, best) if best else None
+    with scratch() as files:
+        page = comparison_page(facts, evidence)
+        (files / "report.html").write_text(page, encoding="utf-8")
+        (files / "results.md").write_text(comparison_markdown(facts), encoding="utf-8")
+        (files / "comparison.json").write_text(json.dumps(facts, indent=1, allow_nan=False))
+        pq.write_table(comparison_table(facts), files / "results.parquet")
+        details = {"name": name, "best": best and best["name"], "command": facts["command"]}
+        failed = sum(len(cell["failures"]) for cell in facts["cells"])
+        return publish(
+            storage,
+            prefix,
+            files,
+            kind="comparison",
+            id=facts["id"],
+            details={**details, "runs": len(runs), "failed": failed},
+        )
+
+
+def _check_all_ended(jobs: Sequence[Assignment], ended: Collection[str]) -> None:
+    """UserError if a run has no end that a comparison can tell of: it is never passed over."""
+    if left := [job.id for job in jobs if job.id not in ended]:
+        raise UserError(
+            f"found no end of the runs {', '.join(left)}, expected each to be published, stopped "
+            "early or failed: nothing is published, and the same command goes on from here"
+        )
+
+
+def _facts(
+    jobs: Sequence[Assignment],
+    runs: dict[str, dict[str, Any]],
+    failures: dict[str, str],
+    name: str,
+) -> dict[str, Any]:
+    """All that the page and the table say."""
+    first = jobs[0]
+    cells: dict[str, list[Assignment]] = {}
+    for job in jobs:
+        cells.setdefault(cell_name(job.training), []).append(job)
+    shared = asdict(first.training)
+    for field in (*FIELDS, "seed"):
+        del shared[field]
+    stopped = {run: details["stopped_at"] for run, details in runs.items()}
+    hardware = [details["hardware"] for details in runs.values() if "hardware" in details]
+    return {
+        "id": f"{first.task.name}-{name}-{content_id([job.id for job in jobs], failures, stopped)}",
+        "name": name,
+        **first.details,
+        "config": shared,
+        "seeds": sorted({job.training.seed for job in jobs}),
+        "versions": versions(),
+        "hardware": hardware[0] if hardware else {},
+        "cells": [_cell(cell, same, runs, failures) for cell, same in cells.items()],
+    }
+
+
+def _cell(
+    name: str,
+    jobs: list[Assignment],
+    runs: dict[str, dict[str, Any]],
+    failures: dict[str, str],
+) -> dict[str, Any]:
+    ended = [runs[job.id] for job in jobs if job.id in runs]
+    return {
+        "name": name,
+        **{field: getattr(jobs[0].training, field) for field in FIELDS},
+        "parameters": ended[0]["parameters"] if ended else None,
+        "layers": ended[0]["layers"] if ended else None,
+        "runs": ended,
+        "failures": [
+            {"seed": job.training.seed, "reason": failures[job.id]}
+            for job in jobs
+            if job.id in failures
+        ],
+    }
+
+
+def _finished_run(job: Assignment, manifest: Manifest) -> dict[str, Any]:
+    return {
+        "seed": job.training.seed,
+        "id": job.id,
+        "stopped_at": None,
+        "history": history_of(job.storage, job.folder, manifest),
+        **{name: manifest.details[name] for name in ("scores", *SIZE, "hardware")},
+    }
+
+
+def _stopped_run(job: Assignment, found: dict[str, Any]) -> dict[str, Any]:
+    """Its scores are what its last epoch said: it was not tested."""
+    last = found["history"][-1]
+    return {
+        "seed": job.training.seed,
+        "id": job.id,
+        "stopped_at": last["epoch"],
+        "scores": {
+            "train": {"loss": last["loss"], "accuracy": last["accuracy"]},
+            "validation": {"loss": last["val_loss"], "accuracy": last["val_accuracy"]},
+        },
+        **found,
+    }
+
+
+def _evidence(jobs: Sequence[Assignment], best: dict[str, Any]) -> Evidence | None:
+    """What the best cell's first finished run says of the test images, or of those held out."""
+    run = next((run for run in best["runs"] if run["stopped_at"] is None), None)
+    if run is None:
+        return None
+    (job,) = [job for job in jobs if job.id == run["id"]]
+    split = next(name for name in ("test", "validation", "train") if name in job.parts)
+    images, labels = job.parts[split].get()
+    model = open_model(job.storage, job.folder, job.task)
+    predictions = probabilities({job.id: model}, images)[job.id]
+    return Evidence(
+        cell=best["name"],
+        run=job.id,
+        split=split,
+        evaluation=evaluate(labels, predictions, job.task.classes).to_json(),
+        labels=labels,
+        probabilities=predictions,
+        images=images,
+    )

@@ -1,0 +1,198 @@
+"""Many runs at once on Ray Tune, as many as the cluster has room for.
+
+A trial is a run like any other, published by its id in the storage. So a sweep that was killed goes
+on by being started again: published runs are left out, unfinished ones go on from their last
+checkpoint; Tune's own records are not needed, and lie in a temporary folder.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
+
+from fmnist.cluster.capacity import ON_THE_HEAD, head_memory, here, room
+from fmnist.cluster.shared_folder import marked
+from fmnist.comparison.sweep_monitor import joined, new_sweep_board
+from fmnist.comparison.trial_table import Trials
+from fmnist.errors import UserError
+from fmnist.recipes import least_and_most
+from fmnist.runs.published import history_of
+from fmnist.storage.atomic import scratch
+from fmnist.storage.manifest import read_manifest
+from fmnist.training.controller import fit
+from fmnist.training.early_stopping import Referee, records
+from fmnist.training.progress import POLL
+from fmnist.training.run import PATIENCE
+from fmnist.training.spec import Assignment
+
+log = logging.getLogger(__name__)
+
+# Bytes of all the processes on the head that a trial needs beside its workers: its actor, a Train
+# controller with its helpers, a board (`python -m benchmarks.trial_memory`).
+TRIAL_MEMORY = 850 << 20
+TRIES = 1  # of a trial that failed, beside those of its workers
+OURS = {  # what Tune leaves to us
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # which swallows Ctrl-C: `fit` returns as if all was well
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # of files that nobody reads
+    "RAY_AIR_NEW_OUTPUT": "0",  # which can't be silenced, unlike the old one
+}
+
+
+class Silent(TrialProgressCallback):
+    """Takes the place of Tune's own, which prints a line for each trial that ends."""
+
+    def _print(self, msg: str) -> None:
+        pass
+
+
+def concurrency(assignment: Assignment) -> int:
+    """How many such runs the cluster holds at once; says so if memory allows less than CPUs."""
+    cpus = assignment.cluster.cpus_per_worker or 1
+    wanted = room(cpus, assignment.cluster) // least_and_most(assignment.training)[1]
+    memory = head_memory()
+    held = max(1, memory // TRIAL_MEMORY)
+    if held < wanted:
+        log.warning(
+            "found %.1f GB of memory on the head, room for %d runs at once (%.1f GB each beside "
+            "their workers), and room for the workers of %d",
+            memory / 1e9,
+            held,
+            TRIAL_MEMORY / 1e9,
+            wanted,
+        )
+    return min(held, wanted)
+
+
+def sweep(
+    assignments: Sequence[Assignment],
+    *,
+    early_stopping: bool,
+    shown: Trials | None = None,
+) -> dict[str, str]:
+    """Runs what has not come to an end; returns, by run id, why a run has no result then.
+
+    The assignments differ in architecture and the like, but not in resources. With early stopping,
+    hopeless runs end early; what is left of them is told by `early_stopping.records`.
+    Interrupted, the runs save their state before the interrupt goes on from here.
+    """
+    ended = _histories(assignments, early_stopping)
+    waiting = {job.id: job for job in assignments if job.id not in ended}
+    if not waiting:
+        return {}
+    first = next(iter(waiting.values()))
+    if early_stopping:
+        referee = ray.remote(num_cpus=0, scheduling_strategy=here())(Referee).remote(
+            first.training.epochs, ended
+        )
+        waiting = {run: replace(job, referee=referee) for run, job in waiting.items()}
+    board = new_sweep_board()
+    if shown:
+        shown.follow(board)
+    with (
+        scratch() as folder,
+        marked(first.storage) as mark,
+        _on_tune(),
+        _ending(board, shown),
+    ):
+        waiting = {run: replace(job, mark=mark) for run, job in waiting.items()}
+        results = _tuner(waiting, board, str(folder), shown).fit()
+        return _failures(results)
+
+
+def _tuner(
+    waiting: dict[str, Assignment], board: Any, folder: str, shown: Trials | None
+) -> tune.Tuner:
+    # A trial only waits for its workers, which hold CPUs and GPUs. The head is the node that stays;
+    # its memory is asked for, since other jobs' trials are there as well.
+    trial = tune.with_parameters(_trial, waiting=waiting, board=board)
+    return tune.Tuner(
+        tune.with_resources(trial, ON_THE_HEAD | {"memory": min(TRIAL_MEMORY, head_memory())}),
+        param_space={"run": tune.grid_search(list(waiting))},
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=max(1, concurrency(next(iter(waiting.values())))),
+            trial_dirname_creator=_run_of,
+        ),
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=folder,
+            failure_config=tune.FailureConfig(max_failures=TRIES),
+            callbacks=[Silent(), *([shown] if shown else [])],
+            verbose=0,
+        ),
+    )
+
+
+@contextmanager
+def _on_tune() -> Iterator[None]:
+    """Keeps Tune from handling Ctrl-C, and from saying what we say."""
+    os.environ.update(OURS)
+    tune_log = logging.getLogger("ray.tune")
+    level = tune_log.level
+    tune_log.setLevel(logging.CRITICAL)  # what fails stands in the result
+    try:
+        yield
+    finally:
+        tune_log.setLevel(level)
+
+
+@contextmanager
+def _ending(board: Any, shown: Trials | None) -> Iterator[None]:
+    """Ends what is shown with the block; if that is interrupted, waits for its runs to be saved."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        ray.get(board.stop.remote())
+        end = time.monotonic() + PATIENCE
+        while ray.get(board.running.remote()) and time.monotonic() < end:
+            time.sleep(POLL)
+        raise
+    finally:
+        if shown:
+            shown.close()
+
+
+def _histories(
+    jobs: Sequence[Assignment], early_stopping: bool
+) -> dict[str, list[dict[str, float]]]:
+    """Of the runs that came to an end, by run id; of published ones only if that matters."""
+    storage, found = jobs[0].storage, {}
+    stopped = records(storage, [job.folder for job in jobs]) if early_stopping else {}
+    for job in jobs:
+        if manifest := read_manifest(storage, job.folder):
+            found[job.id] = history_of(storage, job.folder, manifest) if early_stopping else []
+        elif job.folder in stopped:
+            found[job.id] = stopped[job.folder]["history"]
+    return found
+
+
+def _trial(config: dict[str, str], waiting: dict[str, Assignment], board: Any) -> None:
+    run = config["run"]
+    if not ray.get(board.begins.remote(run)):
+        return
+    with joined(board, run) as own:
+        ending = fit(replace(waiting[run], board=own))
+    if ending.mistake:
+        raise UserError(ending.mistake)
+
+
+def _run_of(trial: Any) -> str:
+    """The run id; also the name of Tune's folder of the trial, which is known whatever failed."""
+    return trial.config["run"]
+
+
+def _failures(results: Any) -> dict[str, str]:
+    return {Path(result.path).name: _reason(result.error) for result in results if result.error}
+
+
+def _reason(error: Exception) -> str:
+    """The last line of a report, which is what was raised."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,33 @@
+"""What tells one set of images from another, whatever their order, files and format."""
+
+import hashlib
+
+import numpy as np
+
+from fmnist.data.dataset import Examples
+
+SUM_BITS = 256
+
+
+def row_digests(examples: Examples) -> list[bytes]:
+    """The SHA-256 of each id with its image."""
+    ids = examples.ids.astype("<i8")
+    return [
+        hashlib.sha256(ids[row].tobytes() + examples.images[row].tobytes()).digest()
+        for row in range(len(ids))
+    ]
+
+
+def total(digests: list[bytes]) -> int:
+    """Their sum: it does not depend on the rows' order, and ids are unique."""
+    return sum(map(int.from_bytes, digests))
+
+
+def fingerprint_of(digest: int) -> str:
+    """A sum of all rows' digests as 64 hexadecimal digits."""
+    return f"{digest % (1 << SUM_BITS):064x}"
+
+
+def marks(digests: list[bytes]) -> np.ndarray:
+    """The first 8 bytes of each as (n,) uint64: 32 for each image would take a lot of memory."""
+    return np.frombuffer(b"".join(digest[:8] for digest in digests), np.uint64)

@@ -1,0 +1,118 @@
+"""Predicts with a Keras model in batches of one fixed shape.
+
+TensorFlow picks its kernels by the shape of a batch, and traces a model anew for each. Here every
+batch has the same shape, the last one being padded, so that nothing is traced twice and the result
+of an image depends neither on its neighbours nor on how many images are asked for.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmnist.errors import UserError
+from fmnist.models.tensorflow import import_tensorflow
+from fmnist.runs.published import MODEL, PublishedModel
+from fmnist.storage.atomic import scratch
+
+# Rows and bytes of uint8 pixels of a batch; what the layers make of them takes many times as much.
+CPU_BATCH = 256, 1 << 20
+GPU_BATCH = 4096, 16 << 20  # a GPU is idle between small ones
+
+
+class Classifier:
+    """A trained model as a function: uint8 images (n, height, width, channels) → probabilities.
+
+    Probabilities are float32 (n, classes). `model` is a Keras model that takes raw pixels, or the
+    path of a `.keras` file with one, which is loaded without running code that it may contain.
+    With `gpu`, it predicts in large batches on the GPU that Ray gave to this process, which must
+    not have imported TensorFlow for anything else; the probabilities differ a little from a CPU's.
+    Raises UserError if the file can't be loaded, the model is no classifier of images, or
+    TensorFlow sees no GPU.
+    """
+
+    def __init__(self, model: Any, *, gpu: bool = False) -> None:
+        import_tensorflow(gpu=gpu)
+        import tensorflow as tf
+
+        if isinstance(model, str | Path):
+            model = _load(Path(model))
+        self.shape, self.classes = _shapes(model)
+        self._rows = batch_rows(self.shape, gpu=gpu)
+        self._predict = tf.function(
+            lambda images: model(images, training=False),
+            input_signature=[tf.TensorSpec((self._rows, *self.shape), tf.uint8)],
+            autograph=False,
+            jit_compile=False,  # on a CPU, XLA makes convolutions several times slower
+        )
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        probabilities = np.empty((len(images), self.classes), np.float32)
+        for start in range(0, len(images), self._rows):
+            rows = images[start : start + self._rows]
+            padding = [(0, self._rows - len(rows)), (0, 0), (0, 0), (0, 0)]
+            predicted = self._predict(np.pad(rows, padding)).numpy()
+            probabilities[start : start + len(rows)] = predicted[: len(rows)]
+        return probabilities
+
+
+def open_classifier(model: PublishedModel, *, gpu: bool = False) -> Classifier:
+    """A published model as a function; UserError names the run if it is none for its task."""
+    with scratch() as folder:
+        path = Path(folder, MODEL)
+        path.write_bytes(model.data)
+        try:
+            classifier = Classifier(path, gpu=gpu)
+        except UserError as error:
+            raise UserError(f"run {model.run}: {error}") from error
+    task = model.task
+    if (classifier.shape, classifier.classes) != (task.shape, len(task.classes)):
+        raise UserError(
+            f"run {model.run}: its model takes images of {classifier.shape} and has"
+            f" {classifier.classes} classes, expected {task.shape} and {len(task.classes)}"
+        )
+    return classifier
+
+
+def batch_rows(shape: tuple[int, int, int], *, gpu: bool = False) -> int:
+    """Images in a batch: a power of two, which leaves matrix kernels no odd rows at the edge."""
+    height, width, channels = shape
+    rows, size = GPU_BATCH if gpu else CPU_BATCH
+    most = max(1, min(rows, size // (height * width * channels)))
+    return 1 << (most.bit_length() - 1)
+
+
+def limit_threads(threads: int, *, gpu: bool = False) -> None:
+    """Sets the threads of a fresh process, before TensorFlow does anything else in it.
+
+    Raises UserError if it is to use a `gpu`, and TensorFlow sees none.
+    """
+    import_tensorflow(gpu=gpu)
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def _load(path: Path) -> Any:
+    import keras
+
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path.name} is no Keras model: found no zip archive")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # a damaged file raises almost anything
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(f"{path.name} is no Keras model that can be loaded: {reason}") from error
+
+
+def _shapes(model: Any) -> tuple[tuple[int, int, int], int]:
+    """Shape of an image and number of classes; a model of several inputs has a list of shapes."""
+    match model.input_shape, model.output_shape:
+        case (None, int(height), int(width), int(channels)), (None, int(classes)):
+            return (height, width, channels), classes
+    raise UserError(
+        f"the model takes {model.input_shape} and gives {model.output_shape}, expected images"
+        " (None, height, width, channels) and probabilities (None, classes)"
+    )

@@ -1,0 +1,86 @@
+"""Which runs of retraining are old enough to go."""
+
+from datetime import UTC, datetime, timedelta
+
+from fmnist.registry.candidates import condemn, read_records, remove, spare
+from fmnist.registry.champion import read_champion
+from fmnist.runs.ids import run_folder
+from fmnist.storage.manifest import MANIFEST
+from fmnist.storage.open import Storage
+
+YOUNG = timedelta(days=1)  # what was touched within it may still be in the works
+
+
+def prune(
+    storage: Storage,
+    task_name: str,
+    *,
+    keep_champions: int,
+    keep_runs: int,
+    now: datetime | None = None,
+) -> list[str]:
+    """Deletes the old runs that `condemn_old` finds, and returns their ids, sorted."""
+    runs = condemn_old(
+        storage, task_name, keep_champions=keep_champions, keep_runs=keep_runs, now=now
+    )
+    for run in runs:
+        remove(storage, task_name, run)
+    return runs
+
+
+def condemn_old(
+    storage: Storage,
+    task_name: str,
+    *,
+    keep_champions: int,
+    keep_runs: int,
+    now: datetime | None = None,
+) -> list[str]:
+    """Condemns old runs that retraining made, and returns the ids of all to `remove`, sorted.
+
+    Called again before they are removed, it returns the same, so that a job that was killed in
+    between says the same of them. There stay the champion, the `keep_champions` runs that rollbacks
+    would go back to first, the `keep_runs` newest other finished runs, and whatever was written or
+    claimed within a day. How a run that is being promoted meanwhile is safe: see
+    `fmnist.registry.candidates`.
+    """
+    now = now or datetime.now(UTC)
+    records = read_records(storage, task_name)  # before the champion, so that a claim is noticed
+    times = {run: storage.modified(run_folder(run)) for run in records}
+    champions = _champions(storage, task_name, keep_champions)
+    kept = champions | _newest(
+        {run: files for run, files in times.items() if run not in champions}, keep_runs
+    )
+    condemned = []
+    for run, (record, written) in sorted(records.items()):
+        if not record.condemned:  # or else an earlier prune was interrupted
+            if run in kept or now - max([written, *times[run].values()]) < YOUNG:
+                continue
+            marked = condemn(storage, task_name, record)
+            if marked is None:  # it was claimed, or somebody else prunes it
+                continue
+            record = marked
+        if run in _champions(storage, task_name, keep_champions):
+            spare(storage, task_name, record)
+            continue
+        condemned.append(run)
+    return condemned
+
+
+def _champions(storage: Storage, task_name: str, keep: int) -> set[str]:
+    """The champion, and the former ones that are kept."""
+    champion = read_champion(storage, task_name)
+    if champion is None:
+        return set()
+    former = [run for run in dict.fromkeys(champion.predecessors) if run != champion.run]
+    return {champion.run, *former[:keep]}
+
+
+def _newest(times: dict[str, dict[str, datetime]], keep: int) -> set[str]:
+    """The runs whose manifests were written last."""
+    finished = {
+        run: files[manifest]
+        for run, files in times.items()
+        if (manifest := f"{run_folder(run)}/{MANIFEST}") in files
+    }
+    return set(sorted(finished, key=lambda run: (finished[run], run), reverse=True)[:keep])

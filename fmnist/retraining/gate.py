@@ -1,0 +1,100 @@
+"""Whether a challenger may take the champion's place: both judged on the same examples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+from fmnist.errors import UserError
+from fmnist.runs.intervals import Interval, paired_interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a challenger must reach to be promoted."""
+
+    margin: float = 0.0
+    """How far below the champion's accuracy it may lie, as a share (0.01: one point)."""
+    confidence: float = 0.95
+    """How sure it must be that the challenger is better; with 0, only the margin decides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What the gate found; accuracies and their `difference` (challenger − champion) are shares.
+
+    `interval` is the difference's 95% confidence interval. `gained` examples only the challenger
+    has right, `lost` only the champion. `p` is the chance of at least so many gained among these if
+    neither were better: McNemar's test, exact and one-sided. `reason` is a sentence for people.
+    """
+
+    passed: bool
+    examples: int
+    champion: float
+    challenger: float
+    difference: float
+    interval: Interval
+    gained: int
+    lost: int
+    p: float
+    reason: str
+
+
+def check_gate(gate: Gate) -> None:
+    """Raises UserError that lists the settings with a value that they cannot have."""
+    problems = []
+    if not 0 <= gate.margin < 1:
+        problems.append(f"margin is {gate.margin}, expected a share from 0 to below 1")
+    if not 0 <= gate.confidence < 1:
+        problems.append(f"confidence is {gate.confidence}, expected 0 up to below 1")
+    UserError.raise_if(problems)
+
+
+def judge(labels: np.ndarray, champion: np.ndarray, challenger: np.ndarray, gate: Gate) -> Decision:
+    """Of true and predicted labels, each (n,) int of the same n > 0 examples.
+
+    McNemar (1947), Psychometrika 12:153–157; exact as in Dietterich (1998), Neural Computation
+    10:1895–1923: only the examples on which the two differ tell them apart.
+    """
+    assert labels.shape == champion.shape == challenger.shape == (len(labels),), labels.shape
+    assert len(labels) > 0
+    theirs, ours = champion == labels, challenger == labels
+    gained, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    p = 1.0
+    if gained + lost:
+        p = float(binomtest(gained, gained + lost, alternative="greater").pvalue)
+    # From counts: the difference of two rounded shares could miss the margin by rounding.
+    difference = (gained - lost) / len(labels)
+    near = difference >= -gate.margin
+    better = gate.confidence == 0 or p < 1 - gate.confidence
+    return Decision(
+        passed=near and better,
+        examples=len(labels),
+        champion=float(theirs.mean()),
+        challenger=float(ours.mean()),
+        difference=difference,
+        interval=paired_interval(gained, lost, len(labels)),
+        gained=gained,
+        lost=lost,
+        p=p,
+        reason=_reason(difference, p, gate, near=near, better=better),
+    )
+
+
+def p_text(p: float) -> str:
+    """A p-value for people."""
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+
+
+def _reason(difference: float, p: float, gate: Gate, *, near: bool, better: bool) -> str:
+    side = "above" if difference >= 0 else "below"
+    found = f"The challenger is {100 * abs(difference):.2f} points {side} the champion"
+    if not near:
+        return f"{found}, by more than the margin of {100 * gate.margin:.2f} points."
+    if gate.confidence == 0:
+        return f"{found}, within the margin of {100 * gate.margin:.2f} points; no test was asked."
+    verb = "is" if better else "is not"
+    return (
+        f"{found}, and {verb} better at {gate.confidence:.4g} confidence "
+        f"({p_text(p)}, exact McNemar test, one-sided)."
+    )

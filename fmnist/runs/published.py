@@ -1,0 +1,95 @@
+"""A published model: found by its run's manifest, verified, and of the task that is expected."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from fmnist.errors import UserError
+from fmnist.storage.atomic import scratch
+from fmnist.storage.manifest import MANIFEST, Manifest, fetch, read_manifest
+from fmnist.storage.open import Storage
+from fmnist.tasks import TASKS, Task, to_task
+
+MODEL = "model.keras"
+HISTORY = "history.parquet"
+METRICS = "metrics.json"  # an `Evaluation.to_json()` by part of the data
+SIDES = ("height", "width", "channels")  # of an image
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedModel:
+    """The model of run `run`: `data` is its `.keras` file, whose SHA-256 in hex is `sha256`."""
+
+    run: str
+    sha256: str
+    task: Task
+    data: bytes = field(repr=False)
+
+
+def task_of_run(storage: Storage, prefix: str) -> Task:
+    """The task that the run in the folder at `prefix` was trained for: a built-in one, or its own.
+
+    Raises UserError if nothing is published there.
+    """
+    where = f"{storage.uri}/{prefix}"
+    fields = _task_fields(_read_run(storage, prefix, where), where)
+    name, shape = fields["name"], fields["shape"]
+    if isinstance(name, str) and name in TASKS:
+        return TASKS[name]
+    if not isinstance(shape, list) or len(shape) != len(SIDES):
+        raise UserError(f"{where}: the model's shape is {shape!r}, expected {', '.join(SIDES)}")
+    sides = dict(zip(SIDES, shape, strict=True))
+    return to_task(
+        {"name": name, "classes": fields["classes"], **sides}, f"{where}: the model's task"
+    )
+
+
+def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
+    """The model in the run folder at `prefix`, for `task`; TensorFlow is not needed for this.
+
+    Raises UserError if nothing is published there, if the model is of another task or takes images
+    of another shape, or if its file is not the one that was published.
+    """
+    where = f"{storage.uri}/{prefix}"
+    manifest = _read_run(storage, prefix, where)
+    _check_task(_task_fields(manifest, where), task, where)
+    with scratch() as folder:
+        data = fetch(storage, prefix, manifest, MODEL, Path(folder, MODEL)).read_bytes()
+    digest = manifest.files[MODEL].sha256
+    return PublishedModel(run=manifest.id, sha256=digest, task=task, data=data)
+
+
+def history_of(storage: Storage, prefix: str, manifest: Manifest) -> list[dict[str, float]]:
+    """A line for each epoch of the run in the folder at `prefix`, verified."""
+    with scratch() as folder:
+        return pq.read_table(
+            fetch(storage, prefix, manifest, HISTORY, Path(folder, HISTORY))
+        ).to_pylist()
+
+
+def _read_run(storage: Storage, prefix: str, where: str) -> Manifest:
+    manifest = read_manifest(storage, prefix)
+    if manifest is None:
+        raise UserError(f"{where}: found no {MANIFEST}, expected the folder of a finished run")
+    if manifest.kind != "run":
+        raise UserError(f"{where}: found {manifest.kind!r}, expected a run")
+    return manifest
+
+
+def _task_fields(manifest: Manifest, where: str) -> dict[str, Any]:
+    found: Any = manifest.details.get("task")
+    if not isinstance(found, dict) or not {"name", "classes", "shape"} <= found.keys():
+        raise UserError(f"{where}: its {MANIFEST} does not say the model's task")
+    return found
+
+
+def _check_task(found: dict[str, Any], task: Task, where: str) -> None:
+    expected = {"name": task.name, "shape": list(task.shape), "classes": list(task.classes)}
+    problems = [
+        f"{where}: the model's {name} is {found[name]!r}, expected {value!r}"
+        for name, value in expected.items()
+        if found[name] != value
+    ]
+    UserError.raise_if(problems)

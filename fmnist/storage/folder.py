@@ -1,0 +1,166 @@
+"""Storage in a folder: locally, or on a file system that the nodes share and that has `flock`."""
+
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs
+
+from fmnist.errors import UserError
+from fmnist.storage.atomic import RESERVED, draft, os_errors, put_in_place, settle, settle_folder
+from fmnist.storage.base import Readable, Storage, Writable, check_key
+
+LOCK = f"{RESERVED}lock"  # one a root, never removed: a lock that is removed can be held by two
+CHUNK = 1 << 20  # bytes copied at a time
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # S3 has no folders either
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalStorage(Storage):
+    """`root` is an absolute folder, or a symbolic link to one; it is made by the first write.
+
+    Links within are followed as far as they stay within: a key can't lead out of the root.
+    """
+
+    root: Path
+
+    @property
+    def uri(self) -> str:
+        return str(self.root)
+
+    def check(self, *, writable: bool) -> None:
+        with os_errors(f"open {self.uri}"):
+            found = next(path for path in (self.root, *self.root.parents) if path.exists())
+            folder = found.is_dir()
+        if not folder:
+            raise UserError(f"storage {self.uri}: {found} is a file, expected a folder")
+        if not writable and found != self.root:
+            raise UserError(f"storage {self.uri}: there is no such folder")
+        wanted = os.R_OK | os.X_OK | (os.W_OK if writable else 0)
+        if not os.access(found, wanted):
+            action = "write to" if writable else "read"
+            raise UserError(f"storage {self.uri}: no permission to {action} {found}")
+
+    def read_version(self, key: str) -> tuple[bytes, str] | None:
+        path = self._path(key)
+        with os_errors(f"read {path}"):
+            try:
+                data = path.read_bytes()
+            except ABSENT:
+                return None
+        return data, _version(data)
+
+    def write(self, key: str, data: bytes) -> None:
+        with os_errors(f"write {self._path(key)}"):
+            self._send(io.BytesIO(data), key)
+
+    def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
+        path = self._path(key)
+        with os_errors(f"write {path}"), draft(path) as file:
+            file.write(data)
+            if version is None:
+                settle(file)
+                return _version(data) if _link(Path(file.name), path) else None
+            with self._locked():
+                found = self.read_version(key)
+                if found is None or found[1] != version:
+                    return None
+                put_in_place(file, path)
+        return _version(data)
+
+    def exists(self, key: str) -> bool:
+        path = self._path(key)
+        with os_errors(f"read {path}"):
+            return path.is_file()
+
+    def keys(self, prefix: str = "") -> list[str]:
+        start = self._path(prefix) if prefix else self.root
+        with os_errors(f"list {start}"):
+            if start.is_file():
+                return [prefix]
+            return sorted(
+                Path(folder, name).relative_to(self.root).as_posix()
+                for folder, _, names in os.walk(start, onerror=_unless_absent)
+                for name in names
+                if not name.startswith(RESERVED)
+            )
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        times = {}
+        for key in self.keys(prefix):
+            path = self._path(key)
+            with os_errors(f"read {path}"), suppress(FileNotFoundError):
+                times[key] = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return times
+
+    def delete(self, prefix: str) -> None:
+        path = self._path(prefix)
+        with os_errors(f"delete {path}"):
+            if path.is_dir():
+                with self._locked(), suppress(FileNotFoundError):
+                    shutil.rmtree(path)
+            elif path.exists():
+                with self._locked():
+                    path.unlink(missing_ok=True)
+
+    def arrow(self, key: str = "") -> tuple[Any, str]:
+        return pyarrow.fs.LocalFileSystem(), str(self._path(key) if key else self.root)
+
+    def _send(self, source: Readable, key: str) -> None:
+        path = self._path(key)
+        with draft(path) as file:
+            shutil.copyfileobj(source, file, CHUNK)
+            settle(file)  # before the lock, so that nobody waits for a slow disk
+            with self._locked():
+                put_in_place(file, path)
+
+    def _receive(self, key: str, sink: Writable) -> bool:
+        try:
+            with self._path(key).open("rb") as file:
+                shutil.copyfileobj(file, sink, CHUNK)
+        except ABSENT:
+            return False
+        return True
+
+    def _path(self, key: str) -> Path:
+        path = self.root / check_key(key)
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root)):
+            raise UserError(f"storage {self.uri}: {key} leaves it by a symbolic link")
+        return path
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Nobody else, in any process, changes a key's content between a compare and its swap."""
+        with (self.root / LOCK).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _version(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Gives a finished file its name unless it is taken; unlike a rename, this never replaces."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        if target.is_dir():
+            raise
+        return False
+    settle_folder(target.parent)
+    return True
+
+
+def _unless_absent(error: OSError) -> None:
+    """`os.walk` hides errors by default; only a folder that has just been deleted may be missed."""
+    if not isinstance(error, ABSENT):
+        raise error

@@ -1,0 +1,48 @@
+"""TensorBoard logs of a run, kept in its run folder."""
+
+import tempfile
+import time
+from pathlib import Path
+
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.summary import scalar
+
+from fmnist.storage.atomic import os_errors
+from fmnist.storage.open import Storage
+
+TAGS = {
+    "loss": "loss/train",
+    "accuracy": "accuracy/train",
+    "val_loss": "loss/validation",
+    "val_accuracy": "accuracy/validation",
+    "learning_rate": "learning_rate",
+    "images_per_second": "images_per_second",
+}
+
+
+class Scalars:
+    """Writes the history as scalars by epoch; each process that trains adds an event file.
+
+    Without tensorboardX's own thread, which a full disk ends, and for whose writes nobody can wait.
+    """
+
+    def __init__(self, storage: Storage, run: str) -> None:
+        self._storage, self._run = storage, run
+        with os_errors("write TensorBoard logs to a temporary file"):
+            self._folder = tempfile.TemporaryDirectory(prefix="fmnist-")
+            self._writer = EventsWriter(str(Path(self._folder.name, "events")))
+
+    def write(self, row: dict[str, float]) -> None:
+        """Adds one epoch and brings the event file to the storage."""
+        with os_errors("write TensorBoard logs to a temporary file"):
+            for name, tag in TAGS.items():
+                if name in row:
+                    summary = scalar(tag, row[name])
+                    step = int(row["epoch"])
+                    self._writer.write_event(
+                        Event(wall_time=time.time(), step=step, summary=summary)
+                    )
+            self._writer.flush()
+        for file in Path(self._folder.name).iterdir():
+            self._storage.upload(file, f"{self._run}/tensorboard/{file.name}")

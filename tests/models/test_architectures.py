@@ -1,0 +1,98 @@
+"""The networks have the report's parameters, layer by layer, and take raw pixels."""
+
+import keras
+import numpy as np
+import pytest
+
+from fmnist.models.architectures import ARCHITECTURES, build, flops
+from fmnist.recipes import OPTIMIZERS, Training
+from fmnist.tasks import COMPETITION, FASHION, Task
+from fmnist.training.worker.optimizers import optimizer as make_optimizer
+
+# Of the layers before the last one, and then of the whole network as the report counts it.
+LAYERS = {
+    "dense": [803_840, 524_800, 65_664, 4_128],
+    "cnn": [832, 18_496, 8_320, 6_423_552, 32_800],
+    "resnet": [1_664, *[36_928] * 5, 8_320, 6_423_552, 131_200, 4_128],
+    "inception": [320, 2_112, 2_112, 2_112, 73_856, 102_464, 2_112, 82_176, 51_400, 6_432],
+}
+REPORT = {
+    "dense": (COMPETITION, 1_398_597),
+    "cnn": (FASHION, 6_484_330),
+    "resnet": (COMPETITION, 6_753_669),
+    "inception": (FASHION, 325_426),
+}
+
+
+def model(task=FASHION, precision="float32", activation="relu", architecture="cnn"):
+    return build(architecture, task, activation=activation, precision=precision)
+
+
+@pytest.mark.parametrize("task", [FASHION, COMPETITION], ids=lambda task: task.name)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_parameters_of_each_layer(architecture, task):
+    counts = [layer.count_params() for layer in model(task, architecture=architecture).layers]
+    last = 33 * len(task.classes)
+    assert sorted(filter(None, counts)) == sorted([*LAYERS[architecture], last])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_number_of_parameters_is_the_reports(architecture):
+    task, count = REPORT[architecture]
+    assert model(task, architecture=architecture).count_params() == count
+
+
+def test_the_resnet_has_eleven_layers_and_costs_five_times_the_cnn():
+    network = model(architecture="resnet")
+    assert sum(bool(layer.weights) for layer in network.layers) == 11
+    assert flops(network) / flops(model()) == pytest.approx(5, abs=0.2)
+
+
+def test_operations_of_the_cnn_are_those_counted_by_hand():
+    """Weights × places: three convolutions, and three dense layers at one place each."""
+    multiplications = 800 * 784 + 18_432 * 196 + 8_192 * 49 + 6_422_528 + 32_768 + 320
+    assert flops(model()) == 6 * multiplications
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_any_architecture_learns_with_any_optimizer(architecture, optimizer):
+    """The loss goes down on one batch."""
+    task = Task(name="small", classes=("dark", "light"), shape=(12, 20, 3))
+    labels = np.arange(32) % 2
+    images = (labels * 100)[:, None, None, None] + np.random.default_rng(0).integers(
+        0, 100, (32, 12, 20, 3)
+    )
+    keras.utils.set_random_seed(0)
+    network = model(task, architecture=architecture)
+    rate = {"adam": 1e-3, "rmsprop": 1e-3, "sgd": 0.1}[optimizer]
+    training = Training(optimizer=optimizer, learning_rate=rate)
+    network.compile(optimizer=make_optimizer(training, 1), loss="sparse_categorical_crossentropy")
+    losses = [network.train_on_batch(images.astype(np.uint8), labels) for _ in range(12)]
+    assert min(losses[6:]) < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_hidden_layers_have_the_activation_and_the_last_one_softmax(activation):
+    found = [
+        layer.activation.__name__
+        for layer in model(activation=activation).layers
+        if hasattr(layer, "activation")
+    ]
+    assert found == [activation] * 5 + ["softmax"]
+
+
+def test_pixels_are_scaled_inside():
+    images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
+    network = model()
+    scaled = network.layers[1](images)
+    assert np.allclose(scaled, images / 255)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_probabilities_are_float32_in_any_precision(precision):
+    task = Task(name="small", classes=("a", "b", "c", "d"), shape=(12, 20, 3))
+    images = np.zeros((5, 12, 20, 3), np.uint8)
+    probabilities = model(task, precision)(images).numpy()
+    assert probabilities.shape == (5, 4) and probabilities.dtype == np.float32
+    assert np.allclose(probabilities.sum(axis=1), 1)

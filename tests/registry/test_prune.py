@@ -1,0 +1,195 @@
+"""What pruning removes, and each of the things that it never does."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+import fmnist.registry.prune
+from fmnist.errors import UserError
+from fmnist.registry.candidates import claim, condemn, read_records, record, remove
+from fmnist.registry.champion import promote, read_champion, rollback
+from fmnist.registry.prune import condemn_old, prune
+from fmnist.storage.manifest import read_manifest
+from fmnist.storage.open import Storage, open_storage
+from tests.support.registries import publish_empty
+
+TOMORROW = datetime.now(UTC) + timedelta(days=1, hours=1)
+
+
+@pytest.fixture
+def storage(storage_uri: str) -> Storage:
+    return open_storage(storage_uri)
+
+
+def candidate(storage: Storage, *runs: str) -> None:
+    """Finished runs that retraining made, the last one last."""
+    for run in runs:
+        record(storage, "shapes", run)
+        publish_empty(storage, run)
+
+
+def crown(storage: Storage, *runs: str) -> None:
+    for run in runs:
+        expected = read_champion(storage, "shapes")
+        assert promote(storage, "shapes", run, expected=expected, command="a test")
+
+
+def pruned(storage: Storage, *, champions: int = 0, runs: int = 0, now=TOMORROW) -> str:
+    found = prune(storage, "shapes", keep_champions=champions, keep_runs=runs, now=now)
+    return "".join(found)
+
+
+def left(storage: Storage) -> set[str]:
+    """The runs of which anything is there."""
+    return {key.split("/")[1] for key in storage.keys("runs")}
+
+
+def test_old_candidates_go_with_all_that_is_theirs(storage: Storage) -> None:
+    candidate(storage, "a", "b")
+    storage.write("runs/a/checkpoints/00001/state", b"")
+    storage.write("runs/ab", b"no part of a")
+    assert pruned(storage) == "ab"
+    assert storage.keys() == ["runs/ab"]
+    assert pruned(storage) == ""
+
+
+def test_never_the_champion(storage: Storage) -> None:
+    candidate(storage, "a", "b")
+    crown(storage, "a")
+    assert pruned(storage) == "b"
+    assert read_manifest(storage, "runs/a")
+
+
+def test_never_the_predecessors_kept_for_rollback(storage: Storage) -> None:
+    candidate(storage, *"abcd")
+    crown(storage, *"abcd")
+    assert pruned(storage, champions=2) == "a"
+    assert rollback(storage, "shapes", command="a test").run == "c"
+    assert rollback(storage, "shapes", command="a test").run == "b"
+    with pytest.raises(UserError, match="runs/a: found no manifest"):
+        rollback(storage, "shapes", command="a test")
+
+
+def test_who_was_rolled_back_is_no_predecessor(storage: Storage) -> None:
+    candidate(storage, *"abc")
+    crown(storage, *"abc")
+    rollback(storage, "shapes", command="a test")
+    assert pruned(storage, champions=1) == "c"
+
+
+def test_the_champion_is_not_counted_among_its_predecessors(storage: Storage) -> None:
+    candidate(storage, *"ab")
+    crown(storage, *"aba")
+    assert pruned(storage, champions=1) == ""
+
+
+def test_never_the_newest_finished_candidates(storage: Storage, monkeypatch) -> None:
+    candidate(storage, *"abc")
+    record(storage, "shapes", "unfinished")
+    times = {"a": 3, "b": 1, "c": 2}
+    real = type(storage).modified
+
+    def modified(self, prefix: str):
+        begin = datetime.now(UTC)
+        return {
+            key: begin + timedelta(minutes=times.get(key.split("/")[1], 0))
+            for key in real(self, prefix)
+        }
+
+    monkeypatch.setattr(type(storage), "modified", modified)
+    assert pruned(storage, runs=2) == "bunfinished"
+
+
+def test_never_what_was_touched_within_a_day(storage: Storage) -> None:
+    record(storage, "shapes", "a")
+    storage.write("runs/a/checkpoints/00001/state", b"")
+    candidate(storage, "b")
+    soon = datetime.now(UTC) + timedelta(hours=23)
+    assert pruned(storage, now=soon) == pruned(storage, now=None) == ""
+    assert left(storage) == {"a", "b"}
+    assert pruned(storage) == "ab"
+
+
+def test_never_what_others_made(storage: Storage) -> None:
+    publish_empty(storage, "by-hand")
+    storage.write("runs/begun/checkpoints/00001/state", b"")
+    for run in ("by-hand", "begun"):
+        record(storage, "shapes", run)  # as when the same recipe was trained before
+    publish_empty(storage, "of-another-task")
+    record(storage, "fashion", "new")
+    storage.write("runs/new/checkpoints/00001/state", b"")
+    before = storage.keys()
+    assert pruned(storage) == ""
+    assert storage.keys() == before
+
+
+def test_never_what_is_claimed_between_the_look_and_the_deletion(
+    storage: Storage, monkeypatch
+) -> None:
+    candidate(storage, "a")
+
+    def late(*args: object) -> object:
+        crown(storage, "a")
+        return condemn(*args)
+
+    monkeypatch.setattr(fmnist.registry.prune, "condemn", late)
+    assert pruned(storage) == ""
+    assert read_champion(storage, "shapes").run == "a" and read_manifest(storage, "runs/a")
+
+
+def test_what_is_condemned_is_never_promoted(storage: Storage) -> None:
+    candidate(storage, "a")
+    assert condemn(storage, "shapes", read_records(storage, "shapes")["a"][0])
+    with pytest.raises(UserError, match="runs/a: is being pruned"):
+        crown(storage, "a")
+    assert read_champion(storage, "shapes") is None
+
+
+def test_an_interrupted_prune_is_never_seen_as_whole_and_is_finished(
+    storage: Storage, monkeypatch
+) -> None:
+    candidate(storage, "a")
+    storage.write("runs/a/checkpoints/00001/state", b"")
+    delete = type(storage).delete
+
+    def fail(self, prefix: str) -> None:
+        if prefix == "runs/a":
+            raise UserError("the network is gone")
+        delete(self, prefix)
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="network"):
+        patch.setattr(type(storage), "delete", fail)
+        pruned(storage)
+    assert left(storage) == {"a"} and read_manifest(storage, "runs/a") is None
+    assert pruned(storage, runs=9, now=None) == "a"
+    assert storage.keys() == []
+
+
+def test_what_is_condemned_is_named_again_until_it_is_removed(storage: Storage) -> None:
+    """So that a job which is killed in between says the same of it when it is started again."""
+    candidate(storage, *"ab")
+    for now in (TOMORROW, datetime.now(UTC)):
+        found = condemn_old(storage, "shapes", keep_champions=0, keep_runs=0, now=now)
+        assert found == ["a", "b"] and left(storage) == {"a", "b"}
+    record(storage, "shapes", "a")  # trained anew meanwhile
+    publish_empty(storage, "a")
+    for run in "ab":
+        remove(storage, "shapes", run)
+    assert left(storage) == {"a"} and read_manifest(storage, "runs/a")
+
+
+def test_a_run_that_was_half_removed_is_trained_from_the_beginning(storage: Storage) -> None:
+    candidate(storage, "a")
+    condemn(storage, "shapes", read_records(storage, "shapes")["a"][0])
+    record(storage, "shapes", "a")
+    assert left(storage) == set()
+    claim(storage, "shapes", "a")
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b'{"run": "a"}', b'{"run":"b","condemned":false,"token":""}']
+)
+def test_a_damaged_record_is_named(storage: Storage, content: bytes) -> None:
+    storage.write("registry/shapes/candidates/a.json", content)
+    with pytest.raises(UserError, match=r"registry/shapes/candidates/a\.json: "):
+        pruned(storage)

@@ -1,0 +1,338 @@
+"""What may be hostile: files in the storage, names and ids, and whoever reads what jobs leave."""
+
+import ast
+import io
+import json
+import os
+import pickle
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet as pq
+
+from fmnist.data import official
+from fmnist.data.formats.parquet import to_table
+from fmnist.data.load import load
+from fmnist.errors import UserError
+from fmnist.models.classifier import Classifier
+from fmnist.runs.published import open_model
+from fmnist.storage.manifest import publish, read_manifest
+from fmnist.storage.open import Storage, check_key, open_storage
+from fmnist.tasks import find_task
+from fmnist.training.checkpoints import Checkpoints
+from jobs.score import find_run
+from tests.fuzz.test_results import SAVED, checkpoint
+from tests.support.models import dense, publish_run
+from tests.support.paths import ROOT
+from tests.support.samples import SHAPES, examples
+
+# --- nothing that is loaded runs
+
+LOADERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "torch"}
+CALLS = {"eval", "exec", "compile", "__import__", "system", "popen", "read_pickle", "extractall"}
+SAFE = {"load": ("allow_pickle", False), "load_model": ("safe_mode", True)}
+
+
+def test_no_code_of_ours_loads_code() -> None:
+    """No module that unpickles is imported, nothing is evaluated, no shell is asked."""
+    for path in [*(ROOT / "fmnist").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            where = f"{path}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [*(alias.name for alias in node.names), getattr(node, "module", "") or ""]
+                assert not LOADERS & {part for name in names for part in name.split(".")}, where
+            if isinstance(node, ast.Call):
+                check_call(node, where)
+
+
+def test_no_json_of_ours_has_numbers_that_are_not_json() -> None:
+    """NaN and infinities, which no reader would take."""
+    for path in (ROOT / "fmnist").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dumps", "json.dump"):
+                given = {each.arg: ast.unparse(each.value) for each in node.keywords}
+                assert given.get("allow_nan") == "False", f"{path}:{node.lineno}"
+
+
+def check_call(call: ast.Call, where: str) -> None:
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    owner = getattr(getattr(call.func, "value", None), "id", "")
+    given = {each.arg: getattr(each.value, "value", None) for each in call.keywords}
+    assert name not in CALLS or owner in ("re", "model"), where  # re.compile, model.compile
+    assert owner != "yaml" or name == "safe_load", where
+    assert not given.get("shell") and not given.get("allow_pickle"), where
+    if name in SAFE and owner in ("np", "saving"):
+        argument, value = SAFE[name]
+        assert given.get(argument) is value, where
+
+
+class Attack:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Iterator[Path]:
+    """What hostile code would leave; it must not be there at the end."""
+    path = tmp_path / "attacked"
+    yield path
+    assert not path.exists()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return open_storage(str(tmp_path / "results"))
+
+
+def with_layer(folder: Path, layer: dict[str, Any]) -> Path:
+    """A Keras file whose last layer is another."""
+    path, changed = folder / "plain.keras", folder / "model.keras"
+    dense(SHAPES).save(path)
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(changed, "w") as hostile:
+        for name in plain.namelist():
+            data = plain.read(name)
+            if name == "config.json":
+                config = json.loads(data)
+                config["config"]["layers"][-1] |= layer
+                data = json.dumps(config).encode()
+            hostile.writestr(name, data)
+    path.unlink()
+    return changed
+
+
+def hostile_layers(trace: Path) -> dict[str, dict[str, Any]]:
+    code = f"__import__('os').mkdir({str(trace)!r})"
+    function = {"class_name": "function", "config": "mkdir", "module": "os"}
+    return {
+        "module": {"module": "os", "class_name": "mkdir", "config": {"path": str(trace)}},
+        "builtin": {"module": "builtins", "class_name": "exec", "config": {"source": code}},
+        "helper": {
+            "module": "keras.src.utils.python_utils",
+            "class_name": "func_load",
+            "config": {"code": code},
+        },
+        "lambda": {
+            "module": "keras.layers",
+            "class_name": "Lambda",
+            "config": {"name": "x", "function": function, "arguments": {"path": str(trace)}},
+        },
+    }
+
+
+@pytest.mark.parametrize("kind", ["module", "builtin", "helper", "lambda"])
+def test_code_named_in_a_published_model_is_not_run(
+    storage: Storage, tmp_path: Path, trace: Path, kind: str
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    with_layer(folder, hostile_layers(trace)[kind])
+    refused(storage, folder)
+
+
+def test_code_in_a_published_model_is_not_run(
+    storage: Storage, tmp_path: Path, trace: Path
+) -> None:
+    import keras
+
+    folder, place = tmp_path / "model", str(trace)
+    folder.mkdir()
+
+    def attack(x: Any) -> Any:
+        import os
+
+        os.mkdir(place)  # noqa: PTH102
+        return x
+
+    layers = [keras.Input(SHAPES.shape), keras.layers.Lambda(attack, output_shape=SHAPES.shape)]
+    place = str(tmp_path / "when made")  # Keras calls it to make the model
+    model = keras.Sequential(layers)
+    place = str(trace)
+    model.save(folder / "model.keras")
+    refused(storage, folder)
+
+
+def test_a_pickle_as_a_published_model_is_not_run(
+    storage: Storage, tmp_path: Path, trace: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.keras").write_bytes(pickle.dumps(Attack(trace)))
+    refused(storage, folder)
+
+
+def refused(storage: Storage, folder: Path) -> None:
+    """The model in this folder, once published, is of the right digest but can't be loaded."""
+    task = {"name": SHAPES.name, "classes": SHAPES.classes, "shape": SHAPES.shape}
+    publish(storage, "runs/r1", folder, kind="run", id="r1", details={"task": task})
+    file = folder / "fetched.keras"
+    file.write_bytes(open_model(storage, "runs/r1", SHAPES).data)
+    with pytest.raises(UserError, match="is no Keras model"):
+        Classifier(file)
+
+
+def test_a_changed_model_is_refused_before_keras_sees_it(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    prefix = publish_run(storage, tmp_path / "model", dense(SHAPES), SHAPES)
+    manifest = read_manifest(storage, prefix)
+    assert manifest is not None
+    key = f"{prefix}/{manifest.files['model.keras'].path}"
+    storage.write(key, with_layer(tmp_path, {}).read_bytes())
+    monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("was loaded"))
+    with pytest.raises(UserError, match=r"model\.keras: found .* with SHA-256"):
+        open_model(storage, prefix, SHAPES)
+
+
+def test_pickles_in_a_checkpoint_are_not_loaded(storage: Storage, trace: Path) -> None:
+    stream = io.BytesIO()
+    np.savez(stream, np.array([Attack(trace)], object), allow_pickle=True)
+    progress = SAVED | {"epoch": 1, "history": [{"epoch": 1}]}
+    for arrays in (stream.getvalue(), pickle.dumps(Attack(trace))):
+        made: Checkpoints = checkpoint(storage, json.dumps(progress).encode(), arrays)
+        assert made.newest() is None
+
+
+@pytest.mark.parametrize("name", ["ray.data.arrow_tensor_v2", "ray.data.arrow_pickled_object"])
+def test_pickles_in_parquet_are_not_loaded(tmp_path: Path, trace: Path, name: str) -> None:
+    """Ray has Arrow types whose description, or values, used to be pickles."""
+    import ray.data  # registers them
+
+    assert ray.data
+    part = examples(SHAPES, 3)
+    attack = pickle.dumps(Attack(trace))
+    hostile = {b"ARROW:extension:name": name.encode(), b"ARROW:extension:metadata": attack}
+    table = to_table(part)
+    values = pa.array([attack] * 3, pa.large_binary())
+    for at, (column, array) in enumerate((("image", values), ("more", values))):
+        field = pa.field(column, array.type, metadata=hostile)
+        changed = (
+            table.set_column(1, field, array) if at == 0 else table.append_column(field, array)
+        )
+        path = tmp_path / f"{column}.parquet"
+        pq.write_table(changed, path)
+        try:
+            load(SHAPES, str(path))
+        except UserError:
+            continue
+        assert column == "more"  # which nobody asked for
+
+
+# --- names stay within
+
+OUTSIDE = (
+    "../x", "..", "a/../../x", "/etc/x", "a//b", "./a", "", "a/", "a\\..\\x", "a\0b", "a\nb",
+    "a\u202eb", "a\u2028b", "\udcff", ".fmnist-lock", "a/.fmnist-x/b",
+)  # fmt: skip
+ODD = ("%2e%2e/x", "..%2fx", "\uff0e\uff0e/x", "\u2024\u2024/x", "...", "..x/a", "~root/x", "C:/x")
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_names_that_would_lead_elsewhere_are_refused_everywhere(
+    storage: Storage, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UserError):
+        check_key(name)
+    entry = {"path": "a", "size": 1, "sha256": "0" * 64}
+    fields: dict[str, Any] = {"kind": "run", "id": "1", "files": {}, "details": {}}
+    for change in (
+        {"id": name},
+        {"files": {name: entry}},
+        {"files": {"a": entry | {"path": name}}},
+    ):
+        storage.write("runs/1/manifest.json", json.dumps(fields | change).encode())
+        with pytest.raises(UserError):
+            read_manifest(storage, "runs/1")
+    with pytest.raises(UserError):  # as --run
+        models, folder = find_run(name, storage)
+        open_model(models, folder, SHAPES)
+    (tmp_path / "x.toml").write_text(
+        f"name = {json.dumps(name)}\nclasses = ['a', 'b']\nheight = 1\nwidth = 1\nchannels = 1",
+        errors="replace",
+    )
+    with pytest.raises(UserError, match=r"name is|x\.toml"):
+        find_task(str(tmp_path / "x.toml"))
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_are_only_names(storage_uri: str, tmp_path: Path, name: str) -> None:
+    storage = open_storage(storage_uri)
+    storage.write(name, b"content")
+    assert storage.keys() == [name]
+    assert storage.read(name) == b"content"
+    storage.delete(name)
+    assert {path.name for path in tmp_path.iterdir()} <= {"results"}
+
+
+def test_a_link_does_not_lead_out_of_a_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "root").symlink_to("real")
+    storage = open_storage(str(tmp_path / "root"))  # a link as the root itself is fine
+    storage.write("inside/a", b"a")
+    (tmp_path / "real" / "link").symlink_to(outside)
+    (tmp_path / "real" / "file").symlink_to(outside / "secret")
+    (tmp_path / "real" / "within").symlink_to("inside")
+    (tmp_path / "real" / "loop").symlink_to("loop")
+    assert storage.read("within/a") == b"a"
+    uses: list[Any] = [storage.read, storage.exists, storage.delete, storage.arrow, storage.keys]
+    uses += [lambda key: storage.write(key, b"x"), lambda key: storage.create(key, b"x")]
+    for key in ("link/secret", "link", "file"):
+        for use in uses:
+            with pytest.raises(UserError, match="by a symbolic link"):
+                use(key)
+    storage.exists("loop")
+    assert (outside / "secret").read_text() == "secret"
+    found = storage.keys()
+    assert "link/secret" not in found
+
+
+# --- temporary files
+
+
+def test_temporary_files_and_the_cache_are_their_owners_alone(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[Path] = []
+    make = tempfile.mkdtemp
+
+    def watched(*arguments: Any, **named: Any) -> str:
+        folders.append(Path(make(*arguments, **named)))
+        assert stat.S_IMODE(folders[-1].stat().st_mode) == 0o700
+        return str(folders[-1])
+
+    monkeypatch.setattr(tempfile, "mkdtemp", watched)
+    mask = os.umask(0)
+    try:
+        prefix = publish_run(storage, tmp_path / "model", dense(SHAPES), SHAPES)
+        open_model(storage, prefix, SHAPES)
+        cache = tmp_path / "deep" / "cache"
+        official._keep({"file": bytearray(b"data")}, cache)
+    finally:
+        os.umask(mask)
+    assert len(folders) >= 2 and not any(folder.exists() for folder in folders)
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    assert (cache / "file").read_bytes() == b"data"
+
+
+def test_files_are_made_temporary_by_tempfile_alone() -> None:
+    """Nobody writes to a fixed name in a folder that all share."""
+    for path in [*(ROOT / "fmnist").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]:
+        # drafts.scratch names the folder in which tempfile then makes a private one.
+        text = path.read_text().replace('os.environ.get("TMPDIR", "/tmp")', "")
+        assert "/tmp" not in text and "gettempdir" not in text and "mktemp(" not in text, path

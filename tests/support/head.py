@@ -1,0 +1,82 @@
+"""Fixture: a real head with a job server, in processes of its own; and jobs as processes."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+Done = subprocess.CompletedProcess[str]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Python of this environment first, as on a cluster."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return os.environ | {"PATH": path} | more
+
+
+def run(*command: str, env: dict[str, str] | None = None) -> Done:
+    return subprocess.run(
+        command, cwd=ROOT, env=env or environment(), capture_output=True, text=True, timeout=280
+    )
+
+
+class Head:
+    """What a user does with `ray job`."""
+
+    def __init__(self, address: str, env: dict[str, str]) -> None:
+        self._address, self._env = address, env
+
+    def submit(self, *command: str, options: tuple[str, ...] = ()) -> Done:
+        """Runs a module with its flags, to its end unless the options say otherwise."""
+        to = ("--working-dir", ".", *options, "--", "python", "-m", *command)
+        return self.job("submit", *to)
+
+    def job(self, action: str, *arguments: str) -> Done:
+        command = ("ray", "job", action, "--address", self._address, *arguments)
+        return run(*command, env=self._env)
+
+
+@pytest.fixture(scope="session")
+def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """4 logical CPUs, the S3 server in its environment, and token authentication."""
+    log = tmp_path_factory.mktemp("head") / "log"
+    folder = tempfile.mkdtemp(prefix="ray-")  # names of sockets must be short
+    address = f"http://127.0.0.1:{_free_port()}"
+    env = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    command = [
+        "ray", "start", "--head", "--block", "--num-cpus=4", f"--port={_free_port()}",
+        "--include-dashboard=true", "--dashboard-host=127.0.0.1",
+        f"--dashboard-port={address.rpartition(':')[2]}",
+        f"--dashboard-agent-listen-port={_free_port()}", "--object-store-memory=500000000",
+        "--disable-usage-stats",
+        # Ray sends a job to the cluster that was started last among those with the same folder.
+        f"--temp-dir={folder}",
+    ]  # fmt: skip
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, env=env, stdout=output, stderr=output, start_new_session=True
+        )
+    found = Head(address, env)
+    try:
+        while found.job("list").returncode:
+            assert process.poll() is None, log.read_text()
+        yield found
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

@@ -1,0 +1,40 @@
+"""What the predictions of a model must be, and whether published ones are that."""
+
+from typing import Any
+
+import pyarrow.dataset as pads
+
+from fmnist.data.dataset import Examples
+from fmnist.models.classifier import Classifier
+from fmnist.scoring.run import predictions_folder
+from fmnist.storage.manifest import Manifest
+from fmnist.storage.open import Storage
+
+
+def labels_of(model: Any, images: Examples) -> dict[int, int]:
+    labels = Classifier(model)(images.images).argmax(axis=1)
+    return dict(zip(images.ids.tolist(), labels.tolist(), strict=True))
+
+
+def csv_of(labels: dict[int, int]) -> bytes:
+    lines = [f"{number},{labels[number]}\n" for number in sorted(labels)]
+    return "".join(["Id,Label\n", *lines]).encode()
+
+
+def read(storage: Storage, manifest: Manifest) -> tuple[bytes, Any]:
+    """The submission, and the labels' table ordered by id."""
+    prefix = predictions_folder(manifest.id)
+    system, path = storage.arrow(f"{prefix}/labels")
+    table = pads.dataset(path, filesystem=system, format="parquet").to_table()
+    return storage.read(f"{prefix}/submission.csv"), table.sort_by("id")
+
+
+def check_against(storage: Storage, manifest: Manifest, expected: dict[int, int]) -> None:
+    """One row for each id, the right label in both forms, and no file that is not published."""
+    csv, table = read(storage, manifest)
+    assert csv == csv_of(expected)
+    assert table["id"].to_pylist() == sorted(expected)
+    assert dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True)) == expected
+    prefix = predictions_folder(manifest.id)
+    files = {f"{prefix}/{name}" for name in [*manifest.files, "manifest.json"]}
+    assert set(storage.keys(prefix)) == files

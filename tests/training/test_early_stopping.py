@@ -1,0 +1,56 @@
+"""Who is stopped when, by hand-made losses."""
+
+import pytest
+
+from fmnist.errors import UserError
+from fmnist.storage.open import open_storage
+from fmnist.training.early_stopping import Referee, record, records
+
+
+def losses(*values):
+    return [{"epoch": epoch, "val_loss": loss} for epoch, loss in enumerate(values, start=1)]
+
+
+def judged(referee, run, *values):
+    """The epoch after which the run is stopped; None if it comes to its end."""
+    for row in losses(*values):
+        if referee.stops(run, row):
+            return row["epoch"]
+    return None
+
+
+def test_the_first_run_goes_to_its_end_and_a_worse_one_is_stopped_at_the_first_rung():
+    referee = Referee(8, {})
+    assert judged(referee, "good", *[0.5] * 8) is None
+    assert judged(referee, "bad", *[0.9] * 8) == 1
+    assert judged(referee, "better", *[0.4] * 8) is None
+
+
+def test_the_rungs_are_at_a_sixteenth_and_a_quarter_of_the_epochs():
+    referee = Referee(32, {})
+    judged(referee, "good", *[0.5] * 32)
+    assert judged(referee, "bad", *[0.9] * 32) == 2
+    assert judged(referee, "turned bad", 0.4, *[0.9] * 31) == 2
+    assert judged(referee, "late", *[0.4] * 4, *[0.9] * 28) == 8
+
+
+def test_what_ended_before_is_known():
+    referee = Referee(8, {"good": losses(*[0.5] * 8)})
+    assert judged(referee, "bad", *[0.9] * 8) == 1
+
+
+def test_the_last_epoch_is_never_too_bad():
+    referee = Referee(1, {"good": losses(0.1)})
+    assert judged(referee, "bad", 0.9) is None
+
+
+@pytest.mark.parametrize("history", [[], [1], [{"epoch": 1}], [dict.fromkeys("abc", 1)]])
+def test_what_is_noted_of_a_stopped_run_is_checked(tmp_path, history):
+    storage = open_storage(str(tmp_path))
+    row = dict.fromkeys(("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"), 1)
+    sound = {"history": [row], "parameters": 7, "layers": 2}
+    record(storage, "runs/one", sound)
+    assert records(storage, ["runs/one", "runs/two"]) == {"runs/one": sound}
+    record(storage, "runs/one", sound | {"history": history})
+    with pytest.raises(UserError, match=r"stopped\.json: expected a history of accuracy, epoch"):
+        records(storage, ["runs/one"])

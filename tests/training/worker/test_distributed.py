@@ -1,0 +1,90 @@
+"""Ranks in processes of their own: together they do what one process does alone.
+
+They train with plain SGD, whose steps are as large as the gradients: with Adam, a gradient that is
+off by a factor would go unnoticed, and rounding in gradients near zero would be blown up.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+
+LEARNING_RATE = 0.01  # at 0.02 rounding grows a thousandfold within 50 steps
+STEPS, BATCH, TEST = 50, 64, 131  # 64 and 131 divide neither by 3 nor, 131, by 2
+WORLDS = (1, 2, 3)
+
+
+def free_addresses(count):
+    """Addresses of ports that are free now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    return addresses
+
+
+def run(world):
+    """What each of `world` ranks saw."""
+    job = {
+        "addresses": free_addresses(world),
+        "learning_rate": LEARNING_RATE,
+        "steps": STEPS,
+        "batch": BATCH,
+        "test": TEST,
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.support.rank", json.dumps({**job, "rank": rank})],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    outputs = [process.communicate(timeout=200) for process in processes]
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors[-3000:]
+    return [json.loads(out.splitlines()[-1]) for out, _ in outputs]
+
+
+@pytest.fixture(scope="module")
+def seen():
+    return {world: run(world) for world in WORLDS}
+
+
+@pytest.mark.parametrize("world", WORLDS[1:])
+def test_losses_are_those_of_one_process(seen, world):
+    assert len(seen[1][0]["losses"]) == STEPS
+    assert seen[world][0]["losses"] == pytest.approx(seen[1][0]["losses"], rel=1e-4)
+
+
+def test_the_loss_goes_down(seen):
+    losses = seen[1][0]["losses"]
+    assert sum(losses[-5:]) < 0.98 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("world", WORLDS[1:])
+def test_all_ranks_see_the_same_loss_and_end_with_the_same_weights(seen, world):
+    for rank in seen[world][1:]:
+        assert rank["losses"] == seen[world][0]["losses"]
+        assert rank["weights"] == seen[world][0]["weights"]
+
+
+@pytest.mark.parametrize("world", WORLDS[1:])
+def test_an_evaluation_that_does_not_divide_equals_that_of_one_process(seen, world):
+    for rank in seen[world]:
+        assert rank["evaluation"] == pytest.approx(seen[1][0]["evaluation"], abs=1e-6)
+
+
+def test_one_process_counts_every_example_once(seen):
+    """131 examples: any other count would not give a multiple of 1/131."""
+    correct = seen[1][0]["evaluation"]["accuracy"] * TEST
+    assert correct == pytest.approx(round(correct), abs=1e-4)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_gather_brings_the_rows_of_all_ranks_in_order(seen, world):
+    expected = [float(rank) for rank in range(world) for _ in range(3 + rank)]
+    assert all(rank["gathered"] == expected for rank in seen[world])
