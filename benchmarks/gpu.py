@@ -29,7 +29,7 @@ from fmnist.runs.published import history_of, open_model
 from fmnist.scoring.inputs import from_dataset
 from fmnist.scoring.labels import LABELS
 from fmnist.scoring.run import predictions_folder, score
-from fmnist.storage.atomic import scratch
+from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import FASHION
@@ -47,7 +47,7 @@ def run(flags: argparse.Namespace) -> None:
     if not gpus:
         raise UserError("found no GPU in the cluster, expected at least one that Ray knows of")
     tell_devices()
-    with scratch() as folder:
+    with temporary_folder() as folder:
         storage = open_storage(flags.storage or str(folder))
         tell_runs(load(FASHION), flags.workers or gpus, storage)
 

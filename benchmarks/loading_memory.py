@@ -20,7 +20,7 @@ from pyarrow import fs
 from fmnist.data.formats.parquet import write_part
 from fmnist.data.load import load
 from fmnist.tasks import FASHION
-from fmnist.training.spec import place
+from fmnist.training.spec import put_splits
 
 TIMES = 5
 
@@ -41,7 +41,7 @@ def measure(folder: str) -> None:
     dataset = load(FASHION, folder)
     assert dataset.train is not None
     tell(f"loading {dataset.train.images.nbytes >> 20} MiB of images")
-    parts = place(dataset, 0.1)
+    parts = put_splits(dataset, 0.1)
     tell(f"sharing {', '.join(parts)}")
     assert np.shape(parts["train"].get()[0])[0] == parts["train"].size
 

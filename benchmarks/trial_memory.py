@@ -20,7 +20,7 @@ import numpy as np
 import ray
 
 from benchmarks.scoring_memory import family
-from fmnist.comparison.run import assignments, compare
+from fmnist.comparison.run import compare, run_specs
 from fmnist.data.dataset import Dataset
 from fmnist.data.load import load
 from fmnist.recipes import Cluster, Training
@@ -72,7 +72,7 @@ def main() -> None:
     worst = Worst()
     with tempfile.TemporaryDirectory() as results:
         one = Cluster(cpus_per_worker=1)
-        jobs = assignments(small, runs, one, open_storage(results), command="benchmark")
+        jobs = run_specs(small, runs, one, open_storage(results), command="benchmark")
         worst.start()
         compare(jobs, name="memory")
         worst.over.set()

@@ -164,7 +164,7 @@ def _check_workers(training: Training, cluster: Cluster) -> None:
     UserError.raise_if(problems)
 
 
-def settle(training: Training, task: Task, examples: int) -> Training:
+def resolve_auto(training: Training, task: Task, examples: int) -> Training:
     """The configuration for this task, with its augmentation where that is `auto`.
 
     Raises UserError where the task and its `examples` training examples cannot serve it.

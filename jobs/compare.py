@@ -24,17 +24,17 @@ from fmnist.comparison.grid import (
     expand,
     with_seeds,
 )
-from fmnist.comparison.run import assignments, compare, comparison_folder
+from fmnist.comparison.run import compare, comparison_folder, run_specs
 from fmnist.comparison.sweep import concurrency
-from fmnist.comparison.trial_table import Trials
+from fmnist.comparison.trial_table import TrialTable
 from fmnist.data.dataset import labelled
 from fmnist.data.load import load
 from fmnist.errors import UserError, together
 from fmnist.models.architectures import build, flops
-from fmnist.recipes import RECIPES, Cluster, Training, check, settle
+from fmnist.recipes import RECIPES, Cluster, Training, check, resolve_auto
 from fmnist.tasks import Task, find_task
-from fmnist.training.spec import Assignment
-from jobs.launch import command, job_storage, launch, parse_flags, start_ray, tell_files
+from fmnist.training.spec import RunSpec
+from jobs.launch import command, job_storage, launch, parse_flags, print_files, start_ray
 
 FAILED = 1  # exit code: some runs have no result
 RATE = (
@@ -95,23 +95,23 @@ def run(flags: Flags) -> None:
     storage = job_storage(flags.storage)
     dataset = load(find_task(flags.task), flags.data)
     examples = len(labelled(dataset))
-    together(*(lambda cell=cell: settle(cell, dataset.task, examples) for cell in cells))
+    together(*(lambda cell=cell: resolve_auto(cell, dataset.task, examples) for cell in cells))
     runs = with_seeds(cells, flags.seeds)
     start_ray()
     threads = cpus_per_worker(flags.workers, flags.workers, flags.cluster)
     cluster = replace(flags.cluster, cpus_per_worker=threads)
-    jobs = assignments(dataset, runs, cluster, storage, command=command())
+    jobs = run_specs(dataset, runs, cluster, storage, command=command())
     if flags.dry_run:
-        return tell_plan(jobs, cells, flags)
+        return print_plan(jobs, cells, flags)
     names = {job.id: f"{cell_name(job.training)} seed {job.training.seed}" for job in jobs}
     manifest = compare(
         jobs,
         name=flags.comparison or "custom",
         early_stopping=flags.early_stopping,
-        shown=Trials(names, flags.epochs),
+        shown=TrialTable(names, flags.epochs),
     )
     print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {len(jobs)} runs")
-    tell_files(storage, comparison_folder(manifest.id), manifest)
+    print_files(storage, comparison_folder(manifest.id), manifest)
     if failed := manifest.details["failed"]:
         print(f"{failed} runs failed; the table says why", file=sys.stderr)
         sys.exit(FAILED)
@@ -177,7 +177,7 @@ def _axis(field: str, text: str) -> list[str] | list[float]:
         raise UserError(f"learning_rate is {text!r}, expected numbers") from error
 
 
-def tell_plan(jobs: list[Assignment], cells: list[Training], flags: Flags) -> None:
+def print_plan(jobs: list[RunSpec], cells: list[Training], flags: Flags) -> None:
     """Prints what would run, and how long it might take."""
     first, seeds, workers = jobs[0], flags.seeds, flags.workers
     at_once, cpus = concurrency(first), first.cluster.cpus_per_worker or 1

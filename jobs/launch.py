@@ -73,7 +73,7 @@ def start_ray() -> None:
         ray.init(
             address=address,
             include_dashboard=False,
-            # What a user should see comes through the progress board; the rest is in Ray's logs.
+            # What a user should see comes through the progress monitor; the rest is in Ray's logs.
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
@@ -137,7 +137,7 @@ def job_storage(uri: str) -> Storage:
     return open_storage(uri)
 
 
-def tell_files(storage: Storage, folder: str, manifest: Manifest) -> None:
+def print_files(storage: Storage, folder: str, manifest: Manifest) -> None:
     """Prints where the files of a result in that folder of the storage root are."""
     for name, file in manifest.files.items():
         print(f"  {name:<16} {storage.uri}/{folder}/{file.path}")

@@ -26,7 +26,7 @@ from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import find_task
 from jobs.flags import DEFAULT_RECIPE, named_recipe
-from jobs.launch import command, job_storage, launch, parse_flags, start_ray, tell_files
+from jobs.launch import command, job_storage, launch, parse_flags, print_files, start_ray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def run(flags: Flags) -> None:
     if not flags.score_data:
         inputs = from_dataset(dataset)  # before Ray: here a missing test part shows
     if flags.dry_run:
-        return tell_plan(storage, plan)
+        return print_plan(storage, plan)
     start_ray()
     if flags.score_data:
         inputs = find_inputs(task, flags.score_data)
@@ -108,7 +108,7 @@ def roll_back(storage: Storage, task_name: str, *, dry_run: bool) -> None:
     print(f"champion {champion.run} is rolled back: {now.run} is champion (move {now.counter})")
 
 
-def tell_plan(storage: Storage, plan: Plan) -> None:
+def print_plan(storage: Storage, plan: Plan) -> None:
     """Prints what would be done."""
     champion = plan.champion
     print(f"data        {plan.dataset.source}, fingerprint {plan.dataset.fingerprint}")
@@ -132,7 +132,7 @@ def tell(storage: Storage, manifest: Manifest) -> None:
     print(f"champion {now['run']} (move {now['counter']})")
     print(f"predictions {details['predictions']['id']}: {details['predictions']['submission']}")
     print(f"retraining {manifest.id} is finished")
-    tell_files(storage, retrainings_folder(manifest.id), manifest)
+    print_files(storage, retrainings_folder(manifest.id), manifest)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from fmnist.storage.open import Storage
 from fmnist.tasks import find_task
 from fmnist.training.run import train
 from jobs.flags import DEFAULT_RECIPE, named_recipe
-from jobs.launch import command, job_storage, launch, parse_flags, start_ray, tell_files
+from jobs.launch import command, job_storage, launch, parse_flags, print_files, start_ray
 from jobs.score import tell as tell_predictions
 
 
@@ -70,7 +70,7 @@ def tell(storage: Storage, manifest: Manifest) -> None:
     for part, scores in manifest.details["scores"].items():
         print(f"{part:>10}: accuracy {scores['accuracy']:.4f}  loss {scores['loss']:.4f}")
     print(f"run {manifest.id} is finished")
-    tell_files(storage, run_folder(manifest.id), manifest)
+    print_files(storage, run_folder(manifest.id), manifest)
 
 
 if __name__ == "__main__":

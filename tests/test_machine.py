@@ -7,7 +7,7 @@ import pytest
 from fmnist import machine
 from fmnist.data import dataset
 from fmnist.errors import UserError
-from fmnist.training.spec import place
+from fmnist.training.spec import put_splits
 from tests.support import samples
 
 NO_LIMIT_V1 = 9223372036854771712
@@ -55,4 +55,4 @@ def test_a_data_set_that_fits_only_once_is_not_trained_on(monkeypatch: pytest.Mo
     with pytest.raises(
         UserError, match=r"samples: .* would take 105,120 bytes, more than the 79,200"
     ):
-        place(data, 0.1)
+        put_splits(data, 0.1)

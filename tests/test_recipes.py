@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.recipes import RECIPES, Cluster, Training, check, least_and_most, settle
+from fmnist.recipes import RECIPES, Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.runs.ids import run_id
 from fmnist.tasks import COMPETITION, FASHION, Task
 
@@ -13,7 +13,7 @@ from fmnist.tasks import COMPETITION, FASHION, Task
 def test_the_recipes_are_sound():
     for recipe in RECIPES.values():
         check(recipe, Cluster())
-        settle(recipe, FASHION, 60_000)
+        resolve_auto(recipe, FASHION, 60_000)
 
 
 def test_the_report_is_as_published():
@@ -90,16 +90,16 @@ def test_runs_are_called_as_before_there_was_a_choice_of_kernels():
 
 def test_the_augmentation_follows_the_task():
     quick, own = RECIPES["quick"], Task(name="own", classes=("a", "b"), shape=(8, 8, 1))
-    found = [settle(quick, task, 60_000).augmentation for task in (FASHION, COMPETITION, own)]
+    found = [resolve_auto(quick, task, 60_000).augmentation for task in (FASHION, COMPETITION, own)]
     assert found == ["shift-flip", "flip", "none"]
 
 
 def test_an_augmentation_that_would_corrupt_the_label_is_refused():
     shifting = Training(augmentation="shift-flip")
     with pytest.raises(UserError, match="shift-flip changes the sum of pixels"):
-        settle(shifting, COMPETITION, 60_000)
+        resolve_auto(shifting, COMPETITION, 60_000)
 
 
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(UserError, match="batch is 1024, but fashion has 900 examples"):
-        settle(Training(), FASHION, 1000)
+        resolve_auto(Training(), FASHION, 1000)

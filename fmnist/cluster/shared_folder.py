@@ -14,7 +14,7 @@ from pathlib import Path
 from ray.util import get_node_ip_address
 
 from fmnist.errors import UserError
-from fmnist.storage.atomic import draft, os_errors, settle
+from fmnist.storage.atomic import draft, fsync, os_errors
 from fmnist.storage.folder import LocalStorage
 from fmnist.storage.open import Storage
 
@@ -55,7 +55,7 @@ def marked(storage: Storage) -> Iterator[Mark | None]:
     with ExitStack() as stack:
         with os_errors(f"write to {storage.root}"):
             file = stack.enter_context(draft(storage.root / "mark"))
-            settle(file)
+            fsync(file)
         yield Mark(file=Path(file.name), node=_this_node())
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_curve
 from fmnist.comparison import paper, paper_tables, tables
 from fmnist.comparison import plots as comparison_plots
 from fmnist.comparison import text as words
-from fmnist.comparison.ranking import Standing, standings
+from fmnist.comparison.ranking import RankedCell, rank_cells
 from fmnist.comparison.tables import comparison_table
 from fmnist.comparison.text import comparison_markdown
 from fmnist.pages import plots
@@ -51,7 +51,7 @@ def comparison_page(comparison: dict, evidence: Evidence | None) -> str:
     by part with loss and accuracy, of a comparison without validation only train and test) and
     failures (seed, reason).
     """
-    ranked = standings(comparison)
+    ranked = rank_cells(comparison)
     context = {
         "comparison": comparison,
         "conclusion": words.conclude(comparison, ranked),
@@ -70,7 +70,7 @@ def comparison_page(comparison: dict, evidence: Evidence | None) -> str:
     return render("comparison.html.j2", **context, figures=figures, best=best)
 
 
-def _cards(comparison: dict, ranked: list[Standing]) -> list[Card]:
+def _cards(comparison: dict, ranked: list[RankedCell]) -> list[Card]:
     cells = comparison["cells"]
     runs = sum(len(each["runs"]) for each in cells)
     failed = sum(len(each["failures"]) for each in cells)
@@ -92,7 +92,7 @@ def _cards(comparison: dict, ranked: list[Standing]) -> list[Card]:
     return [*numbers, Card("Parameters", f"{best.cell['parameters']:,}", "in the model"), count]
 
 
-def _figures(comparison: dict, done: list[Standing]) -> dict[str, dict]:
+def _figures(comparison: dict, done: list[RankedCell]) -> dict[str, dict]:
     """The plots of all cells with runs."""
     accuracy = [_point(standing) for standing in done]
     title = f"{SPLITS[done[0].basis].capitalize()} accuracy"
@@ -120,7 +120,7 @@ def _figures(comparison: dict, done: list[Standing]) -> dict[str, dict]:
     return {name: figure.to_plotly_json() for name, figure in figures.items()}
 
 
-def _point(standing: Standing, x: float = 0) -> comparison_plots.Point:
+def _point(standing: RankedCell, x: float = 0) -> comparison_plots.Point:
     accuracy = standing.accuracy
     seeds = [run["scores"][standing.basis]["accuracy"] for run in standing.cell["runs"]]
     return comparison_plots.Point(
@@ -132,7 +132,7 @@ def _point(standing: Standing, x: float = 0) -> comparison_plots.Point:
     )
 
 
-def _curves(done: list[Standing], metric: str, title: str, tick_format: str) -> go.Figure:
+def _curves(done: list[RankedCell], metric: str, title: str, tick_format: str) -> go.Figure:
     held_out = done[0].basis == "validation"
     return comparison_plots.cell_curves(
         [_mean_curve(standing, f"val_{metric}") for standing in done if held_out],
@@ -142,7 +142,7 @@ def _curves(done: list[Standing], metric: str, title: str, tick_format: str) -> 
     )
 
 
-def _mean_curve(standing: Standing, metric: str) -> plots.Line:
+def _mean_curve(standing: RankedCell, metric: str) -> plots.Line:
     """Mean over the seeds that reached an epoch."""
     values: dict[int, list[float]] = {}
     for run in standing.cell["runs"]:
@@ -153,7 +153,7 @@ def _mean_curve(standing: Standing, metric: str) -> plots.Line:
     return plots.Line(name=standing.label, x=list(epochs), y=means)
 
 
-def _best(comparison: dict, evidence: Evidence, standing: Standing) -> dict:
+def _best(comparison: dict, evidence: Evidence, standing: RankedCell) -> dict:
     """The sections about the best cell."""
     assert evidence.cell == standing.cell["name"], (evidence.cell, standing.cell["name"])
     classes, scores = comparison["task"]["classes"], evidence.evaluation

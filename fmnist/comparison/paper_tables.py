@@ -1,7 +1,7 @@
 """Our results beside the report's."""
 
 from fmnist.comparison import paper
-from fmnist.comparison.ranking import Standing
+from fmnist.comparison.ranking import RankedCell
 from fmnist.comparison.significance import spread
 from fmnist.comparison.tables import NONE, NUMBERS, number, texts, unbroken
 from fmnist.pages.html import NOT_SHARES, SCORES, Cell, Table, cell
@@ -12,7 +12,7 @@ BESIDE = (
 )  # fmt: skip
 
 
-def beside_report(ranked: list[Standing]) -> list[Table]:
+def beside_report(ranked: list[RankedCell]) -> list[Table]:
     """The report's tables with ours beside, of the cells that are in both.
 
     A table of which only one row is here says nothing by itself: it is left out if others are not.
@@ -22,7 +22,7 @@ def beside_report(ranked: list[Standing]) -> list[Table]:
     return compared or [table for table in tables if table.rows][:1]
 
 
-def _beside(table: paper.Table, ranked: list[Standing]) -> Table:
+def _beside(table: paper.Table, ranked: list[RankedCell]) -> Table:
     rows = [
         (getattr(result, table.axis), [_pair(standing, result, name) for name in BESIDE])
         for result in table.results
@@ -33,7 +33,7 @@ def _beside(table: paper.Table, ranked: list[Standing]) -> Table:
     return Table(table.title, headers, rows)
 
 
-def _pair(standing: Standing, result: paper.Result, name: str) -> Cell:
+def _pair(standing: RankedCell, result: paper.Result, name: str) -> Cell:
     """Our number over the report's, and by how much ours is above it."""
     ours = number(standing, name)
     text = " ".join(ours).strip()
@@ -53,7 +53,7 @@ def _signed(difference: float, kind: str) -> str:
     return format(100 * difference if kind == "share" else difference, form).replace("-", "−")
 
 
-def beside_final(evaluation: dict, split: str, best: Standing) -> Table:
+def beside_final(evaluation: dict, split: str, best: RankedCell) -> Table:
     """Our best cell beside the report's other numbers, those of its final model."""
     rows = [
         (SCORES[name], [cell(name, evaluation), Cell(_plain(name, value))])

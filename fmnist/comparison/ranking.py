@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from statistics import median
 
-from fmnist.comparison.significance import Difference, Spread, behind, spread
+from fmnist.comparison.significance import Difference, Spread, gaps_to_best, spread
 
 SEPARATOR = " · "  # between the parts of a cell's name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class RankedCell:
     """A cell over its seeds.
 
     `label` is its name without what all cells of the comparison share. `values` are by the names of
@@ -31,7 +31,7 @@ class Standing:
         return self.values[f"{self.basis}_accuracy"]
 
 
-def standings(comparison: dict) -> list[Standing]:
+def rank_cells(comparison: dict) -> list[RankedCell]:
     """Of every cell: by mean accuracy, then loss, then as given.
 
     Cells of which no run was trained to the end come after those, and those without runs last.
@@ -47,7 +47,7 @@ def standings(comparison: dict) -> list[Standing]:
     differences = _differences([cells[i] for i in order], basis)
     labels = _labels([cell["name"] for cell in cells])
     return [
-        Standing(
+        RankedCell(
             cell=cells[i],
             label=labels[i],
             values=values[i],
@@ -60,7 +60,7 @@ def standings(comparison: dict) -> list[Standing]:
 
 def best_cell(comparison: dict) -> dict | None:
     """The cell that stands first; None where no run came to an end."""
-    best = standings(comparison)[0]
+    best = rank_cells(comparison)[0]
     return best.cell if best.values else None
 
 
@@ -100,7 +100,7 @@ def _differences(ranked: list[dict], basis: str) -> dict[str, Difference]:
         if cell["runs"] and all(run["stopped_at"] is None for run in cell["runs"])
     }
     best = fair.pop(ranked[0]["name"], None)
-    return behind(best, fair) if best else {}
+    return gaps_to_best(best, fair) if best else {}
 
 
 def _labels(names: list[str]) -> list[str]:

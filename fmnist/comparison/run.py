@@ -17,17 +17,17 @@ from fmnist.comparison.page import (
 )
 from fmnist.comparison.ranking import best_cell
 from fmnist.comparison.sweep import sweep
-from fmnist.comparison.trial_table import Trials
+from fmnist.comparison.trial_table import TrialTable
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.recipes import Cluster, Training
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.published import history_of, open_model
-from fmnist.storage.atomic import scratch
+from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import Manifest, content_id, publish, read_manifest, versions
 from fmnist.storage.open import Storage
 from fmnist.training.early_stopping import records
-from fmnist.training.spec import Assignment, place
+from fmnist.training.spec import RunSpec, put_splits
 
 SIZE = ("parameters", "layers")
 
@@ -37,22 +37,22 @@ def comparison_folder(comparison_id: str) -> str:
     return f"comparisons/{comparison_id}"
 
 
-def assignments(
+def run_specs(
     dataset: Dataset, runs: Sequence[Training], cluster: Cluster, storage: Storage, *, command: str
-) -> list[Assignment]:
+) -> list[RunSpec]:
     """The runs of a comparison; the data set lies once in the object store for all of them."""
-    parts = place(dataset, runs[0].validation)
+    parts = put_splits(dataset, runs[0].validation)
     return [
-        Assignment.of(dataset, run, cluster, storage, command=command, parts=parts) for run in runs
+        RunSpec.of(dataset, run, cluster, storage, command=command, parts=parts) for run in runs
     ]
 
 
 def compare(
-    jobs: Sequence[Assignment],
+    jobs: Sequence[RunSpec],
     *,
     name: str,
     early_stopping: bool = False,
-    shown: Trials | None = None,
+    shown: TrialTable | None = None,
 ) -> Manifest:
     """Trains what is missing, and publishes the table, the page and what they are made of.
 
@@ -76,7 +76,7 @@ def compare(
         return published
     best = best_cell(facts)
     evidence = _evidence(jobs, best) if best else None
-    with scratch() as files:
+    with temporary_folder() as files:
         page = comparison_page(facts, evidence)
         (files / "report.html").write_text(page, encoding="utf-8")
         (files / "results.md").write_text(comparison_markdown(facts), encoding="utf-8")
@@ -94,7 +94,7 @@ def compare(
         )
 
 
-def _check_all_ended(jobs: Sequence[Assignment], ended: Collection[str]) -> None:
+def _check_all_ended(jobs: Sequence[RunSpec], ended: Collection[str]) -> None:
     """UserError if a run has no end that a comparison can tell of: it is never passed over."""
     if left := [job.id for job in jobs if job.id not in ended]:
         raise UserError(
@@ -104,14 +104,14 @@ def _check_all_ended(jobs: Sequence[Assignment], ended: Collection[str]) -> None
 
 
 def _facts(
-    jobs: Sequence[Assignment],
+    jobs: Sequence[RunSpec],
     runs: dict[str, dict[str, Any]],
     failures: dict[str, str],
     name: str,
 ) -> dict[str, Any]:
     """All that the page and the table say."""
     first = jobs[0]
-    cells: dict[str, list[Assignment]] = {}
+    cells: dict[str, list[RunSpec]] = {}
     for job in jobs:
         cells.setdefault(cell_name(job.training), []).append(job)
     shared = asdict(first.training)
@@ -133,7 +133,7 @@ def _facts(
 
 def _cell(
     name: str,
-    jobs: list[Assignment],
+    jobs: list[RunSpec],
     runs: dict[str, dict[str, Any]],
     failures: dict[str, str],
 ) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _cell(
     }
 
 
-def _finished_run(job: Assignment, manifest: Manifest) -> dict[str, Any]:
+def _finished_run(job: RunSpec, manifest: Manifest) -> dict[str, Any]:
     return {
         "seed": job.training.seed,
         "id": job.id,
@@ -162,7 +162,7 @@ def _finished_run(job: Assignment, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _stopped_run(job: Assignment, found: dict[str, Any]) -> dict[str, Any]:
+def _stopped_run(job: RunSpec, found: dict[str, Any]) -> dict[str, Any]:
     """Its scores are what its last epoch said: it was not tested."""
     last = found["history"][-1]
     return {
@@ -177,7 +177,7 @@ def _stopped_run(job: Assignment, found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _evidence(jobs: Sequence[Assignment], best: dict[str, Any]) -> Evidence | None:
+def _evidence(jobs: Sequence[RunSpec], best: dict[str, Any]) -> Evidence | None:
     """What the best cell's first finished run says of the test images, or of those held out."""
     run = next((run for run in best["runs"] if run["stopped_at"] is None), None)
     if run is None:

@@ -45,7 +45,9 @@ def spread(values: Collection[float]) -> Spread:
     return Spread(mean=float(array.mean()), deviation=deviation, n=len(array))
 
 
-def behind(best: dict[int, float], others: dict[str, dict[int, float]]) -> dict[str, Difference]:
+def gaps_to_best(
+    best: dict[int, float], others: dict[str, dict[int, float]]
+) -> dict[str, Difference]:
     """Each other's difference to the best; all are values by seed.
 
     Pairing takes out what a seed does to both (Dietterich 1998, Neural Computation 10:1895–1923);

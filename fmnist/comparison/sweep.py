@@ -20,23 +20,23 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from fmnist.cluster.capacity import ON_THE_HEAD, head_memory, here, room
 from fmnist.cluster.shared_folder import marked
-from fmnist.comparison.sweep_monitor import joined, new_sweep_board
-from fmnist.comparison.trial_table import Trials
+from fmnist.comparison.sweep_monitor import joined, start_sweep_monitor
+from fmnist.comparison.trial_table import TrialTable
 from fmnist.errors import UserError
 from fmnist.recipes import least_and_most
 from fmnist.runs.published import history_of
-from fmnist.storage.atomic import scratch
+from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import read_manifest
 from fmnist.training.controller import fit
-from fmnist.training.early_stopping import Referee, records
+from fmnist.training.early_stopping import EarlyStopper, records
 from fmnist.training.progress import POLL
 from fmnist.training.run import PATIENCE
-from fmnist.training.spec import Assignment
+from fmnist.training.spec import RunSpec
 
 log = logging.getLogger(__name__)
 
 # Bytes of all the processes on the head that a trial needs beside its workers: its actor, a Train
-# controller with its helpers, a board (`python -m benchmarks.trial_memory`).
+# controller with its helpers, a monitor (`python -m benchmarks.trial_memory`).
 TRIAL_MEMORY = 850 << 20
 TRIES = 1  # of a trial that failed, beside those of its workers
 OURS = {  # what Tune leaves to us
@@ -53,10 +53,10 @@ class Silent(TrialProgressCallback):
         pass
 
 
-def concurrency(assignment: Assignment) -> int:
+def concurrency(spec: RunSpec) -> int:
     """How many such runs the cluster holds at once; says so if memory allows less than CPUs."""
-    cpus = assignment.cluster.cpus_per_worker or 1
-    wanted = room(cpus, assignment.cluster) // least_and_most(assignment.training)[1]
+    cpus = spec.cluster.cpus_per_worker or 1
+    wanted = room(cpus, spec.cluster) // least_and_most(spec.training)[1]
     memory = head_memory()
     held = max(1, memory // TRIAL_MEMORY)
     if held < wanted:
@@ -72,47 +72,47 @@ def concurrency(assignment: Assignment) -> int:
 
 
 def sweep(
-    assignments: Sequence[Assignment],
+    run_specs: Sequence[RunSpec],
     *,
     early_stopping: bool,
-    shown: Trials | None = None,
+    shown: TrialTable | None = None,
 ) -> dict[str, str]:
     """Runs what has not come to an end; returns, by run id, why a run has no result then.
 
-    The assignments differ in architecture and the like, but not in resources. With early stopping,
+    The run_specs differ in architecture and the like, but not in resources. With early stopping,
     hopeless runs end early; what is left of them is told by `early_stopping.records`.
     Interrupted, the runs save their state before the interrupt goes on from here.
     """
-    ended = _histories(assignments, early_stopping)
-    waiting = {job.id: job for job in assignments if job.id not in ended}
+    ended = _histories(run_specs, early_stopping)
+    waiting = {job.id: job for job in run_specs if job.id not in ended}
     if not waiting:
         return {}
     first = next(iter(waiting.values()))
     if early_stopping:
-        referee = ray.remote(num_cpus=0, scheduling_strategy=here())(Referee).remote(
+        early_stopper = ray.remote(num_cpus=0, scheduling_strategy=here())(EarlyStopper).remote(
             first.training.epochs, ended
         )
-        waiting = {run: replace(job, referee=referee) for run, job in waiting.items()}
-    board = new_sweep_board()
+        waiting = {run: replace(job, early_stopper=early_stopper) for run, job in waiting.items()}
+    monitor = start_sweep_monitor()
     if shown:
-        shown.follow(board)
+        shown.follow(monitor)
     with (
-        scratch() as folder,
+        temporary_folder() as folder,
         marked(first.storage) as mark,
         _on_tune(),
-        _ending(board, shown),
+        _ending(monitor, shown),
     ):
         waiting = {run: replace(job, mark=mark) for run, job in waiting.items()}
-        results = _tuner(waiting, board, str(folder), shown).fit()
+        results = _tuner(waiting, monitor, str(folder), shown).fit()
         return _failures(results)
 
 
 def _tuner(
-    waiting: dict[str, Assignment], board: Any, folder: str, shown: Trials | None
+    waiting: dict[str, RunSpec], monitor: Any, folder: str, shown: TrialTable | None
 ) -> tune.Tuner:
     # A trial only waits for its workers, which hold CPUs and GPUs. The head is the node that stays;
     # its memory is asked for, since other jobs' trials are there as well.
-    trial = tune.with_parameters(_trial, waiting=waiting, board=board)
+    trial = tune.with_parameters(_trial, waiting=waiting, monitor=monitor)
     return tune.Tuner(
         tune.with_resources(trial, ON_THE_HEAD | {"memory": min(TRIAL_MEMORY, head_memory())}),
         param_space={"run": tune.grid_search(list(waiting))},
@@ -144,14 +144,14 @@ def _on_tune() -> Iterator[None]:
 
 
 @contextmanager
-def _ending(board: Any, shown: Trials | None) -> Iterator[None]:
+def _ending(monitor: Any, shown: TrialTable | None) -> Iterator[None]:
     """Ends what is shown with the block; if that is interrupted, waits for its runs to be saved."""
     try:
         yield
     except KeyboardInterrupt:
-        ray.get(board.stop.remote())
+        ray.get(monitor.stop.remote())
         end = time.monotonic() + PATIENCE
-        while ray.get(board.running.remote()) and time.monotonic() < end:
+        while ray.get(monitor.running.remote()) and time.monotonic() < end:
             time.sleep(POLL)
         raise
     finally:
@@ -159,9 +159,7 @@ def _ending(board: Any, shown: Trials | None) -> Iterator[None]:
             shown.close()
 
 
-def _histories(
-    jobs: Sequence[Assignment], early_stopping: bool
-) -> dict[str, list[dict[str, float]]]:
+def _histories(jobs: Sequence[RunSpec], early_stopping: bool) -> dict[str, list[dict[str, float]]]:
     """Of the runs that came to an end, by run id; of published ones only if that matters."""
     storage, found = jobs[0].storage, {}
     stopped = records(storage, [job.folder for job in jobs]) if early_stopping else {}
@@ -173,12 +171,12 @@ def _histories(
     return found
 
 
-def _trial(config: dict[str, str], waiting: dict[str, Assignment], board: Any) -> None:
+def _trial(config: dict[str, str], waiting: dict[str, RunSpec], monitor: Any) -> None:
     run = config["run"]
-    if not ray.get(board.begins.remote(run)):
+    if not ray.get(monitor.begins.remote(run)):
         return
-    with joined(board, run) as own:
-        ending = fit(replace(waiting[run], board=own))
+    with joined(monitor, run) as own:
+        ending = fit(replace(waiting[run], monitor=own))
     if ending.mistake:
         raise UserError(ending.mistake)
 

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 
 from fmnist.cluster.capacity import here
-from fmnist.training.progress import POLL, new_board
+from fmnist.training.progress import POLL, start_monitor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class News:
     notes: list[str]  # what the user should know, such as a damaged checkpoint
 
 
-class SweepBoard:
+class SweepMonitor:
     """All trials of a sweep write here, and their driver reads; an actor beside the driver."""
 
     def __init__(self) -> None:
@@ -64,34 +64,36 @@ class SweepBoard:
         self._stopping = True
 
 
-def new_sweep_board() -> Any:
-    """The actor handle of a board beside the process that asks for it."""
+def start_sweep_monitor() -> Any:
+    """The actor handle of a monitor beside the process that asks for it."""
     lasting = ray.remote(
         num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here()
     )
-    return lasting(SweepBoard).remote()
+    return lasting(SweepMonitor).remote()
 
 
 @contextmanager
-def joined(sweep_board: Any, run: str) -> Iterator[Any]:
-    """Yields the progress board of a run; its news reach the sweep's board, which may end it."""
-    board = new_board()
+def joined(sweep_monitor: Any, run: str) -> Iterator[Any]:
+    """Yields the monitor of a run; its news reach the sweep's monitor, which may end the run."""
+    monitor = start_monitor()
     over = threading.Event()
-    thread = threading.Thread(target=_pass_on, args=(sweep_board, run, board, over), daemon=True)
+    thread = threading.Thread(
+        target=_pass_on, args=(sweep_monitor, run, monitor, over), daemon=True
+    )
     thread.start()
     try:
-        yield board
+        yield monitor
     finally:
         over.set()
         thread.join()
-        ray.get(sweep_board.end.remote(run))
+        ray.get(sweep_monitor.end.remote(run))
 
 
-def _pass_on(sweep_board: Any, run: str, board: Any, over: threading.Event) -> None:
+def _pass_on(sweep_monitor: Any, run: str, monitor: Any, over: threading.Event) -> None:
     last = False
     while not last:
         last = over.wait(POLL)
         with suppress(ray.exceptions.RayError):  # one of them has died: the run goes on without
-            _, rows, notes = ray.get(board.read.remote())
-            if ray.get(sweep_board.tell.remote(News(run=run, rows=rows, notes=notes))):
-                board.stop.remote()
+            _, rows, notes = ray.get(monitor.read.remote())
+            if ray.get(sweep_monitor.tell.remote(News(run=run, rows=rows, notes=notes))):
+                monitor.stop.remote()

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from fmnist.comparison.ranking import Standing, run_values
+from fmnist.comparison.ranking import RankedCell, run_values
 from fmnist.comparison.significance import Difference, Spread
 from fmnist.pages.html import Cell, Table
 
@@ -67,7 +67,7 @@ def _run_row(run: dict) -> dict:
     }
 
 
-def ranking(ranked: list[Standing]) -> Table:
+def ranking(ranked: list[RankedCell]) -> Table:
     """Every cell, the best first, with all its numbers."""
     first = f"{ranked[0].basis}_accuracy"
     known = {*ranked[0].values, "parameters", "layers"}
@@ -110,7 +110,7 @@ def unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _behind(standing: Standing) -> Cell:
+def _behind(standing: RankedCell) -> Cell:
     if not standing.values:
         return NONE
     difference = standing.difference
@@ -129,7 +129,7 @@ def _seeds(each: dict) -> Cell:
     return Cell(str(len(each["runs"])), ", ".join(notes))
 
 
-def number(standing: Standing, name: str) -> Cell:
+def number(standing: RankedCell, name: str) -> Cell:
     """One of NUMBERS of a cell, its ± in small print."""
     if name in ("parameters", "layers"):
         return NONE if standing.cell[name] is None else Cell(f"{standing.cell[name]:,}")

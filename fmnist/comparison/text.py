@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from fmnist.comparison import paper, paper_tables, tables
-from fmnist.comparison.ranking import Standing, standings
+from fmnist.comparison.ranking import RankedCell, rank_cells
 from fmnist.comparison.significance import LEVEL
 from fmnist.pages.html import SPLITS, Cell, Table, fact_list
 
@@ -18,7 +18,7 @@ class Conclusion(NamedTuple):
 
 def comparison_markdown(comparison: dict) -> str:
     """The same conclusion and tables as on the page, without plots."""
-    ranked = standings(comparison)
+    ranked = rank_cells(comparison)
     conclusion = conclude(comparison, ranked)
     parts = [f"# {_escaped(conclusion.title)}", _escaped(" ".join(conclusion.sentences))]
     parts += ["## All cells", _markdown(tables.ranking(ranked)), _escaped(noise(ranked))]
@@ -34,7 +34,7 @@ def comparison_markdown(comparison: dict) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def noise(ranked: list[Standing]) -> str:
+def noise(ranked: list[RankedCell]) -> str:
     """How the cells were ranked and told from each other."""
     part = SPLITS[ranked[0].basis]
     return (
@@ -70,7 +70,7 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", one_line)
 
 
-def conclude(comparison: dict, ranked: list[Standing]) -> Conclusion:
+def conclude(comparison: dict, ranked: list[RankedCell]) -> Conclusion:
     best = ranked[0]
     if not best.values:
         return Conclusion("No run came to an end", ["What happened to each is below."])
@@ -96,13 +96,13 @@ def conclude(comparison: dict, ranked: list[Standing]) -> Conclusion:
     )
 
 
-def _lead(best: Standing, second: Standing) -> str:
+def _lead(best: RankedCell, second: RankedCell) -> str:
     gap = best.accuracy.mean - second.accuracy.mean
     worth = tables.verdict(second.difference)
     return f"{100 * gap:.2f} points above the next, {second.label} ({worth})."
 
 
-def epochs(standing: Standing) -> int:
+def epochs(standing: RankedCell) -> int:
     return max(len(run["history"]) for run in standing.cell["runs"])
 
 
@@ -110,11 +110,11 @@ def has_reports_labels(comparison: dict) -> bool:
     return comparison["task"]["name"] == paper.TASK
 
 
-def beside_report(comparison: dict, ranked: list[Standing]) -> list[Table]:
+def beside_report(comparison: dict, ranked: list[RankedCell]) -> list[Table]:
     return paper_tables.beside_report(ranked) if has_reports_labels(comparison) else []
 
 
-def beside_note(comparison: dict, ranked: list[Standing]) -> str:
+def beside_note(comparison: dict, ranked: list[RankedCell]) -> str:
     """What must be known to read our numbers beside the report's, or why there are none."""
     if not has_reports_labels(comparison):
         return (

@@ -14,7 +14,7 @@ from fmnist.training.progress import POLL, scores
 LINES = 5  # a trial in a log, beside its last
 
 
-class Trials(tune.Callback):
+class TrialTable(tune.Callback):
     """Follows the trials of a sweep; `names` are those of the cells by run id."""
 
     def __init__(self, names: dict[str, str], epochs: int) -> None:
@@ -23,11 +23,11 @@ class Trials(tune.Callback):
         self._states: dict[str, str] = {}
         self._live: Live | None = None
         self._board: Any = None
-        self._read = 0.0  # when the board was read last
+        self._read = 0.0  # when the monitor was read last
 
-    def follow(self, board: Any) -> None:
-        """Shows the news on this `SweepBoard`, by its actor handle."""
-        self._board = board
+    def follow(self, monitor: Any) -> None:
+        """Shows the news on this `SweepMonitor`, by its actor handle."""
+        self._board = monitor
 
     def setup(self, **info: Any) -> None:
         # Not before: Tune pickles its callbacks, and a console can't be.

@@ -18,7 +18,7 @@ def row_digests(examples: Examples) -> list[bytes]:
     ]
 
 
-def total(digests: list[bytes]) -> int:
+def sum_of_hashes(digests: list[bytes]) -> int:
     """Their sum: it does not depend on the rows' order, and ids are unique."""
     return sum(map(int.from_bytes, digests))
 
@@ -28,6 +28,6 @@ def fingerprint_of(digest: int) -> str:
     return f"{digest % (1 << SUM_BITS):064x}"
 
 
-def marks(digests: list[bytes]) -> np.ndarray:
+def short_hashes(digests: list[bytes]) -> np.ndarray:
     """The first 8 bytes of each as (n,) uint64: 32 for each image would take a lot of memory."""
     return np.frombuffer(b"".join(digest[:8] for digest in digests), np.uint64)

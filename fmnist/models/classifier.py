@@ -14,7 +14,7 @@ import numpy as np
 from fmnist.errors import UserError
 from fmnist.models.tensorflow import import_tensorflow
 from fmnist.runs.published import MODEL, PublishedModel
-from fmnist.storage.atomic import scratch
+from fmnist.storage.atomic import temporary_folder
 
 # Rows and bytes of uint8 pixels of a batch; what the layers make of them takes many times as much.
 CPU_BATCH = 256, 1 << 20
@@ -59,7 +59,7 @@ class Classifier:
 
 def open_classifier(model: PublishedModel, *, gpu: bool = False) -> Classifier:
     """A published model as a function; UserError names the run if it is none for its task."""
-    with scratch() as folder:
+    with temporary_folder() as folder:
         path = Path(folder, MODEL)
         path.write_bytes(model.data)
         try:

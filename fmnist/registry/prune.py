@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from fmnist.registry.candidates import condemn, read_records, remove, spare
+from fmnist.registry.candidates import mark_for_deletion, read_records, remove, unmark
 from fmnist.registry.champion import read_champion
 from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import MANIFEST
@@ -19,8 +19,8 @@ def prune(
     keep_runs: int,
     now: datetime | None = None,
 ) -> list[str]:
-    """Deletes the old runs that `condemn_old` finds, and returns their ids, sorted."""
-    runs = condemn_old(
+    """Deletes the old runs that `mark_old_for_deletion` finds, and returns their ids, sorted."""
+    runs = mark_old_for_deletion(
         storage, task_name, keep_champions=keep_champions, keep_runs=keep_runs, now=now
     )
     for run in runs:
@@ -28,7 +28,7 @@ def prune(
     return runs
 
 
-def condemn_old(
+def mark_old_for_deletion(
     storage: Storage,
     task_name: str,
     *,
@@ -36,7 +36,7 @@ def condemn_old(
     keep_runs: int,
     now: datetime | None = None,
 ) -> list[str]:
-    """Condemns old runs that retraining made, and returns the ids of all to `remove`, sorted.
+    """Marks old runs that retraining made, and returns the ids of all to `remove`, sorted.
 
     Called again before they are removed, it returns the same, so that a job that was killed in
     between says the same of them. There stay the champion, the `keep_champions` runs that rollbacks
@@ -51,20 +51,20 @@ def condemn_old(
     kept = champions | _newest(
         {run: files for run, files in times.items() if run not in champions}, keep_runs
     )
-    condemned = []
+    to_remove = []
     for run, (record, written) in sorted(records.items()):
-        if not record.condemned:  # or else an earlier prune was interrupted
+        if not record.marked:  # or else an earlier prune was interrupted
             if run in kept or now - max([written, *times[run].values()]) < YOUNG:
                 continue
-            marked = condemn(storage, task_name, record)
-            if marked is None:  # it was claimed, or somebody else prunes it
+            changed = mark_for_deletion(storage, task_name, record)
+            if changed is None:  # it was claimed, or somebody else prunes it
                 continue
-            record = marked
+            record = changed
         if run in _champions(storage, task_name, keep_champions):
-            spare(storage, task_name, record)
+            unmark(storage, task_name, record)
             continue
-        condemned.append(run)
-    return condemned
+        to_remove.append(run)
+    return to_remove
 
 
 def _champions(storage: Storage, task_name: str, keep: int) -> set[str]:

@@ -17,7 +17,7 @@ from fmnist.retraining.verdicts import Note, Outcome, State, Verdict, delete_not
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import METRICS, open_model
-from fmnist.storage.atomic import scratch
+from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import fetch, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task
@@ -136,7 +136,7 @@ def published_scores(storage: Storage, run: str) -> dict[str, dict]:
     manifest = read_manifest(storage, run_folder(run))
     if manifest is None:
         raise UserError(f"{storage.uri}/{run_folder(run)}: found no finished run, expected one")
-    with scratch() as folder:
+    with temporary_folder() as folder:
         file = fetch(storage, run_folder(run), manifest, METRICS, folder / METRICS)
         scores: dict[str, dict] = json.loads(file.read_bytes())
     return scores

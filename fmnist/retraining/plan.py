@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from fmnist.data.dataset import Dataset, labelled
-from fmnist.recipes import Training, settle
+from fmnist.recipes import Training, resolve_auto
 from fmnist.registry.champion import Champion, read_champion
 from fmnist.retraining.challenge import HeldOut, hold_out, withdrawn_reason
 from fmnist.retraining.verdicts import Note, Outcome, read_notes
@@ -41,7 +41,7 @@ def make_plan(
     is finished if its summary is not published.
     """
     task = dataset.task
-    training = settle(training, task, len(labelled(dataset)))
+    training = resolve_auto(training, task, len(labelled(dataset)))
     champion = read_champion(storage, task.name)
     unfinished = _unfinished(dataset, training, storage, champion)
     if unfinished:

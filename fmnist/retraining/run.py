@@ -12,7 +12,7 @@ from fmnist.errors import UserError
 from fmnist.recipes import Cluster, Training
 from fmnist.registry.candidates import record, remove
 from fmnist.registry.champion import champion_key, read_champion
-from fmnist.registry.prune import condemn_old
+from fmnist.registry.prune import mark_old_for_deletion
 from fmnist.retraining.challenge import challenge, published_scores
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.page import retraining_page
@@ -23,7 +23,7 @@ from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import Inputs
 from fmnist.scoring.labels import LABELS, SUBMISSION
 from fmnist.scoring.run import predictions_folder, score
-from fmnist.storage.atomic import scratch
+from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import Manifest, content_id, publish, versions
 from fmnist.storage.open import Storage
 from fmnist.training.run import train
@@ -78,18 +78,18 @@ def retrain(
     model = open_model(storage, run_folder(verdict.after.run), task)
     predictions = score(model=model, inputs=inputs, storage=storage, actors=actors, gpu=cluster.gpu)
     # Removed after the summary, so that one that is published by a second start has the same list.
-    condemned = condemn_old(storage, task.name, **asdict(retention))
+    marked = mark_old_for_deletion(storage, task.name, **asdict(retention))
     facts = {
         **_facts(plan, verdict, storage),
         "gate": asdict(verdict.gate),
         "predictions": _predictions(storage, predictions),
         "retention": asdict(retention),
-        "pruned": condemned,
+        "pruned": marked,
     }
     published = _publish(storage, task.name, facts, plan.training, cluster, command)
     if note:
         delete_note(storage, task.name, note)
-    for run in condemned:
+    for run in marked:
         remove(storage, task.name, run)
     delete_void_notes(storage, task.name, read_champion(storage, task.name))
     return published
@@ -191,7 +191,7 @@ def _publish(
         "versions": versions(),
         "command": command,
     }
-    with scratch() as folder:
+    with temporary_folder() as folder:
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1, allow_nan=False))
         (folder / REPORT).write_text(retraining_page(summary), encoding="utf-8")
         shown = ("outcome", "reason", "champion", "predictions", "command")

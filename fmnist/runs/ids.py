@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from fmnist.data.dataset import Dataset, labelled
 from fmnist.errors import UserError
-from fmnist.recipes import Cluster, Training, check, settle
+from fmnist.recipes import Cluster, Training, check, resolve_auto
 from fmnist.storage.manifest import content_id
 from fmnist.storage.open import Storage
 from fmnist.storage.records import read_record
@@ -45,7 +45,7 @@ def check_resumed(
 ) -> None:
     """Raises UserError unless this configuration and these data go on with that run."""
     check(training, cluster)
-    training = settle(training, dataset.task, len(labelled(dataset)))
+    training = resolve_auto(training, dataset.task, len(labelled(dataset)))
     if run == run_id(dataset.task, training, dataset.fingerprint):
         return
     fields: dict[str, type] = {"config": dict, "fingerprint": str}

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from fmnist.errors import UserError
-from fmnist.storage.atomic import scratch
+from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import MANIFEST, Manifest, fetch, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import TASKS, Task, to_task
@@ -55,7 +55,7 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
     where = f"{storage.uri}/{prefix}"
     manifest = _read_run(storage, prefix, where)
     _check_task(_task_fields(manifest, where), task, where)
-    with scratch() as folder:
+    with temporary_folder() as folder:
         data = fetch(storage, prefix, manifest, MODEL, Path(folder, MODEL)).read_bytes()
     digest = manifest.files[MODEL].sha256
     return PublishedModel(run=manifest.id, sha256=digest, task=task, data=data)
@@ -63,7 +63,7 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
 
 def history_of(storage: Storage, prefix: str, manifest: Manifest) -> list[dict[str, float]]:
     """A line for each epoch of the run in the folder at `prefix`, verified."""
-    with scratch() as folder:
+    with temporary_folder() as folder:
         return pq.read_table(
             fetch(storage, prefix, manifest, HISTORY, Path(folder, HISTORY))
         ).to_pylist()

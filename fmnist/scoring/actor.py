@@ -7,7 +7,7 @@ import pyarrow as pa
 import ray
 
 from fmnist.data.dataset import Examples
-from fmnist.data.fingerprints import marks, row_digests
+from fmnist.data.fingerprints import row_digests, short_hashes
 from fmnist.data.formats.parquet import check_table
 from fmnist.errors import UserError
 from fmnist.models.classifier import Classifier, limit_threads, open_classifier
@@ -67,7 +67,7 @@ class Scorer:
         """Where the images are among those that were surveyed."""
         rows = np.searchsorted(self._ids, examples.ids)
         rows[rows == len(self._ids)] = 0
-        found = marks(row_digests(examples))
+        found = short_hashes(row_digests(examples))
         same = (self._ids[rows] == examples.ids) & (self._marks[rows] == found)
         if not same.all():
             raise Changed(f"id {examples.ids[same.argmin()]} is new or has another image")

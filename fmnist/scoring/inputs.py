@@ -19,7 +19,7 @@ from ray.util.annotations import RayDeprecationWarning
 from fmnist.cluster.capacity import check_tasks
 from fmnist.cluster.remote import RETRIES, Place, not_shared, outcome
 from fmnist.data.dataset import Dataset, Examples
-from fmnist.data.fingerprints import fingerprint_of, marks, row_digests, total
+from fmnist.data.fingerprints import fingerprint_of, row_digests, short_hashes, sum_of_hashes
 from fmnist.data.formats.parquet import find_parquet_files, open_file, read_batches, to_table
 from fmnist.data.load import find_kind, load
 from fmnist.data.locations import reading
@@ -93,9 +93,9 @@ def from_examples(examples: Examples, *, source: str) -> Inputs:
     digests, order = row_digests(examples), np.argsort(examples.ids)
     return Inputs(
         source=source,
-        fingerprint=fingerprint_of(total(digests)),
+        fingerprint=fingerprint_of(sum_of_hashes(digests)),
         ids=examples.ids[order],
-        marks=marks(digests)[order],
+        marks=short_hashes(digests)[order],
         read=lambda: ray.data.from_arrow(tables()),
         same=lambda: True,
     )
@@ -175,8 +175,8 @@ def _survey(filesystem: Any, path: str, task: Task, driver: Place) -> Survey:
         for examples in read_batches(file, COLUMNS, task, path):
             digests = row_digests(examples)
             ids.append(examples.ids)
-            found.append(marks(digests))
-            digest += total(digests)
+            found.append(short_hashes(digests))
+            digest += sum_of_hashes(digests)
     types = tuple(str(schema.field(name).type) for name in COLUMNS)
     return Survey(ids=np.concatenate(ids), marks=np.concatenate(found), digest=digest, types=types)
 

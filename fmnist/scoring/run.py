@@ -18,7 +18,7 @@ from fmnist.runs.published import PublishedModel
 from fmnist.scoring.inputs import Inputs
 from fmnist.scoring.labels import LABELS, SUBMISSION, Collected, label_files, submission
 from fmnist.scoring.pipeline import write_labels
-from fmnist.storage.lease import LEASE, Lease, LeaseLost, held
+from fmnist.storage.lease import LEASE, Lease, LeaseLost, hold_lease
 from fmnist.storage.manifest import Manifest, content_id, publish_keys, read_manifest, versions
 from fmnist.storage.open import Storage
 
@@ -69,7 +69,7 @@ def score(
     while True:
         with (
             suppress(LeaseLost),
-            held(storage, f"{prefix}/{LEASE}", tell=log.warning) as lease,
+            hold_lease(storage, f"{prefix}/{LEASE}", tell=log.warning) as lease,
         ):
             return _score(
                 model, inputs, storage, identity, pool, gpu, probabilities, rows_per_file, lease

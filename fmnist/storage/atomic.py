@@ -31,17 +31,17 @@ def draft(target: Path) -> Iterator[BinaryIO]:
 
 def put_in_place(file: BinaryIO, target: Path) -> None:
     """Gives a draft its name, in such an order that a crash leaves the old content or the new."""
-    settle(file)
+    fsync(file)
     Path(file.name).replace(target)
-    settle_folder(target.parent)
+    fsync_folder(target.parent)
 
 
-def settle(file: BinaryIO) -> None:
+def fsync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
 
 
-def settle_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -50,7 +50,7 @@ def settle_folder(folder: Path) -> None:
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     """A private folder for temporary files, removed at the end; UserError where the disk is full.
 
     What the block itself reads and writes elsewhere has its own words for its errors.

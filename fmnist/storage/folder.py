@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.fs
 
 from fmnist.errors import UserError
-from fmnist.storage.atomic import RESERVED, draft, os_errors, put_in_place, settle, settle_folder
+from fmnist.storage.atomic import RESERVED, draft, fsync, fsync_folder, os_errors, put_in_place
 from fmnist.storage.base import Readable, Storage, Writable, check_key
 
 LOCK = f"{RESERVED}lock"  # one a root, never removed: a lock that is removed can be held by two
@@ -67,7 +67,7 @@ class LocalStorage(Storage):
         with os_errors(f"write {path}"), draft(path) as file:
             file.write(data)
             if version is None:
-                settle(file)
+                fsync(file)
                 return _version(data) if _link(Path(file.name), path) else None
             with self._locked():
                 found = self.read_version(key)
@@ -118,7 +118,7 @@ class LocalStorage(Storage):
         path = self._path(key)
         with draft(path) as file:
             shutil.copyfileobj(source, file, CHUNK)
-            settle(file)  # before the lock, so that nobody waits for a slow disk
+            fsync(file)  # before the lock, so that nobody waits for a slow disk
             with self._locked():
                 put_in_place(file, path)
 
@@ -156,7 +156,7 @@ def _link(source: Path, target: Path) -> bool:
         if target.is_dir():
             raise
         return False
-    settle_folder(target.parent)
+    fsync_folder(target.parent)
     return True
 
 

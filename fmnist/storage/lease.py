@@ -30,7 +30,7 @@ class LeaseLost(Exception):  # noqa: N818 - it is an outcome
 
 
 @contextmanager
-def held(
+def hold_lease(
     storage: Storage,
     key: str,
     *,

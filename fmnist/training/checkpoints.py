@@ -17,7 +17,7 @@ import numpy as np
 
 from fmnist.errors import StorageError, UserError
 from fmnist.storage.arrays import read_arrays
-from fmnist.storage.atomic import scratch
+from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import MANIFEST, fetch, publish, read_manifest, tidy
 from fmnist.storage.open import Storage
 from fmnist.storage.records import check_fields, parse
@@ -30,7 +30,7 @@ NAME = r"[0-9]{5,}(?:\.[0-9]{6})?"  # of a checkpoint, as a pattern
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TrainingState:
     """What a run has behind it: `epoch` epochs with a row of `history` each, and `step` steps."""
 
     epoch: int = 0
@@ -66,14 +66,14 @@ class Checkpoints:
     keep: int
     _damaged: set[str] = field(default_factory=set, init=False, compare=False)  # as far as is known
 
-    def save(self, progress: Progress, variables: list[np.ndarray]) -> None:
+    def save(self, progress: TrainingState, variables: list[np.ndarray]) -> None:
         """Publishes the state, then removes what need not be kept.
 
         What is there under its name, damaged or of an attempt that was given up, stays until the
         new one is whole.
         """
         prefix = self._prefix(progress.name)
-        with scratch() as folder:
+        with temporary_folder() as folder:
             arrays: dict[str, Any] = {f"{i:05d}": array for i, array in enumerate(variables)}
             np.savez(Path(folder, VARIABLES), **arrays)
             Path(folder, PROGRESS).write_text(json.dumps(asdict(progress), allow_nan=False))
@@ -89,7 +89,7 @@ class Checkpoints:
         self._damaged.discard(progress.name)
         self._prune(progress)
 
-    def newest(self, *, best: bool = False) -> tuple[Progress, list[np.ndarray]] | None:
+    def newest(self, *, best: bool = False) -> tuple[TrainingState, list[np.ndarray]] | None:
         """The newest sound state, or None; damaged ones are told of and passed over.
 
         With `best`, the best epoch so far must have a sound checkpoint as well: where it has none,
@@ -101,20 +101,20 @@ class Checkpoints:
                 return found
         return None
 
-    def load(self, name: str) -> tuple[Progress, list[np.ndarray]]:
+    def load(self, name: str) -> tuple[TrainingState, list[np.ndarray]]:
         """The state of that name, verified; UserError if it is damaged or not there."""
         prefix = self._prefix(name)
         manifest = read_manifest(self.storage, prefix)
         if manifest is None:
             raise UserError(f"{self.storage.uri}/{prefix}: found no {MANIFEST}")
-        with scratch() as folder:
+        with temporary_folder() as folder:
             path = fetch(self.storage, prefix, manifest, PROGRESS, Path(folder, PROGRESS))
             progress = _read_progress(path, where=f"{self.storage.uri}/{prefix}/{PROGRESS}")
             path = fetch(self.storage, prefix, manifest, VARIABLES, Path(folder, VARIABLES))
             variables = read_arrays(path, where=f"{self.storage.uri}/{prefix}/{VARIABLES}")
         return progress, variables
 
-    def _sound(self, name: str) -> tuple[Progress, list[np.ndarray]] | None:
+    def _sound(self, name: str) -> tuple[TrainingState, list[np.ndarray]] | None:
         if name in self._damaged:
             return None
         try:
@@ -126,7 +126,7 @@ class Checkpoints:
             self._damaged.add(name)
             return None
 
-    def _has_best(self, progress: Progress) -> bool:
+    def _has_best(self, progress: TrainingState) -> bool:
         if progress.best_epoch is None:
             return True
         best = epoch_name(progress.best_epoch)
@@ -135,7 +135,7 @@ class Checkpoints:
         log.warning("checkpoint %s is not used: the best epoch before it is lost", progress.name)
         return False
 
-    def _prune(self, progress: Progress) -> None:
+    def _prune(self, progress: TrainingState) -> None:
         """Of what is not newer stay the best, and the newest that are sound as far as is known."""
         names = [name for name in self._names(complete=False) if name <= progress.name]
         sound = [name for name in self._names() if name in names and name not in self._damaged]
@@ -161,12 +161,12 @@ class Checkpoints:
         return f"{self.run}/checkpoints/{name}"
 
 
-def _read_progress(path: Path, *, where: str) -> Progress:
+def _read_progress(path: Path, *, where: str) -> TrainingState:
     """UserError unless its fields have their types, and each epoch its row of numbers."""
     fields = parse(path.read_bytes(), where, "a run's progress")
-    hints = get_type_hints(Progress)
+    hints = get_type_hints(TrainingState)
     check_fields(fields, {name: get_origin(kind) or kind for name, kind in hints.items()}, where)
-    progress = Progress(**fields)
+    progress = TrainingState(**fields)
     rows = [row for row in progress.history if isinstance(row, dict) and _numbers(row.values())]
     epochs = [row.get("epoch") for row in rows]
     if len(epochs) != progress.epoch or epochs != [*range(1, len(epochs) + 1)]:

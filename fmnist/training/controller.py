@@ -17,12 +17,12 @@ from fmnist.cluster import placement_groups
 from fmnist.cluster.capacity import scale
 from fmnist.errors import UserError
 from fmnist.models.tensorflow import import_tensorflow
-from fmnist.storage.atomic import scratch
-from fmnist.storage.lease import LEASE, Lease, LeaseLost, held
+from fmnist.storage.atomic import temporary_folder
+from fmnist.storage.lease import LEASE, Lease, LeaseLost, hold_lease
 from fmnist.storage.manifest import read_manifest
 from fmnist.training import backend
 from fmnist.training.backend import KerasConfig
-from fmnist.training.spec import Assignment, Ending
+from fmnist.training.spec import RunResult, RunSpec
 
 
 class Trainer(DataParallelTrainer):
@@ -42,64 +42,64 @@ class Trainer(DataParallelTrainer):
         ]
 
 
-def fit(assignment: Assignment) -> Ending:
+def fit(spec: RunSpec) -> RunResult:
     """Runs the workers to the end, again after each time that a worker had to leave."""
-    board = assignment.board
-    key, tell, pause = f"{assignment.folder}/{LEASE}", board.note.remote, board.pause.remote
+    monitor = spec.monitor
+    key, tell, pause = f"{spec.folder}/{LEASE}", monitor.note.remote, monitor.pause.remote
     while True:
         try:
             with (
-                held(assignment.storage, key, tell=tell, on_loss=pause) as lease,
+                hold_lease(spec.storage, key, tell=tell, on_loss=pause) as lease,
                 placement_groups.removed(),
             ):
-                board.go_on.remote()
-                return _fit(assignment, lease)
+                monitor.go_on.remote()
+                return _fit(spec, lease)
         except LeaseLost:  # the workers have saved their state: wait for the other job
             continue
         except UserError as error:
-            return Ending(mistake=str(error))
+            return RunResult(mistake=str(error))
 
 
-def _fit(assignment: Assignment, lease: Lease) -> Ending:
+def _fit(spec: RunSpec, lease: Lease) -> RunResult:
     failures = 0
-    while read_manifest(assignment.storage, assignment.folder) is None:
+    while read_manifest(spec.storage, spec.folder) is None:
         lease.check()
         try:
-            ending = _fit_once(assignment)
+            ending = _fit_once(spec)
         except ray.exceptions.RayActorError:
             failures += 1  # of the controller, which Train does not restart
-            if failures > assignment.cluster.max_failures:
+            if failures > spec.cluster.max_failures:
                 raise
             continue
-        if not ending.paused or ray.get(assignment.board.stopping.remote()):
+        if not ending.paused or ray.get(spec.monitor.stopping.remote()):
             return ending
-    return Ending()
+    return RunResult()
 
 
-def _fit_once(assignment: Assignment) -> Ending:
+def _fit_once(spec: RunSpec) -> RunResult:
     # Between the controller's looks at its workers; Ray's 2 seconds are lost after each failure.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     # A process more for each run, for a notice that nothing here asks for: workers heed SIGTERM.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    cluster = assignment.cluster
+    cluster = spec.cluster
     resources: dict[str, Any] = {"CPU": cluster.cpus_per_worker}
     if cluster.gpu:
         resources["GPU"] = cluster.gpus_per_worker
     # Ray Train wants a folder for its own records, of which nothing here depends: what a run needs
     # to go on lies in our storage.
-    with _own_sigint(), scratch() as records:
+    with _own_sigint(), temporary_folder() as records:
         trainer = Trainer(
             _work,
-            train_loop_config={"assignment": assignment},
-            backend_config=KerasConfig(gpu=cluster.gpu, mark=assignment.mark),
+            train_loop_config={"spec": spec},
+            backend_config=KerasConfig(gpu=cluster.gpu, mark=spec.mark),
             scaling_config=ray.train.ScalingConfig(
-                num_workers=scale(assignment.training, cluster),
+                num_workers=scale(spec.training, cluster),
                 elastic_resize_monitor_interval_s=cluster.resize_every,
                 use_gpu=cluster.gpu,
                 resources_per_worker=resources,
             ),
             run_config=ray.train.RunConfig(
-                name=assignment.id,
+                name=spec.id,
                 storage_path=str(records),
                 failure_config=ray.train.FailureConfig(max_failures=cluster.max_failures),
             ),
@@ -107,8 +107,8 @@ def _fit_once(assignment: Assignment) -> Ending:
         try:
             return trainer.fit().return_value
         except ray.train.TrainingFailedError:
-            if mistake := ray.get(assignment.board.failure.remote()):
-                return Ending(mistake=mistake)
+            if mistake := ray.get(spec.monitor.failure.remote()):
+                return RunResult(mistake=mistake)
             raise
 
 
@@ -123,11 +123,11 @@ def _own_sigint() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _work(config: dict[str, Assignment]) -> Ending:
+def _work(config: dict[str, RunSpec]) -> RunResult:
     if backend.mistake:
-        return Ending(mistake=backend.mistake)
+        return RunResult(mistake=backend.mistake)
     begin = time.perf_counter()
-    import_tensorflow(gpu=config["assignment"].cluster.gpu)
+    import_tensorflow(gpu=config["spec"].cluster.gpu)
     from fmnist.training.worker.main import work  # workers alone hold a model
 
-    return work(config["assignment"], begin)
+    return work(config["spec"], begin)

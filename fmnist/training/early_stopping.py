@@ -2,7 +2,7 @@
 
 Ray Tune's scheduler decides, but its way of stopping is not used: it kills the trial, and with it
 the controller of the workers, whose resources are then not returned before the job ends
-(ray-project/ray#54305). So rank 0 asks the referee after each epoch, and all ranks end by
+(ray-project/ray#54305). So rank 0 asks the early_stopper after each epoch, and all ranks end by
 themselves, with a checkpoint: started without early stopping, such a run goes on from there.
 """
 
@@ -24,7 +24,7 @@ FIELDS: dict[str, type] = {"history": list, "parameters": int, "layers": int}
 NUMBERS = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"}  # of a row
 
 
-class Referee:
+class EarlyStopper:
     """An actor that knows how all the runs of a sweep of `epochs` epochs have done so far.
 
     `known` are the histories, by run, of those that came to an end before.

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from fmnist.cluster.capacity import here
 
 POLL = 0.5  # seconds
-PATIENCE = 20.0  # seconds for an answer, also of a board that has to be started again
+PATIENCE = 20.0  # seconds for an answer, also of a monitor that has to be started again
 
 
-class Board:
+class RunMonitor:
     """Rank 0 of a run writes here, and its driver reads; an actor, since they are two processes."""
 
     def __init__(self) -> None:
@@ -92,43 +92,43 @@ class Board:
 
 
 class Notes(logging.Handler):
-    """Passes a worker's warnings on to the board."""
+    """Passes a worker's warnings on to the monitor."""
 
-    def __init__(self, board: Any) -> None:
+    def __init__(self, monitor: Any) -> None:
         super().__init__(logging.WARNING)
-        self._board = board
+        self._board = monitor
 
     def emit(self, record: logging.LogRecord) -> None:
         self._board.note.remote(record.getMessage())
 
 
-def new_board() -> Any:
-    """The actor handle of a board beside the process that asks for it.
+def start_monitor() -> Any:
+    """The actor handle of a monitor beside the process that asks for it.
 
     Ray starts the actor again if its process dies, and makes the calls again that it has not
     answered. What it held is lost: so the driver shows what it is told at once, and repeats that a
     run shall stop.
     """
     forever = {"max_restarts": -1, "max_task_retries": -1}
-    return ray.remote(num_cpus=0, scheduling_strategy=here(), **forever)(Board).remote()
+    return ray.remote(num_cpus=0, scheduling_strategy=here(), **forever)(RunMonitor).remote()
 
 
 @contextmanager
 def shown(epochs: int) -> Iterator[Any]:
-    """Shows a run of `epochs` epochs until the block ends; yields the board's actor handle."""
-    board = new_board()
+    """Shows a run of `epochs` epochs until the block ends; yields the monitor's actor handle."""
+    monitor = start_monitor()
     over = threading.Event()
-    thread = threading.Thread(target=_show, args=(board, epochs, over), daemon=True)
+    thread = threading.Thread(target=_show, args=(monitor, epochs, over), daemon=True)
     thread.start()
     try:
-        yield board
+        yield monitor
     finally:
         over.set()
         thread.join()
-        ray.kill(board)
+        ray.kill(monitor)
 
 
-def _show(board: Any, epochs: int, over: threading.Event) -> None:
+def _show(monitor: Any, epochs: int, over: threading.Event) -> None:
     console = Console(soft_wrap=True)
     bar = Progress(
         TextColumn("training"), BarColumn(), TextColumn("{task.percentage:.0f}%"),
@@ -140,7 +140,7 @@ def _show(board: Any, epochs: int, over: threading.Event) -> None:
         while not last:
             last = over.wait(POLL)
             try:
-                fraction, rows, notes = ray.get(board.read.remote(), timeout=PATIENCE)
+                fraction, rows, notes = ray.get(monitor.read.remote(), timeout=PATIENCE)
             except ray.exceptions.RayError:  # what died is told by whoever waits for the run
                 continue
             bar.update(task, completed=fraction)

@@ -14,13 +14,13 @@ from fmnist.cluster.capacity import cpus_per_worker, here
 from fmnist.cluster.shared_folder import marked
 from fmnist.data.dataset import Dataset, labelled
 from fmnist.errors import UserError
-from fmnist.recipes import Cluster, Training, check, least_and_most, settle
+from fmnist.recipes import Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.runs.ids import begin, run_folder, run_id
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.training.controller import fit
 from fmnist.training.progress import shown
-from fmnist.training.spec import Assignment, place
+from fmnist.training.spec import RunSpec, put_splits
 
 PATIENCE = 20  # seconds for a run to save its state when its driver is told to end
 STOP_EVERY = 0.5  # seconds
@@ -36,45 +36,45 @@ def train(
     finite.
     """
     check(training, cluster)
-    training = settle(training, dataset.task, len(labelled(dataset)))
+    training = resolve_auto(training, dataset.task, len(labelled(dataset)))
     folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
     if published := read_manifest(storage, folder):
         return published
     threads = cpus_per_worker(*least_and_most(training), cluster)
     begin(dataset, training, storage)
-    assignment = Assignment.of(
+    spec = RunSpec.of(
         dataset,
         training,
         replace(cluster, cpus_per_worker=threads),
         storage,
         command=command,
-        parts=place(dataset, training.validation),
+        parts=put_splits(dataset, training.validation),
     )
-    with marked(storage) as mark, shown(training.epochs) as board:
-        _run(replace(assignment, board=board, mark=mark))
+    with marked(storage) as mark, shown(training.epochs) as monitor:
+        _run(replace(spec, monitor=monitor, mark=mark))
     published = read_manifest(storage, folder)
     assert published, "the workers ended well, so rank 0 has published"
     return published
 
 
-def _run(assignment: Assignment) -> None:
+def _run(spec: RunSpec) -> None:
     """Fits in a process of its own, so that a signal finds this one free to act on it."""
-    retries = assignment.cluster.max_failures  # if this process dies; not if it raises
+    retries = spec.cluster.max_failures  # if this process dies; not if it raises
     task = ray.remote(num_cpus=0, max_retries=retries, scheduling_strategy=here())(fit)
-    running = task.remote(assignment)
+    running = task.remote(spec)
     try:
         ending = ray.get(running)
     except KeyboardInterrupt:
-        _stop(assignment.board, running)
+        _stop(spec.monitor, running)
         raise
     if ending.mistake:
         raise UserError(ending.mistake)
 
 
-def _stop(board: Any, running: ray.ObjectRef) -> None:
-    """Waits a while for a run to save its state; told again and again, as a new board forgets."""
+def _stop(monitor: Any, running: ray.ObjectRef) -> None:
+    """Waits a while for a run to save its state; told again and again, as a new monitor forgets."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        board.stop.remote()
+        monitor.stop.remote()
         if ray.wait([running], timeout=STOP_EVERY)[0]:
             return

@@ -16,7 +16,7 @@ from fmnist.training import batches
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class SharedSplit:
     """One split in the object store, where all workers of a node share it without a copy."""
 
     images: ray.ObjectRef  # uint8 (n, height, width, channels)
@@ -29,16 +29,16 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
+class RunResult:
     """How a run's workers ended: with a published result unless one of these says otherwise."""
 
     mistake: str | None = None  # what a UserError should say
     paused: bool = False  # told to end before their time, with a checkpoint
-    stopped: bool = False  # early, by the sweep's referee, with a checkpoint
+    stopped: bool = False  # early, by the sweep's early_stopper, with a checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assignment:
+class RunSpec:
     """All that a worker is told."""
 
     id: str
@@ -46,10 +46,10 @@ class Assignment:
     training: Training
     cluster: Cluster
     storage: Storage
-    parts: dict[str, Part]  # train; validation and test where there are labels for them
+    parts: dict[str, SharedSplit]  # train; validation and test where there are labels for them
     details: dict[str, Any]  # how the run came about, for its manifest and its page
-    board: Any = None  # the actor handle of a progress.Board
-    referee: Any = None  # of an early_stopping.Referee, in a sweep that stops runs early
+    monitor: Any = None  # the actor handle of a progress.RunMonitor
+    early_stopper: Any = None  # of an early_stopping.EarlyStopper, in a sweep that stops runs early
     mark: Mark | None = None  # in the storage, where that is a folder
 
     @classmethod
@@ -61,8 +61,8 @@ class Assignment:
         storage: Storage,
         *,
         command: str,
-        parts: dict[str, Part],
-    ) -> "Assignment":
+        parts: dict[str, SharedSplit],
+    ) -> "RunSpec":
         """What the workers of this run are told; `parts` is what `place` made of the data set."""
         task = dataset.task
         sizes = {name: part.size for name, part in parts.items()}
@@ -98,7 +98,7 @@ class Assignment:
         return batches.steps(self.parts["train"].size, self.training.batch)
 
 
-def place(dataset: Dataset, validation: float) -> dict[str, Part]:
+def put_splits(dataset: Dataset, validation: float) -> dict[str, SharedSplit]:
     """The splits in the object store, as far as they have labels.
 
     Raises UserError if this does not fit into memory.
@@ -118,5 +118,5 @@ def place(dataset: Dataset, validation: float) -> dict[str, Part]:
     return parts
 
 
-def _put(part: Examples) -> Part:
-    return Part(images=ray.put(part.images), labels=ray.put(part.labels), size=len(part))
+def _put(part: Examples) -> SharedSplit:
+    return SharedSplit(images=ray.put(part.images), labels=ray.put(part.labels), size=len(part))

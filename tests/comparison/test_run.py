@@ -13,7 +13,7 @@ import pytest
 import ray
 
 from fmnist.comparison.grid import Axes, expand, with_seeds
-from fmnist.comparison.run import assignments, compare, comparison_folder
+from fmnist.comparison.run import compare, comparison_folder, run_specs
 from fmnist.comparison.sweep import concurrency
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
@@ -40,7 +40,7 @@ def small(fashion):
 
 def jobs_of(dataset, uri, axes, cluster=ONE_CPU, base=BASE):
     runs = with_seeds(expand((axes,), base), 1)
-    return assignments(dataset, runs, cluster, open_storage(str(uri)), command="a test")
+    return run_specs(dataset, runs, cluster, open_storage(str(uri)), command="a test")
 
 
 def facts(uri, manifest):

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fmnist.comparison.page import comparison_markdown, comparison_page, comparison_table
-from fmnist.comparison.ranking import standings
+from fmnist.comparison.ranking import rank_cells
 from tests.support.comparisons import BEST, a_comparison, a_hostile_one, an_evidence, cell, fail
 
 
@@ -25,7 +25,7 @@ def test_markdown_holds_the_conclusion_and_the_tables() -> None:
     comparison = a_comparison()
     fail(cell(comparison, "sgd"), 1, "the loss is NaN")
     markdown = comparison_markdown(comparison)
-    best = standings(comparison)[0].values["validation_accuracy"]
+    best = rank_cells(comparison)[0].values["validation_accuracy"]
     assert markdown.startswith(f"# cnn · relu · adam is best: {best.mean:.2%} of the validation")
     assert f"\n| cnn · relu · adam | 3 | {best.mean:.2%}<br><sub>±" in markdown
     assert markdown.count("\n|---|") == 1 + 3

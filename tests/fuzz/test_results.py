@@ -19,7 +19,7 @@ from fmnist.runs.published import open_model, task_of_run
 from fmnist.scoring.labels import Collected
 from fmnist.storage.manifest import Manifest, content_id, publish, read_manifest
 from fmnist.storage.open import LocalStorage, check_key
-from fmnist.training.checkpoints import PROGRESS, VARIABLES, Checkpoints, Progress
+from fmnist.training.checkpoints import PROGRESS, VARIABLES, Checkpoints, TrainingState
 from tests.support.fuzzing import TABLES, altered, bytes_like, fuzz, parquet
 from tests.support.samples import SHAPES, examples
 
@@ -184,5 +184,5 @@ def test_a_sound_checkpoint_among_stray_keys_is_found(memory_storage: LocalStora
     checkpoints = checkpoint(memory_storage, json.dumps(SAVED).encode(), ARRAYS)
     for stray in ("manifest.json", "latest/manifest.json", "00009/0a/manifest.json"):
         memory_storage.write(f"runs/c/checkpoints/{stray}", b"{}")
-    progress, variables = checkpoints.newest() or (Progress(precision=""), [])
-    assert progress == Progress(**SAVED) and len(variables) == 3  # type: ignore[arg-type]
+    progress, variables = checkpoints.newest() or (TrainingState(precision=""), [])
+    assert progress == TrainingState(**SAVED) and len(variables) == 3  # type: ignore[arg-type]

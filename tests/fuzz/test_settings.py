@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fmnist.comparison.grid import FIELDS
 from fmnist.data.locations import locate
 from fmnist.errors import UserError
-from fmnist.recipes import RECIPES, Cluster, check, settle
+from fmnist.recipes import RECIPES, Cluster, check, resolve_auto
 from fmnist.storage.open import LocalStorage, S3Storage, check_key, open_storage
 from fmnist.tasks import FASHION, find_task
 from jobs.compare import Flags, find_cells
@@ -62,7 +62,7 @@ def test_configuration(data: st.DataObject) -> None:
         cluster = replace(cluster, **{name: data.draw(st.integers() if whole else st.floats())})
     with suppress(UserError):
         check(training, cluster)
-        settled = settle(training, FASHION, 60_000)
+        settled = resolve_auto(training, FASHION, 60_000)
         assert 0 <= settled.seed < 2**32 and 1 <= settled.workers <= settled.batch <= 60_000
 
 

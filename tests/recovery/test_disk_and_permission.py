@@ -18,7 +18,7 @@ from fmnist.scoring.inputs import find_inputs
 from fmnist.scoring.run import predictions_folder, predictions_id, score
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
-from fmnist.training.checkpoints import Checkpoints, Progress
+from fmnist.training.checkpoints import Checkpoints, TrainingState
 from fmnist.training.worker.tensorboard import Scalars
 from tests.recovery.faulty import DENIED, WRITES, Proxy, proxy
 from tests.recovery.runs import CLUSTER, Disturbed, folder, outcome, run
@@ -68,7 +68,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 def save(checkpoints: Checkpoints, epoch: int) -> None:
     history = [{"epoch": number} for number in range(1, epoch + 1)]
-    checkpoints.save(Progress(epoch=epoch, precision="float32", history=history), VALUES)
+    checkpoints.save(TrainingState(epoch=epoch, precision="float32", history=history), VALUES)
 
 
 def newest(checkpoints: Checkpoints) -> int:

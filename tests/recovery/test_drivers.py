@@ -104,9 +104,9 @@ def test_the_progress_actor_is_killed_and_the_job_can_still_be_told_to_end(
     """SIGTERM comes while the actor is dead; Ray starts it again, and the driver tells it again."""
     log, storage = tmp_path / "log", open_storage(storage_uri)
 
-    def board():
+    def monitor():
         """The process of the actor, as soon as a checkpoint shows that it has something to lose."""
-        found = processes(ray_cluster.list_all_nodes(), "Board")
+        found = processes(ray_cluster.list_all_nodes(), "RunMonitor")
         return "00001" in checkpoints(storage, small) and found
 
     with log.open("w") as output:
@@ -117,7 +117,7 @@ def test_the_progress_actor_is_killed_and_the_job_can_still_be_told_to_end(
             stdout=output,
             stderr=output,
         )
-        (process,) = wait(board)
+        (process,) = wait(monitor)
         os.kill(process, signal.SIGKILL)
         job.send_signal(signal.SIGTERM)
         code = job.wait(60)
@@ -133,7 +133,7 @@ def test_the_progress_actor_is_killed_and_progress_is_shown_again(
 ):
     disturbed = Disturbed(small, storage_uri)
     disturbed.wait_for("00001")
-    (process,) = processes(ray_cluster.list_all_nodes(), "Board")
+    (process,) = processes(ray_cluster.list_all_nodes(), "RunMonitor")
     os.kill(process, signal.SIGKILL)
     disturbed.end()
     assert outcome(storage_uri, small) == undisturbed[1]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from fmnist.storage import lease
-from fmnist.storage.lease import held
+from fmnist.storage.lease import hold_lease
 from fmnist.storage.open import open_storage
 from tests.recovery.faulty import UNAVAILABLE, Proxy, lose, proxy
 from tests.recovery.runs import wait
@@ -38,7 +38,7 @@ def test_beats_go_on_after_failures(
         return int(json.loads(storage.read(KEY))["beats"])
 
     told: list[str] = []
-    with held(storage, KEY, tell=told.append) as mine:
+    with hold_lease(storage, KEY, tell=told.append) as mine:
         FAULTS[fault](proxy)
         time.sleep(1)
         proxy.heal()

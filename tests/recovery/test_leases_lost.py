@@ -32,15 +32,15 @@ pytestmark = pytest.mark.long
 
 TRAINS = """
 from dataclasses import replace
-from fmnist.training.spec import Assignment, place
+from fmnist.training.spec import RunSpec, put_splits
 from fmnist.training.controller import fit
 from fmnist.training.progress import shown
 from tests.recovery.runs import CLUSTER, TRAINING, images
 data = images()
-parts = place(data, TRAINING.validation)
-job = Assignment.of(data, TRAINING, CLUSTER, storage, command="a test", parts=parts)
-with shown(TRAINING.epochs) as board:
-    print(fit(replace(job, board=board)))
+parts = put_splits(data, TRAINING.validation)
+job = RunSpec.of(data, TRAINING, CLUSTER, storage, command="a test", parts=parts)
+with shown(TRAINING.epochs) as monitor:
+    print(fit(replace(job, monitor=monitor)))
 """
 SCORES = """
 from fmnist.scoring.inputs import find_inputs

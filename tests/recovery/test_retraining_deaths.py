@@ -29,7 +29,7 @@ DEATHS = (
     {"DIE_BEFORE": "/champion.json"},  # the verdict is noted
     {"DIE_AFTER": "/champion.json"},
     {"DIE_AFTER": "predictions/"},
-    {"DIE_BEFORE": "retrainings/"},  # what is old is condemned
+    {"DIE_BEFORE": "retrainings/"},  # what is old is marked
     {"DIE_AFTER": "retrainings/"},
 )
 

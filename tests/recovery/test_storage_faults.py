@@ -14,7 +14,7 @@ from fmnist.errors import StorageError
 from fmnist.storage import s3, s3_arrow
 from fmnist.storage.manifest import publish, read_manifest
 from fmnist.storage.open import S3Storage, Storage, open_storage
-from fmnist.training.checkpoints import Checkpoints, Progress
+from fmnist.training.checkpoints import Checkpoints, TrainingState
 from tests.recovery.faulty import (
     DENIED,
     SLOW_DOWN,
@@ -265,7 +265,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_damaged(
     values = [np.arange(1000.0)]
     for epoch in (1, 2):
         history = [{"epoch": number} for number in range(1, epoch + 1)]
-        checkpoints.save(Progress(epoch=epoch, precision="float32", history=history), values)
+        checkpoints.save(TrainingState(epoch=epoch, precision="float32", history=history), values)
     before = steady.keys()
     for key in ("manifest.json", "variables.npz"):
         proxy.fail(fault, methods=frozenset({"GET"}), key=key)

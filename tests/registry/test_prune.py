@@ -6,9 +6,9 @@ import pytest
 
 import fmnist.registry.prune
 from fmnist.errors import UserError
-from fmnist.registry.candidates import claim, condemn, read_records, record, remove
+from fmnist.registry.candidates import claim, mark_for_deletion, read_records, record, remove
 from fmnist.registry.champion import promote, read_champion, rollback
-from fmnist.registry.prune import condemn_old, prune
+from fmnist.registry.prune import mark_old_for_deletion, prune
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage, open_storage
 from tests.support.registries import publish_empty
@@ -130,16 +130,16 @@ def test_never_what_is_claimed_between_the_look_and_the_deletion(
 
     def late(*args: object) -> object:
         crown(storage, "a")
-        return condemn(*args)
+        return mark_for_deletion(*args)
 
-    monkeypatch.setattr(fmnist.registry.prune, "condemn", late)
+    monkeypatch.setattr(fmnist.registry.prune, "mark_for_deletion", late)
     assert pruned(storage) == ""
     assert read_champion(storage, "shapes").run == "a" and read_manifest(storage, "runs/a")
 
 
-def test_what_is_condemned_is_never_promoted(storage: Storage) -> None:
+def test_what_is_marked_is_never_promoted(storage: Storage) -> None:
     candidate(storage, "a")
-    assert condemn(storage, "shapes", read_records(storage, "shapes")["a"][0])
+    assert mark_for_deletion(storage, "shapes", read_records(storage, "shapes")["a"][0])
     with pytest.raises(UserError, match="runs/a: is being pruned"):
         crown(storage, "a")
     assert read_champion(storage, "shapes") is None
@@ -165,11 +165,11 @@ def test_an_interrupted_prune_is_never_seen_as_whole_and_is_finished(
     assert storage.keys() == []
 
 
-def test_what_is_condemned_is_named_again_until_it_is_removed(storage: Storage) -> None:
+def test_what_is_marked_is_named_again_until_it_is_removed(storage: Storage) -> None:
     """So that a job which is killed in between says the same of it when it is started again."""
     candidate(storage, *"ab")
     for now in (TOMORROW, datetime.now(UTC)):
-        found = condemn_old(storage, "shapes", keep_champions=0, keep_runs=0, now=now)
+        found = mark_old_for_deletion(storage, "shapes", keep_champions=0, keep_runs=0, now=now)
         assert found == ["a", "b"] and left(storage) == {"a", "b"}
     record(storage, "shapes", "a")  # trained anew meanwhile
     publish_empty(storage, "a")
@@ -180,14 +180,14 @@ def test_what_is_condemned_is_named_again_until_it_is_removed(storage: Storage) 
 
 def test_a_run_that_was_half_removed_is_trained_from_the_beginning(storage: Storage) -> None:
     candidate(storage, "a")
-    condemn(storage, "shapes", read_records(storage, "shapes")["a"][0])
+    mark_for_deletion(storage, "shapes", read_records(storage, "shapes")["a"][0])
     record(storage, "shapes", "a")
     assert left(storage) == set()
     claim(storage, "shapes", "a")
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b'{"run": "a"}', b'{"run":"b","condemned":false,"token":""}']
+    "content", [b"{", b'{"run": "a"}', b'{"run":"b","marked":false,"token":""}']
 )
 def test_a_damaged_record_is_named(storage: Storage, content: bytes) -> None:
     storage.write("registry/shapes/candidates/a.json", content)

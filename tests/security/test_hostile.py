@@ -333,6 +333,6 @@ def test_temporary_files_and_the_cache_are_their_owners_alone(
 def test_files_are_made_temporary_by_tempfile_alone() -> None:
     """Nobody writes to a fixed name in a folder that all share."""
     for path in [*(ROOT / "fmnist").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]:
-        # drafts.scratch names the folder in which tempfile then makes a private one.
+        # drafts.temporary_folder names the folder in which tempfile then makes a private one.
         text = path.read_text().replace('os.environ.get("TMPDIR", "/tmp")', "")
         assert "/tmp" not in text and "gettempdir" not in text and "mktemp(" not in text, path

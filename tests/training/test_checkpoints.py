@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fmnist.storage.open import open_storage
-from fmnist.training.checkpoints import Checkpoints, Progress
+from fmnist.training.checkpoints import Checkpoints, TrainingState
 
 
 def save(checkpoints, losses):
@@ -14,7 +14,7 @@ def save(checkpoints, losses):
     history = []
     for epoch, loss in enumerate(losses, start=1):
         history = [*history, {"epoch": epoch, "val_loss": loss}]
-        progress = Progress(epoch=epoch, precision="float32", history=history)
+        progress = TrainingState(epoch=epoch, precision="float32", history=history)
         checkpoints.save(progress, [np.full((2, 3), epoch, np.float32), np.array(epoch)])
 
 
@@ -71,7 +71,7 @@ def test_a_number_that_is_not_finite_is_not_written(checkpoints):
 
 def test_damaged_ones_are_not_among_the_newest_that_are_kept(checkpoints):
     save(checkpoints, [0.5, 0.4])
-    within = Progress(
+    within = TrainingState(
         epoch=2,
         step=3,
         precision="float32",
@@ -81,7 +81,7 @@ def test_damaged_ones_are_not_among_the_newest_that_are_kept(checkpoints):
     checkpoints.storage.write("runs/one/checkpoints/00002.000003/manifest.json", b"")
     assert checkpoints.newest()[0].epoch == 2
     history = [{"epoch": epoch, "val_loss": 0.1 * epoch} for epoch in (1, 2, 3)]
-    progress = Progress(epoch=3, precision="float32", history=history)
+    progress = TrainingState(epoch=3, precision="float32", history=history)
     checkpoints.save(progress, [np.zeros(2)])
     assert kept(checkpoints) == ["00001", "00002", "00003"]
 
@@ -108,7 +108,7 @@ def test_whoever_is_killed_while_it_saves_again_leaves_the_old_one(checkpoints, 
 
     monkeypatch.setattr(type(one.storage), "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        progress = Progress(epoch=2, precision="float32", history=[{"epoch": 1}, {"epoch": 2}])
+        progress = TrainingState(epoch=2, precision="float32", history=[{"epoch": 1}, {"epoch": 2}])
         one.save(progress, [np.zeros(2)])
     assert one.newest()[0].history[1]["val_loss"] == 0.4
 
@@ -146,7 +146,9 @@ def test_what_attempts_left_is_removed_when_the_run_is_over(checkpoints):
 
 def test_a_state_within_an_epoch_is_the_newest_until_the_epoch_ends(checkpoints):
     save(checkpoints, [0.5])
-    within = Progress(epoch=1, step=3, precision="float32", history=[{"epoch": 1, "val_loss": 0.5}])
+    within = TrainingState(
+        epoch=1, step=3, precision="float32", history=[{"epoch": 1, "val_loss": 0.5}]
+    )
     checkpoints.save(within, [np.zeros(2)])
     assert checkpoints.newest()[0] == within
     save(checkpoints, [0.5, 0.4, 0.3])
@@ -168,5 +170,5 @@ def test_an_epoch_saved_again_replaces_what_was_there(checkpoints):
 
 def test_the_best_epoch_is_the_first_of_equals_and_none_without_validation():
     rows = [{"epoch": e, "val_loss": loss} for e, loss in [(1, 0.3), (2, 0.2), (3, 0.2)]]
-    assert Progress(epoch=3, precision="float32", history=rows).best_epoch == 2
-    assert Progress(epoch=1, precision="float32", history=[{"epoch": 1}]).best_epoch is None
+    assert TrainingState(epoch=3, precision="float32", history=rows).best_epoch == 2
+    assert TrainingState(epoch=1, precision="float32", history=[{"epoch": 1}]).best_epoch is None

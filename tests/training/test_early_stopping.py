@@ -4,44 +4,44 @@ import pytest
 
 from fmnist.errors import UserError
 from fmnist.storage.open import open_storage
-from fmnist.training.early_stopping import Referee, record, records
+from fmnist.training.early_stopping import EarlyStopper, record, records
 
 
 def losses(*values):
     return [{"epoch": epoch, "val_loss": loss} for epoch, loss in enumerate(values, start=1)]
 
 
-def judged(referee, run, *values):
+def judged(early_stopper, run, *values):
     """The epoch after which the run is stopped; None if it comes to its end."""
     for row in losses(*values):
-        if referee.stops(run, row):
+        if early_stopper.stops(run, row):
             return row["epoch"]
     return None
 
 
 def test_the_first_run_goes_to_its_end_and_a_worse_one_is_stopped_at_the_first_rung():
-    referee = Referee(8, {})
-    assert judged(referee, "good", *[0.5] * 8) is None
-    assert judged(referee, "bad", *[0.9] * 8) == 1
-    assert judged(referee, "better", *[0.4] * 8) is None
+    early_stopper = EarlyStopper(8, {})
+    assert judged(early_stopper, "good", *[0.5] * 8) is None
+    assert judged(early_stopper, "bad", *[0.9] * 8) == 1
+    assert judged(early_stopper, "better", *[0.4] * 8) is None
 
 
 def test_the_rungs_are_at_a_sixteenth_and_a_quarter_of_the_epochs():
-    referee = Referee(32, {})
-    judged(referee, "good", *[0.5] * 32)
-    assert judged(referee, "bad", *[0.9] * 32) == 2
-    assert judged(referee, "turned bad", 0.4, *[0.9] * 31) == 2
-    assert judged(referee, "late", *[0.4] * 4, *[0.9] * 28) == 8
+    early_stopper = EarlyStopper(32, {})
+    judged(early_stopper, "good", *[0.5] * 32)
+    assert judged(early_stopper, "bad", *[0.9] * 32) == 2
+    assert judged(early_stopper, "turned bad", 0.4, *[0.9] * 31) == 2
+    assert judged(early_stopper, "late", *[0.4] * 4, *[0.9] * 28) == 8
 
 
 def test_what_ended_before_is_known():
-    referee = Referee(8, {"good": losses(*[0.5] * 8)})
-    assert judged(referee, "bad", *[0.9] * 8) == 1
+    early_stopper = EarlyStopper(8, {"good": losses(*[0.5] * 8)})
+    assert judged(early_stopper, "bad", *[0.9] * 8) == 1
 
 
 def test_the_last_epoch_is_never_too_bad():
-    referee = Referee(1, {"good": losses(0.1)})
-    assert judged(referee, "bad", 0.9) is None
+    early_stopper = EarlyStopper(1, {"good": losses(0.1)})
+    assert judged(early_stopper, "bad", 0.9) is None
 
 
 @pytest.mark.parametrize("history", [[], [1], [{"epoch": 1}], [dict.fromkeys("abc", 1)]])

@@ -26,11 +26,11 @@ class Diverged(Exception):  # noqa: N818 - it is an outcome
     """The loss, of training or validation, is NaN or infinite."""
 
 
-class Paused(Exception):  # noqa: N818 - it is an outcome
+class Preempted(Exception):  # noqa: N818 - it is an outcome
     """The run has been told to end before its time, and its state is saved."""
 
 
-class Hopeless(Exception):  # noqa: N818 - it is an outcome
+class StoppedEarly(Exception):  # noqa: N818 - it is an outcome
     """A sweep has stopped this run early; its state is saved."""
 
 
@@ -67,7 +67,7 @@ class Epochs(keras.callbacks.Callback):
             self.pausing = True
             if step < self.job.steps:  # else the end of the epoch is next
                 self._save(step)
-                raise Paused
+                raise Preempted
         elif backend.noticed.is_set() or self._asked(step):
             self.model.pause()
 
@@ -89,10 +89,10 @@ class Epochs(keras.callbacks.Callback):
                 early_stopping.record(self.job.storage, self.job.folder, details)
             if self.scalars:
                 self.scalars.write(row)
-            self.job.board.epoch.remote(row, self._fraction(self.job.steps))
+            self.job.monitor.epoch.remote(row, self._fraction(self.job.steps))
         ray.train.report(row)
         if (self.pausing or hopeless) and not self._is_last():
-            raise Hopeless if hopeless else Paused
+            raise StoppedEarly if hopeless else Preempted
 
     @staticmethod
     def _check_finite(name: str, loss: float, where: str) -> None:
@@ -105,11 +105,11 @@ class Epochs(keras.callbacks.Callback):
 
     def _judge(self, row: dict[str, float]) -> bool:
         """Whether a sweep stops this run early, as all ranks must know."""
-        referee, rank = self.job.referee, self.worker.rank
-        if referee is None:
+        early_stopper, rank = self.job.early_stopper, self.worker.rank
+        if early_stopper is None:
             return False
         return broadcast_from_rank_zero(
-            rank == 0 and ray.get(referee.stops.remote(self.job.id, row))
+            rank == 0 and ray.get(early_stopper.stops.remote(self.job.id, row))
         )
 
     def _started(self) -> None:
@@ -118,15 +118,15 @@ class Epochs(keras.callbacks.Callback):
         if self.worker.rank == 0:
             self.worker.spans.end("tracing the first step")
             progress, spans = self.worker.progress, self.worker.spans.seconds
-            self.job.board.started.remote(progress.epoch, progress.step, spans)
+            self.job.monitor.started.remote(progress.epoch, progress.step, spans)
 
     def _asked(self, step: int) -> bool:
-        """Rank 0 tells the board now and then how far it is; the answer is whether to end."""
+        """Rank 0 tells the monitor now and then how far it is; the answer is whether to end."""
         if self.worker.rank:
             return False
         if self.answer is None and time.perf_counter() - self.noted > STEP_NOTES:
             self.noted = time.perf_counter()
-            self.answer = self.job.board.step.remote(self._fraction(step))
+            self.answer = self.job.monitor.step.remote(self._fraction(step))
         if self.answer is None or not ray.wait([self.answer], timeout=0)[0]:
             return False
         answer, self.answer = self.answer, None

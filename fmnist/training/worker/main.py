@@ -15,11 +15,11 @@ from ray.train.collective import broadcast_from_rank_zero
 from fmnist.errors import UserError
 from fmnist.models.architectures import build
 from fmnist.training import batches
-from fmnist.training.checkpoints import Checkpoints, Progress
+from fmnist.training.checkpoints import Checkpoints, TrainingState
 from fmnist.training.progress import Notes
-from fmnist.training.spec import Assignment, Ending
+from fmnist.training.spec import RunResult, RunSpec
 from fmnist.training.worker import distributed
-from fmnist.training.worker.callback import Diverged, Epochs, Hopeless, Paused
+from fmnist.training.worker.callback import Diverged, Epochs, Preempted, StoppedEarly
 from fmnist.training.worker.optimizers import optimizer
 from fmnist.training.worker.publish import publish_outcome
 
@@ -27,25 +27,25 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 EVALUATION_BATCH = 1000
 
 
-def work(assignment: Assignment, begin: float) -> Ending:
+def work(spec: RunSpec, begin: float) -> RunResult:
     """A worker's whole life, which began at that time of `perf_counter`."""
     try:
-        worker = Worker(assignment, Spans(begin))
+        worker = Worker(spec, StartupTimer(begin))
         worker.train()
         publish_outcome(worker)
     except Diverged as error:
-        return Ending(mistake=str(error))
-    except Hopeless:
-        return Ending(stopped=True)
-    except Paused:
-        return Ending(paused=True)
+        return RunResult(mistake=str(error))
+    except StoppedEarly:
+        return RunResult(stopped=True)
+    except Preempted:
+        return RunResult(paused=True)
     except UserError as error:
-        ray.get(assignment.board.fail.remote(str(error)))
+        ray.get(spec.monitor.fail.remote(str(error)))
         raise  # so that Ray Train tries again: a storage may be back by then
-    return Ending()
+    return RunResult()
 
 
-class Spans:
+class StartupTimer:
     """What the seconds until the first step are spent on."""
 
     def __init__(self, begin: float) -> None:
@@ -61,23 +61,23 @@ class Spans:
 class Worker:
     """One rank of a run, with its model and optimizer, resumed where the run stands."""
 
-    def __init__(self, assignment: Assignment, spans: "Spans") -> None:
+    def __init__(self, spec: RunSpec, spans: "StartupTimer") -> None:
         self.spans = spans
         self.spans.end("importing TensorFlow")
         context = ray.train.get_context()
         self.rank, self.world = context.get_world_rank(), context.get_world_size()
-        self.job = assignment
+        self.job = spec
         if self.rank == 0:
-            logging.getLogger("fmnist").addHandler(Notes(assignment.board))
+            logging.getLogger("fmnist").addHandler(Notes(spec.monitor))
         self.strategy = distributed.start(
-            threads=assignment.cluster.cpus_per_worker or 1,
+            threads=spec.cluster.cpus_per_worker or 1,
             world=self.world,
-            deterministic=assignment.training.deterministic,
+            deterministic=spec.training.deterministic,
         )
         self.checkpoints = Checkpoints(
-            storage=assignment.storage,
-            run=assignment.folder,
-            keep=assignment.cluster.keep_checkpoints,
+            storage=spec.storage,
+            run=spec.folder,
+            keep=spec.cluster.keep_checkpoints,
         )
         self._data: list[Any] = []
         self.progress, saved = self._resume()
@@ -144,7 +144,7 @@ class Worker:
         self._data.append(data)  # as long as this worker lives
         return data
 
-    def _resume(self) -> tuple[Progress, list[np.ndarray]]:
+    def _resume(self) -> tuple[TrainingState, list[np.ndarray]]:
         """Where rank 0 finds the run; every rank takes the same checkpoint."""
         newest = None
         if self.rank == 0:
@@ -152,7 +152,7 @@ class Worker:
         if newest is None:
             wanted = self.job.training.precision
             precision = distributed.best_precision() if wanted == "auto" else wanted
-            newest = Progress(precision=precision), []
+            newest = TrainingState(precision=precision), []
         progress = broadcast_from_rank_zero(newest[0])
         if self.rank == 0 or not (progress.epoch or progress.step):
             return progress, newest[1]

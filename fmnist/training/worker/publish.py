@@ -16,7 +16,7 @@ from fmnist.models.classifier import Classifier
 from fmnist.pages.html import run_page
 from fmnist.runs.evaluation import Evaluation, evaluate, to_table
 from fmnist.runs.published import HISTORY, METRICS, MODEL
-from fmnist.storage.atomic import scratch
+from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import publish, tidy, versions
 from fmnist.training.checkpoints import epoch_name
 from fmnist.training.worker import distributed
@@ -78,7 +78,7 @@ def _publish(
         "versions": versions(),
         "hardware": _hardware(worker),
     }
-    with scratch() as folder:
+    with temporary_folder() as folder:
         model.save(folder / MODEL)
         (folder / METRICS).write_text(json.dumps(scores, indent=1, allow_nan=False))
         pq.write_table(to_table(evaluations), folder / "metrics.parquet")
