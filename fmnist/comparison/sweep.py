@@ -24,6 +24,7 @@ from fmnist.comparison.sweep_monitor import joined, start_sweep_monitor
 from fmnist.comparison.trial_table import TrialTable
 from fmnist.errors import UserError
 from fmnist.recipes import least_and_most
+from fmnist.runs.history import EpochRow
 from fmnist.runs.published import history_of
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import read_manifest
@@ -159,7 +160,7 @@ def _ending(monitor: Any, shown: TrialTable | None) -> Iterator[None]:
             shown.close()
 
 
-def _histories(jobs: Sequence[RunSpec], early_stopping: bool) -> dict[str, list[dict[str, float]]]:
+def _histories(jobs: Sequence[RunSpec], early_stopping: bool) -> dict[str, list[EpochRow]]:
     """Of the runs that came to an end, by run id; of published ones only if that matters."""
     storage, found = jobs[0].storage, {}
     stopped = records(storage, [job.folder for job in jobs]) if early_stopping else {}

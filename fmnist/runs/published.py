@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from fmnist.errors import UserError
+from fmnist.runs.history import EpochRow
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import MANIFEST, Manifest, fetch, read_manifest
 from fmnist.storage.open import Storage
@@ -61,12 +62,12 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
     return PublishedModel(run=manifest.id, sha256=digest, task=task, data=data)
 
 
-def history_of(storage: Storage, prefix: str, manifest: Manifest) -> list[dict[str, float]]:
+def history_of(storage: Storage, prefix: str, manifest: Manifest) -> list[EpochRow]:
     """A line for each epoch of the run in the folder at `prefix`, verified."""
     with temporary_folder() as folder:
-        return pq.read_table(
-            fetch(storage, prefix, manifest, HISTORY, Path(folder, HISTORY))
-        ).to_pylist()
+        path = fetch(storage, prefix, manifest, HISTORY, Path(folder, HISTORY))
+        rows: list[EpochRow] = pq.read_table(path).to_pylist()
+    return rows
 
 
 def _read_run(storage: Storage, prefix: str, where: str) -> Manifest:

@@ -14,6 +14,7 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from fmnist.errors import UserError
+from fmnist.runs.history import EpochRow
 from fmnist.storage.open import Storage
 from fmnist.storage.records import read_record
 
@@ -30,7 +31,7 @@ class EarlyStopper:
     `known` are the histories, by run, of those that came to an end before.
     """
 
-    def __init__(self, epochs: int, known: dict[str, list[dict[str, float]]]) -> None:
+    def __init__(self, epochs: int, known: dict[str, list[EpochRow]]) -> None:
         self._epochs = epochs
         self._runs: set[str] = set()
         self._asha = ASHAScheduler(
@@ -45,7 +46,7 @@ class EarlyStopper:
             for row in history:
                 self.stops(run, row)
 
-    def stops(self, run: str, row: dict[str, float]) -> bool:
+    def stops(self, run: str, row: EpochRow) -> bool:
         """Whether a run ends after the epoch of which `row` is the line of its history."""
         trial: Any = SimpleNamespace(trial_id=run)
         if run not in self._runs:
