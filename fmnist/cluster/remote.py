@@ -8,8 +8,7 @@ import ray
 from ray import exceptions
 
 from fmnist.errors import UserError
-from fmnist.models.classifier import open_classifier
-from fmnist.runs.published import PublishedModel
+from fmnist.runs.published import PublishedModel, load_classifier
 
 RETRIES = 4  # of a task whose process died: spot nodes may leave twice while it runs
 MOST_SAID = 300  # characters
@@ -78,4 +77,4 @@ def probabilities(models: dict[str, PublishedModel], images: np.ndarray) -> dict
 
 
 def _predict(models: dict[str, PublishedModel], images: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: open_classifier(model)(images) for name, model in models.items()}
+    return {name: load_classifier(model)(images) for name, model in models.items()}

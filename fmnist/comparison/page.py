@@ -15,6 +15,7 @@ from fmnist.comparison.text import comparison_markdown
 from fmnist.pages import plots
 from fmnist.pages.html import SPLITS, Card, class_rows, render
 from fmnist.pages.mistakes import surest_mistakes
+from fmnist.runs.evaluation import EvaluationJson
 
 __all__ = ["Evidence", "comparison_markdown", "comparison_page", "comparison_table"]
 
@@ -28,14 +29,14 @@ DIGITS = 5  # of a number in a curve
 class Evidence:
     """What a run of the best cell (see `ranking.best_cell`) said to one part of the data.
 
-    `split` is validation or test, `evaluation` an `Evaluation.to_json()`, `labels` (n,) int,
+    `split` is validation or test, `labels` (n,) int,
     `probabilities` (n, classes) float, `images` (n, height, width, channels) uint8.
     """
 
     cell: str
     run: str
     split: str
-    evaluation: dict
+    evaluation: EvaluationJson
     labels: np.ndarray
     probabilities: np.ndarray
     images: np.ndarray

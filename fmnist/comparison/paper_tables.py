@@ -5,6 +5,7 @@ from fmnist.comparison.ranking import RankedCell
 from fmnist.comparison.significance import spread
 from fmnist.comparison.tables import NONE, NUMBERS, number, texts, unbroken
 from fmnist.pages.html import NOT_SHARES, SCORES, Cell, Table, cell
+from fmnist.runs.evaluation import EvaluationJson
 
 BESIDE = (
     "parameters", "layers", "seconds_per_epoch",
@@ -53,7 +54,7 @@ def _signed(difference: float, kind: str) -> str:
     return format(100 * difference if kind == "share" else difference, form).replace("-", "−")
 
 
-def beside_final(evaluation: dict, split: str, best: RankedCell) -> Table:
+def beside_final(evaluation: EvaluationJson, split: str, best: RankedCell) -> Table:
     """Our best cell beside the report's other numbers, those of its final model."""
     rows = [
         (SCORES[name], [cell(name, evaluation), Cell(_plain(name, value))])

@@ -3,7 +3,9 @@
 A trace's `meta.series` is the number of its colour, so that a cell has the same in every plot.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -117,7 +119,7 @@ def cost(points: list[Point], *, x_title: str, x_hover: str, y_title: str) -> go
     return figure
 
 
-def class_scores(per_class: list[dict], metric: str, title: str) -> go.Figure:
+def class_scores(per_class: Sequence[Mapping[str, Any]], metric: str, title: str) -> go.Figure:
     """One score of each class with its 95% interval; a class without it has an empty row."""
     known = [scores for scores in per_class if scores[metric] is not None]
     figure = go.Figure(layout={"template": "none"})

@@ -13,8 +13,6 @@ import numpy as np
 
 from fmnist.errors import UserError
 from fmnist.models.tensorflow import import_tensorflow
-from fmnist.runs.published import MODEL, PublishedModel
-from fmnist.storage.atomic import temporary_folder
 
 # Rows and bytes of uint8 pixels of a batch; what the layers make of them takes many times as much.
 CPU_BATCH = 256, 1 << 20
@@ -55,24 +53,6 @@ class Classifier:
             predicted = self._predict(np.pad(rows, padding)).numpy()
             probabilities[start : start + len(rows)] = predicted[: len(rows)]
         return probabilities
-
-
-def open_classifier(model: PublishedModel, *, gpu: bool = False) -> Classifier:
-    """A published model as a function; UserError names the run if it is none for its task."""
-    with temporary_folder() as folder:
-        path = Path(folder, MODEL)
-        path.write_bytes(model.data)
-        try:
-            classifier = Classifier(path, gpu=gpu)
-        except UserError as error:
-            raise UserError(f"run {model.run}: {error}") from error
-    task = model.task
-    if (classifier.shape, classifier.classes) != (task.shape, len(task.classes)):
-        raise UserError(
-            f"run {model.run}: its model takes images of {classifier.shape} and has"
-            f" {classifier.classes} classes, expected {task.shape} and {len(task.classes)}"
-        )
-    return classifier
 
 
 def batch_rows(shape: tuple[int, int, int], *, gpu: bool = False) -> int:

@@ -1,7 +1,8 @@
 """The pages people look at: one HTML file each, complete in itself."""
 
+from collections.abc import Mapping
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -96,7 +97,7 @@ def run_page(run: dict) -> str:
     )
 
 
-def _headline(split: str, evidence: dict) -> Headline:
+def _headline(split: str, evidence: Mapping[str, Any]) -> Headline:
     interval = cell("accuracy", evidence).interval
     return Headline(
         split=split,
@@ -106,7 +107,7 @@ def _headline(split: str, evidence: dict) -> Headline:
     )
 
 
-def _commonest_mistake(evidence: dict) -> str:
+def _commonest_mistake(evidence: Mapping[str, Any]) -> str:
     mistakes = [
         (count, true, predicted)
         for true, row in enumerate(evidence["confusion"])
@@ -146,7 +147,7 @@ def _curves(run: dict, name: str, title: str, tick_format: str) -> dict:
     return figure.to_plotly_json()
 
 
-def cell(metric: str, scores: dict) -> Cell:
+def cell(metric: str, scores: Mapping[str, Any]) -> Cell:
     """One metric of an evaluation (or of one of its classes) as text; – where it is undefined."""
     if scores[metric] is None:
         return Cell("–")
@@ -158,7 +159,7 @@ def cell(metric: str, scores: dict) -> Cell:
     return Cell(format(scores[metric], kind), f"{low}\N{NO-BREAK SPACE}– {high}")
 
 
-def score_rows(evaluations: dict[str, dict]) -> list[tuple[str, list[Cell]]]:
+def score_rows(evaluations: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[Cell]]]:
     """Each score, a column an evaluation; the first row has their numbers of images."""
     sizes = [Cell(f"{scores['examples']:,}") for scores in evaluations.values()]
     rows = [
@@ -168,7 +169,7 @@ def score_rows(evaluations: dict[str, dict]) -> list[tuple[str, list[Cell]]]:
     return [("Images", sizes), *rows]
 
 
-def class_rows(evidence: dict) -> list[tuple[str, list[Cell]]]:
+def class_rows(evidence: Mapping[str, Any]) -> list[tuple[str, list[Cell]]]:
     """Each class of an evaluation: its images, precision, recall, F1 and ROC AUC."""
     columns = ("precision", "recall", "f1", "roc_auc")
     return [

@@ -14,7 +14,7 @@ from fmnist.recipes import Training
 from fmnist.registry.champion import Champion, champion_key, promote, read_champion
 from fmnist.retraining.gate import Decision, Gate, judge
 from fmnist.retraining.verdicts import Note, Outcome, State, Verdict, delete_note, write_note
-from fmnist.runs.evaluation import evaluate
+from fmnist.runs.evaluation import EvaluationJson, evaluate
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import METRICS, open_model
 from fmnist.storage.atomic import temporary_folder
@@ -55,7 +55,7 @@ class Trial:
     reason: str
     withdrawn: bool = False
     decision: Decision | None = None
-    evaluations: dict[str, dict] = field(default_factory=dict)
+    evaluations: dict[str, EvaluationJson] = field(default_factory=dict)
 
 
 def hold_out(dataset: Dataset, training: Training) -> HeldOut:
@@ -131,14 +131,14 @@ def withdrawn_reason(challenger: str) -> str:
     )
 
 
-def published_scores(storage: Storage, run: str) -> dict[str, dict]:
+def published_scores(storage: Storage, run: str) -> dict[str, EvaluationJson]:
     """What a published run says of itself: an `Evaluation.to_json()` by part of its data."""
     manifest = read_manifest(storage, run_folder(run))
     if manifest is None:
         raise UserError(f"{storage.uri}/{run_folder(run)}: found no finished run, expected one")
     with temporary_folder() as folder:
         file = fetch(storage, run_folder(run), manifest, METRICS, folder / METRICS)
-        scores: dict[str, dict] = json.loads(file.read_bytes())
+        scores: dict[str, EvaluationJson] = json.loads(file.read_bytes())
     return scores
 
 

@@ -14,6 +14,7 @@ from fmnist.errors import UserError
 from fmnist.registry.candidates import registry_folder
 from fmnist.registry.champion import Champion
 from fmnist.retraining.gate import Decision, Gate
+from fmnist.runs.evaluation import EvaluationJson
 from fmnist.storage.manifest import content_id
 from fmnist.storage.open import Storage, check_key
 from fmnist.storage.records import read_record
@@ -53,7 +54,7 @@ class Verdict:
     after: State
     gate: Gate
     decision: Decision | None = None
-    evaluations: dict[str, dict] = field(default_factory=dict)
+    evaluations: dict[str, EvaluationJson] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,33 @@ TABLE = pa.schema(
         pa.field("high", pa.float64()),
     ]
 )
+
+
+class ClassScoresJson(TypedDict):
+    """A `ClassScores` as metrics.json and the pages have it; an interval is a list of two."""
+
+    name: str
+    support: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    roc_auc: float | None
+    intervals: dict[str, list[float]]
+
+
+class EvaluationJson(TypedDict):
+    """An `Evaluation` as metrics.json and the pages have it."""
+
+    examples: int
+    loss: float
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    roc_auc: float | None
+    per_class: list[ClassScoresJson]
+    confusion: list[list[int]]
+    intervals: dict[str, list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +93,9 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     intervals: dict[str, Interval]
 
-    def to_json(self) -> dict:
-        """Plain dicts, lists and numbers; an undefined score is None, never NaN."""
-        return json.loads(json.dumps(asdict(self), allow_nan=False))
+    def to_json(self) -> EvaluationJson:
+        """Returns plain dicts, lists and numbers; an undefined score is None, never NaN."""
+        return cast(EvaluationJson, json.loads(json.dumps(asdict(self), allow_nan=False)))
 
 
 class _Score(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from fmnist.errors import UserError
+from fmnist.models.classifier import Classifier
 from fmnist.runs.history import EpochRow
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import MANIFEST, Manifest, fetch, read_manifest
@@ -60,6 +61,24 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
         data = fetch(storage, prefix, manifest, MODEL, Path(folder, MODEL)).read_bytes()
     digest = manifest.files[MODEL].sha256
     return PublishedModel(run=manifest.id, sha256=digest, task=task, data=data)
+
+
+def load_classifier(model: PublishedModel, *, gpu: bool = False) -> Classifier:
+    """Loads a model with TensorFlow; UserError names the run if it is none for its task."""
+    with temporary_folder() as folder:
+        path = Path(folder, MODEL)
+        path.write_bytes(model.data)
+        try:
+            classifier = Classifier(path, gpu=gpu)
+        except UserError as error:
+            raise UserError(f"run {model.run}: {error}") from error
+    task = model.task
+    if (classifier.shape, classifier.classes) != (task.shape, len(task.classes)):
+        raise UserError(
+            f"run {model.run}: its model takes images of {classifier.shape} and has"
+            f" {classifier.classes} classes, expected {task.shape} and {len(task.classes)}"
+        )
+    return classifier
 
 
 def history_of(storage: Storage, prefix: str, manifest: Manifest) -> list[EpochRow]:

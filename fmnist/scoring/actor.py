@@ -10,8 +10,8 @@ from fmnist.data.dataset import Examples
 from fmnist.data.fingerprints import row_digests, short_hashes
 from fmnist.data.formats.parquet import check_table
 from fmnist.errors import UserError
-from fmnist.models.classifier import Classifier, limit_threads, open_classifier
-from fmnist.runs.published import PublishedModel
+from fmnist.models.classifier import Classifier, limit_threads
+from fmnist.runs.published import PublishedModel, load_classifier
 
 
 class Changed(Exception):  # noqa: N818 - it is an outcome
@@ -77,4 +77,4 @@ class Scorer:
     def _classifier(self) -> Classifier:
         # Not in __init__, where Ray would wrap a failure in a report of a dead actor.
         limit_threads(1, gpu=self._gpu)
-        return open_classifier(self._model, gpu=self._gpu)
+        return load_classifier(self._model, gpu=self._gpu)
