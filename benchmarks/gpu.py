@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import ray
 
-from fmnist.cluster.capacity import nodes
+from fmnist.cluster.nodes import node_sizes
 from fmnist.data.dataset import Dataset
 from fmnist.data.load import load
 from fmnist.errors import UserError
@@ -43,7 +43,7 @@ COLUMNS = ("network", "workers", "GPUs each", "s an epoch", "images/s", "loss", 
 
 def run(flags: argparse.Namespace) -> None:
     start_ray()
-    gpus = sum(gpus for _, gpus in nodes())
+    gpus = sum(gpus for _, gpus in node_sizes())
     if not gpus:
         raise UserError("found no GPU in the cluster, expected at least one that Ray knows of")
     tell_devices()

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import ray
 import tyro
 
-from fmnist.cluster.capacity import cpus_per_worker
+from fmnist.cluster.resources import choose_cpus_per_worker
 from fmnist.comparison.grid import (
     COMPARISONS,
     FIELDS,
@@ -98,7 +98,7 @@ def run(flags: Flags) -> None:
     together(*(lambda cell=cell: resolve_auto(cell, dataset.task, examples) for cell in cells))
     runs = with_seeds(cells, flags.seeds)
     start_ray()
-    threads = cpus_per_worker(flags.workers, flags.workers, flags.cluster)
+    threads = choose_cpus_per_worker(flags.workers, flags.workers, flags.cluster)
     cluster = replace(flags.cluster, cpus_per_worker=threads)
     jobs = run_specs(dataset, runs, cluster, storage, command=command())
     if flags.dry_run:

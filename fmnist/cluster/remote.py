@@ -1,6 +1,5 @@
-"""Work in another process of the cluster, for a driver that has no TensorFlow."""
+"""Tasks in other processes of the cluster, with errors that a user understands."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,10 @@ from ray import exceptions
 from fmnist.errors import UserError
 from fmnist.runs.published import PublishedModel, load_classifier
 
-RETRIES = 4  # of a task whose process died: spot nodes may leave twice while it runs
-MOST_SAID = 300  # characters
-# What Ray raises when processes have died and it doesn't start them again.
-DEATHS = (
+TASK_RETRIES = 4  # of a task whose process died: spot nodes may leave twice while it runs
+MAX_REASON = 300  # characters of Ray's message that a user sees
+# Ray raises these when processes have died and it does not start them again.
+PROCESS_DEATHS = (
     exceptions.WorkerCrashedError,
     exceptions.RayActorError,
     exceptions.OutOfMemoryError,
@@ -23,56 +22,44 @@ DEATHS = (
 )
 
 
-def outcome(running: Any, what: str, *, tries: int = 1 + RETRIES) -> Any:
-    """What the tasks of a reference, or of a list of them, returned; `what` they do is for people.
+def get_result(references: Any, what: str, *, attempts: int = 1 + TASK_RETRIES) -> Any:
+    """Waits for tasks, and returns what they returned; `what` says in messages what they do.
 
-    A UserError that a task raised is raised as it was, without Ray's report of it. Raises UserError
-    also if a task's process died as often as it was tried.
+    `references` is one reference or a list of them. A UserError in a task is raised as it was,
+    without Ray's traceback. Raises UserError also if a task's process died at each of its
+    `attempts`.
     """
     try:
-        return ray.get(running)
+        return ray.get(references)
     except exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, UserError) else error from None
-    except DEATHS as error:
-        raise death(error, what, tries=tries) from None
+    except PROCESS_DEATHS as error:
+        raise process_death_error(error, what, attempts=attempts) from None
 
 
-def death(error: BaseException, what: str, *, tries: int = 1 + RETRIES) -> UserError:
-    """What to raise when processes died at each try, with as much of a reason as Ray knows."""
-    known = next(iter(str(error).splitlines()), "") or type(error).__name__
+def process_death_error(
+    error: BaseException, what: str, *, attempts: int = 1 + TASK_RETRIES
+) -> UserError:
+    """Makes the error for processes that died at each attempt, with the reason that Ray gives."""
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
     return UserError(
-        f"{what}: a process died {tries} times (Ray says: {known[:MOST_SAID]}), expected one that"
-        " lives: the usual reasons are too little memory on its node for the model and the images,"
-        " and a processor without the instructions that TensorFlow needs. What is finished stays;"
-        " the same command goes on from there"
+        f"{what}: a process died {attempts} times (Ray says: {reason[:MAX_REASON]}), expected one"
+        " that lives: the usual reasons are too little memory on its node for the model and the"
+        " images, and a processor without the instructions that TensorFlow needs. What is finished"
+        " stays; the same command goes on from there"
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A node of the cluster."""
+def predict_remotely(
+    models: dict[str, PublishedModel], images: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Returns each model's probabilities (n, classes) for the images (n, height, width, channels).
 
-    node: str  # Ray's id of it
-    address: str
-
-    @classmethod
-    def here(cls) -> "Place":
-        node = ray.get_runtime_context().get_node_id()
-        return cls(node=node, address=ray.util.get_node_ip_address())
-
-
-def not_shared(what: str, *, driver: str, reader: str) -> UserError:
-    """What to raise where the node at one address has found files, and the other has not."""
-    return UserError(
-        f"{what}: node {reader} finds no such file, which node {driver} has, where this job was"
-        " started; expected a folder that all nodes share, or s3://bucket/prefix"
-    )
-
-
-def probabilities(models: dict[str, PublishedModel], images: np.ndarray) -> dict[str, np.ndarray]:
-    """Of all models, one after the other in one process: starting TensorFlow takes longer."""
-    predict = ray.remote(max_retries=RETRIES)(_predict)
-    found: dict[str, np.ndarray] = outcome(predict.remote(models, images), "predicting")
+    One process of the cluster computes them, since a driver has no TensorFlow, and since starting
+    TensorFlow in a process for each model would take longer.
+    """
+    predict = ray.remote(max_retries=TASK_RETRIES)(_predict)
+    found: dict[str, np.ndarray] = get_result(predict.remote(models, images), "predicting")
     return found
 
 

@@ -1,7 +1,7 @@
-"""Finds out whether a folder that is used as storage is the same on every node.
+"""Checks that a folder that is used as storage is the same folder on every node.
 
-Where it is not, each node has a folder of that name on a disk of its own: a worker on another node
-would write there, and at the end of the job the driver would find nothing.
+Without this check, a worker on another node could write to a folder of the same name on its own
+disk, and at the end of the job the driver would find nothing.
 """
 
 import os
@@ -21,13 +21,13 @@ from fmnist.storage.open import Storage
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A file that the driver has put into the folder; its name is random, so it is in no other."""
+    """A file that the driver has put into the folder; no other folder has a file of this name."""
 
     file: Path
-    node: str  # of the driver
+    node: str  # the driver's
 
-    def problem(self) -> str | None:
-        """What a user should know if this process does not see the file."""
+    def find_problem(self) -> str | None:
+        """Returns a message for the user if this process does not see the file."""
         if os.access(self.file, os.F_OK):
             return None
         return (
@@ -38,16 +38,15 @@ class Mark:
 
     def check(self) -> None:
         """Raises UserError if this process does not see the file."""
-        if problem := self.problem():
+        if problem := self.find_problem():
             raise UserError(problem)
 
 
 @contextmanager
-def marked(storage: Storage) -> Iterator[Mark | None]:
-    """Marks the folder until the block ends; yields None for S3, which is one for all nodes.
+def mark_storage(storage: Storage) -> Iterator[Mark | None]:
+    """Puts a mark into the storage's folder until the block ends; yields None for S3.
 
-    The mark has the name of a draft, so it is no key of the storage, as with what a killed process
-    leaves of a file that it was writing.
+    The mark is named like a file that is being written, so the storage does not list it.
     """
     if not isinstance(storage, LocalStorage):
         yield None

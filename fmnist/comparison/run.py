@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from fmnist.cluster.remote import probabilities
+from fmnist.cluster.remote import predict_remotely
 from fmnist.comparison.grid import FIELDS, cell_name
 from fmnist.comparison.page import (
     Evidence,
@@ -186,7 +186,7 @@ def _evidence(jobs: Sequence[RunSpec], best: dict[str, Any]) -> Evidence | None:
     split = next(name for name in ("test", "validation", "train") if name in job.parts)
     images, labels = job.parts[split].get()
     model = open_model(job.storage, job.folder, job.task)
-    predictions = probabilities({job.id: model}, images)[job.id]
+    predictions = predict_remotely({job.id: model}, images)[job.id]
     return Evidence(
         cell=best["name"],
         run=job.id,

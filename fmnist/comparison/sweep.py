@@ -18,8 +18,9 @@ import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from fmnist.cluster.capacity import ON_THE_HEAD, head_memory, here, room
-from fmnist.cluster.shared_folder import marked
+from fmnist.cluster.nodes import ON_THE_HEAD, head_memory, on_this_node
+from fmnist.cluster.resources import max_workers
+from fmnist.cluster.shared_folder import mark_storage
 from fmnist.comparison.sweep_monitor import joined, start_sweep_monitor
 from fmnist.comparison.trial_table import TrialTable
 from fmnist.errors import UserError
@@ -57,7 +58,7 @@ class Silent(TrialProgressCallback):
 def concurrency(spec: RunSpec) -> int:
     """How many such runs the cluster holds at once; says so if memory allows less than CPUs."""
     cpus = spec.cluster.cpus_per_worker or 1
-    wanted = room(cpus, spec.cluster) // least_and_most(spec.training)[1]
+    wanted = max_workers(cpus, spec.cluster) // least_and_most(spec.training)[1]
     memory = head_memory()
     held = max(1, memory // TRIAL_MEMORY)
     if held < wanted:
@@ -90,16 +91,16 @@ def sweep(
         return {}
     first = next(iter(waiting.values()))
     if early_stopping:
-        early_stopper = ray.remote(num_cpus=0, scheduling_strategy=here())(EarlyStopper).remote(
-            first.training.epochs, ended
-        )
+        early_stopper = ray.remote(num_cpus=0, scheduling_strategy=on_this_node())(
+            EarlyStopper
+        ).remote(first.training.epochs, ended)
         waiting = {run: replace(job, early_stopper=early_stopper) for run, job in waiting.items()}
     monitor = start_sweep_monitor()
     if shown:
         shown.follow(monitor)
     with (
         temporary_folder() as folder,
-        marked(first.storage) as mark,
+        mark_storage(first.storage) as mark,
         _on_tune(),
         _ending(monitor, shown),
     ):

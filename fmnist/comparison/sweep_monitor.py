@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from fmnist.cluster.capacity import here
+from fmnist.cluster.actors import start_lasting_actor
 from fmnist.training.progress import POLL, start_monitor
 
 
@@ -66,10 +66,7 @@ class SweepMonitor:
 
 def start_sweep_monitor() -> Any:
     """The actor handle of a monitor beside the process that asks for it."""
-    lasting = ray.remote(
-        num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here()
-    )
-    return lasting(SweepMonitor).remote()
+    return start_lasting_actor(SweepMonitor)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ other judges its challenger once more, against the champion that is there now.
 import json
 from dataclasses import dataclass, field
 
-from fmnist.cluster.remote import probabilities
+from fmnist.cluster.remote import predict_remotely
 from fmnist.data.dataset import Dataset, Examples, labelled, split
 from fmnist.errors import UserError
 from fmnist.recipes import Training
@@ -166,7 +166,7 @@ def _hold_trial(
         name: open_model(storage, run_folder(run), task)
         for name, run in (("champion", champion.run), ("challenger", challenger))
     }
-    predictions = probabilities(models, held_out.examples.images)
+    predictions = predict_remotely(models, held_out.examples.images)
     predicted = {name: each.argmax(axis=1) for name, each in predictions.items()}
     decision = judge(labels, predicted["champion"], predicted["challenger"], gate)
     return Trial(

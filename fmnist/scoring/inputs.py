@@ -16,8 +16,9 @@ from pyarrow.fs import FileType
 from ray.data import DataContext
 from ray.util.annotations import RayDeprecationWarning
 
-from fmnist.cluster.capacity import check_tasks
-from fmnist.cluster.remote import RETRIES, Place, not_shared, outcome
+from fmnist.cluster.nodes import NodeAddress, not_shared_error
+from fmnist.cluster.remote import TASK_RETRIES, get_result
+from fmnist.cluster.resources import check_cpu_for_reading
 from fmnist.data.dataset import Dataset, Examples
 from fmnist.data.fingerprints import fingerprint_of, row_digests, short_hashes, sum_of_hashes
 from fmnist.data.formats.parquet import find_parquet_files, open_file, read_batches, to_table
@@ -111,10 +112,10 @@ def from_parquet(task: Task, spec: str) -> Inputs:
     before = _stamps(filesystem, paths)
     if not paths:
         raise UserError(f"{spec}: has no test part, expected one to score")
-    check_tasks()
-    driver = Place.here()
-    survey = ray.remote(max_retries=RETRIES)(_survey)
-    found = outcome(
+    check_cpu_for_reading()
+    driver = NodeAddress.here()
+    survey = ray.remote(max_retries=TASK_RETRIES)(_survey)
+    found = get_result(
         [survey.remote(filesystem, path, task, driver) for path in paths], f"looking at {spec}"
     )
     if not sum(len(one.ids) for one in found):
@@ -158,16 +159,16 @@ def _stream(filesystem: Any, paths: list[str]) -> ray.data.Dataset:
             filesystem=filesystem,
             columns=COLUMNS,
             partitioning=None,  # a path such as year=2020/ would otherwise add a column
-            ray_remote_args={"num_cpus": 0, "max_retries": RETRIES},
+            ray_remote_args={"num_cpus": 0, "max_retries": TASK_RETRIES},
             concurrency=READERS,
         )
 
 
-def _survey(filesystem: Any, path: str, task: Task, driver: Place) -> Survey:
+def _survey(filesystem: Any, path: str, task: Task, driver: NodeAddress) -> Survey:
     with reading(path):
         there = filesystem.get_file_info(path).type != FileType.NotFound
-    if not there and (reader := Place.here()).node != driver.node:
-        raise not_shared(path, driver=driver.address, reader=reader.address)
+    if not there and (reader := NodeAddress.here()).node != driver.node:
+        raise not_shared_error(path, driver=driver.address, reader=reader.address)
     ids, found, digest = [np.empty(0, np.int64)], [np.empty(0, np.uint64)], 0
     with reading(path), filesystem.open_input_file(path) as stream:
         file = open_file(stream, task, path)

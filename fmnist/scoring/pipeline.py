@@ -11,9 +11,14 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 from ray.data.datasource import FilenameProvider
 
-from fmnist.cluster.capacity import here
-from fmnist.cluster.remote import DEATHS, RETRIES, death, not_shared, outcome
-from fmnist.cluster.shared_folder import Mark, marked
+from fmnist.cluster.nodes import not_shared_error, on_this_node
+from fmnist.cluster.remote import (
+    PROCESS_DEATHS,
+    TASK_RETRIES,
+    get_result,
+    process_death_error,
+)
+from fmnist.cluster.shared_folder import Mark, mark_storage
 from fmnist.data.locations import READ_ERRORS, reason
 from fmnist.errors import UserError
 from fmnist.models.classifier import batch_rows
@@ -26,7 +31,7 @@ BLOCKS_PER_ACTOR = 16  # read, predicted or waiting, all together
 GPU_BATCHES = 4  # to each call, since the last one of a call is padded
 ADDED_BY_RAY = "\nFailed to apply UDF"  # how many attempts there were, which is one
 # How often Ray starts an actor again, whatever it died of. What ends a job is a block whose actor
-# dies each time (RETRIES): many deaths are nothing unusual where nodes come and go for hours.
+# dies each time (TASK_RETRIES): many deaths are nothing unusual where nodes come and go for hours.
 RESTARTS = 100
 
 
@@ -76,10 +81,10 @@ def write_labels(
     system, path = storage.arrow(folder)
     # References in a list stay references: the pipeline hands them on without looking at them.
     references = [ray.put(model), ray.put((inputs.ids, inputs.marks, scored))]
-    pipeline = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here())(_run)
+    pipeline = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on_this_node())(_run)
     try:
-        with marked(storage) as mark:
-            outcome(
+        with mark_storage(storage) as mark:
+            get_result(
                 pipeline.remote(
                     inputs.read,
                     references,
@@ -95,7 +100,7 @@ def write_labels(
                     action=f"scoring {inputs.source} into {storage.uri}/{folder}",
                 ),
                 "the process that feeds the scoring actors",
-                tries=1,
+                attempts=1,
             )
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, Changed):
@@ -129,7 +134,7 @@ def _run(
             num_cpus=1,
             num_gpus=int(gpu),
             max_restarts=RESTARTS,
-            max_task_retries=RETRIES,
+            max_task_retries=TASK_RETRIES,
         )
         try:
             labels.write_parquet(
@@ -140,7 +145,7 @@ def _run(
                 filename_provider=names,
                 min_rows_per_file=rows_per_file,
                 # No CPU, since the actors may hold them all.
-                ray_remote_args={"num_cpus": 0, "max_retries": RETRIES},
+                ray_remote_args={"num_cpus": 0, "max_retries": TASK_RETRIES},
                 concurrency=1,
             )
         except (ray.exceptions.RayError, UserError, Changed, *READ_ERRORS) as error:
@@ -177,10 +182,10 @@ def _cause(error: BaseException, action: str) -> Exception | None:
             reader, cause = found[1] if found else driver, cause.cause
         elif isinstance(cause, Changed | UserError):
             return type(cause)(str(cause).partition(ADDED_BY_RAY)[0])
-        elif isinstance(cause, DEATHS):
-            return death(cause, action)
+        elif isinstance(cause, PROCESS_DEATHS):
+            return process_death_error(cause, action)
         elif isinstance(cause, FileNotFoundError) and reader != driver:
-            return not_shared(action, driver=driver, reader=reader)
+            return not_shared_error(action, driver=driver, reader=reader)
         elif isinstance(cause, READ_ERRORS):
             return UserError(f"{action}: {reason(cause)}")
         else:

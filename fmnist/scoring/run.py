@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist.cluster.capacity import scoring_actors
+from fmnist.cluster.resources import scoring_pool_size
 from fmnist.runs.published import PublishedModel
 from fmnist.scoring.inputs import Inputs
 from fmnist.scoring.labels import LABELS, SUBMISSION, Collected, label_files, submission
@@ -65,7 +65,7 @@ def score(
     prefix = predictions_folder(identity)
     if published := read_manifest(storage, prefix):
         return _tidy(storage, prefix, published)
-    pool = scoring_actors(actors, gpu=gpu)
+    pool = scoring_pool_size(actors, gpu=gpu)
     while True:
         with (
             suppress(LeaseLost),

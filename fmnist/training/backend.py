@@ -49,7 +49,7 @@ class _KerasBackend(Backend):
         """
         assert isinstance(backend_config, KerasConfig)
         mark = backend_config.mark
-        found = worker_group.execute(mark.problem) if mark else []
+        found = worker_group.execute(mark.find_problem) if mark else []
         if backend_config.gpu and not any(found):
             found = worker_group.execute(_find_gpu)
         mistakes = list(dict.fromkeys(filter(None, found)))

@@ -13,8 +13,8 @@ from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from fmnist.cluster import placement_groups
-from fmnist.cluster.capacity import scale
+from fmnist.cluster.placement_groups import remove_stale_placement_groups
+from fmnist.cluster.resources import num_workers, worker_resources
 from fmnist.errors import UserError
 from fmnist.models.tensorflow import import_tensorflow
 from fmnist.storage.atomic import temporary_folder
@@ -50,7 +50,7 @@ def fit(spec: RunSpec) -> RunResult:
         try:
             with (
                 hold_lease(spec.storage, key, tell=tell, on_loss=pause) as lease,
-                placement_groups.removed(),
+                remove_stale_placement_groups(),
             ):
                 monitor.go_on.remote()
                 return _fit(spec, lease)
@@ -82,9 +82,6 @@ def _fit_once(spec: RunSpec) -> RunResult:
     # A process more for each run, for a notice that nothing here asks for: workers heed SIGTERM.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     cluster = spec.cluster
-    resources: dict[str, Any] = {"CPU": cluster.cpus_per_worker}
-    if cluster.gpu:
-        resources["GPU"] = cluster.gpus_per_worker
     # Ray Train wants a folder for its own records, of which nothing here depends: what a run needs
     # to go on lies in our storage.
     with _own_sigint(), temporary_folder() as records:
@@ -93,10 +90,10 @@ def _fit_once(spec: RunSpec) -> RunResult:
             train_loop_config={"spec": spec},
             backend_config=KerasConfig(gpu=cluster.gpu, mark=spec.mark),
             scaling_config=ray.train.ScalingConfig(
-                num_workers=scale(spec.training, cluster),
+                num_workers=num_workers(spec.training, cluster),
                 elastic_resize_monitor_interval_s=cluster.resize_every,
                 use_gpu=cluster.gpu,
-                resources_per_worker=resources,
+                resources_per_worker=worker_resources(cluster),
             ),
             run_config=ray.train.RunConfig(
                 name=spec.id,

@@ -11,7 +11,7 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fmnist.cluster.capacity import here
+from fmnist.cluster.actors import start_lasting_actor
 
 POLL = 0.5  # seconds
 PATIENCE = 20.0  # seconds for an answer, also of a monitor that has to be started again
@@ -109,8 +109,7 @@ def start_monitor() -> Any:
     answered. What it held is lost: so the driver shows what it is told at once, and repeats that a
     run shall stop.
     """
-    forever = {"max_restarts": -1, "max_task_retries": -1}
-    return ray.remote(num_cpus=0, scheduling_strategy=here(), **forever)(RunMonitor).remote()
+    return start_lasting_actor(RunMonitor)
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from typing import Any
 
 import ray
 
-from fmnist.cluster.capacity import cpus_per_worker, here
-from fmnist.cluster.shared_folder import marked
+from fmnist.cluster.nodes import on_this_node
+from fmnist.cluster.resources import choose_cpus_per_worker
+from fmnist.cluster.shared_folder import mark_storage
 from fmnist.data.dataset import Dataset, labelled
 from fmnist.errors import UserError
 from fmnist.recipes import Cluster, Training, check, least_and_most, resolve_auto
@@ -40,7 +41,7 @@ def train(
     folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
     if published := read_manifest(storage, folder):
         return published
-    threads = cpus_per_worker(*least_and_most(training), cluster)
+    threads = choose_cpus_per_worker(*least_and_most(training), cluster)
     begin(dataset, training, storage)
     spec = RunSpec.of(
         dataset,
@@ -50,7 +51,7 @@ def train(
         command=command,
         parts=put_splits(dataset, training.validation),
     )
-    with marked(storage) as mark, shown(training.epochs) as monitor:
+    with mark_storage(storage) as mark, shown(training.epochs) as monitor:
         _run(replace(spec, monitor=monitor, mark=mark))
     published = read_manifest(storage, folder)
     assert published, "the workers ended well, so rank 0 has published"
@@ -60,7 +61,7 @@ def train(
 def _run(spec: RunSpec) -> None:
     """Fits in a process of its own, so that a signal finds this one free to act on it."""
     retries = spec.cluster.max_failures  # if this process dies; not if it raises
-    task = ray.remote(num_cpus=0, max_retries=retries, scheduling_strategy=here())(fit)
+    task = ray.remote(num_cpus=0, max_retries=retries, scheduling_strategy=on_this_node())(fit)
     running = task.remote(spec)
     try:
         ending = ray.get(running)

@@ -5,7 +5,7 @@ from typing import Any
 
 import ray
 
-from fmnist.cluster.capacity import nodes
+from fmnist.cluster.nodes import node_sizes
 from fmnist.cluster.shared_folder import Mark
 from fmnist.data.dataset import Dataset, Examples, check_room, labelled, split_rows
 from fmnist.recipes import Cluster, Training
@@ -70,7 +70,7 @@ class RunSpec:
             "command": command,
             "task": task.details,
             "dataset": {"source": dataset.source, "fingerprint": dataset.fingerprint, **sizes},
-            "nodes": len(nodes()),
+            "nodes": len(node_sizes()),
         }
         return cls(
             id=run_id(task, training, dataset.fingerprint),

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import ray
 
-from fmnist.cluster import capacity
-from fmnist.cluster.remote import outcome
-from fmnist.cluster.shared_folder import marked
+from fmnist.cluster.nodes import on_this_node
+from fmnist.cluster.remote import get_result
+from fmnist.cluster.shared_folder import mark_storage
 from fmnist.errors import UserError
 from fmnist.scoring.pipeline import Names
 from fmnist.storage.open import open_storage
@@ -67,11 +67,11 @@ def test_a_worker_that_sees_another_folder_ends_the_run_at_once(small, unshared,
 
 def test_a_task_that_would_write_labels_into_another_folder_raises(unshared):
     """Ray Data asks for the name of a file in the task that writes it."""
-    with marked(open_storage(str(unshared))) as mark:
+    with mark_storage(open_storage(str(unshared))) as mark:
         names = Names("attempt", mark)
         name = ray.remote(num_cpus=0)(Names.get_filename_for_task)
-        here = name.options(scheduling_strategy=capacity.here()).remote(names, "write", 0)
+        here = name.options(scheduling_strategy=on_this_node()).remote(names, "write", 0)
         assert ray.get(here).startswith("attempt_write_")
         there = name.options(resources={APART: 0.1}).remote(names, "write", 0)
         with pytest.raises(UserError, match=f"{unshared} is not the same folder on all nodes"):
-            outcome(there, "writing")
+            get_result(there, "writing")

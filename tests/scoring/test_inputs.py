@@ -10,7 +10,8 @@ from pyarrow import parquet as pq
 from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from fmnist.cluster.remote import Place, outcome
+from fmnist.cluster.nodes import NodeAddress
+from fmnist.cluster.remote import get_result
 from fmnist.data.dataset import Examples
 from fmnist.data.formats.parquet import to_table, write_part
 from fmnist.errors import UserError
@@ -136,7 +137,7 @@ def test_a_folder_that_only_the_driver_has(ray_cluster: Cluster, tmp_path: Path)
     (other,) = ray_cluster.worker_nodes
     there = NodeAffinitySchedulingStrategy(other.node_id, soft=False)
     survey = ray.remote(scheduling_strategy=there)(_survey)
-    path, here = str(tmp_path / "part.parquet"), Place.here()
+    path, here = str(tmp_path / "part.parquet"), NodeAddress.here()
     error = rf"^{path}: node {here.address} finds no .*, which node {here.address} has, .* share"
     with pytest.raises(UserError, match=error):
-        outcome(survey.remote(fs.LocalFileSystem(), path, SHAPES, here), "looking")
+        get_result(survey.remote(fs.LocalFileSystem(), path, SHAPES, here), "looking")

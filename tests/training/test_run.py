@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist.cluster.capacity import cpus_per_worker
+from fmnist.cluster.resources import choose_cpus_per_worker
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.recipes import Cluster, Training
@@ -204,13 +204,13 @@ def test_more_workers_than_the_cluster_can_give_are_refused_at_once(small, tmp_p
 
 def test_cpus_are_divided_among_the_workers():
     """Of two nodes with two CPUs each."""
-    assert [cpus_per_worker(workers, workers, Cluster()) for workers in (1, 2, 3, 4)] == [
+    assert [choose_cpus_per_worker(workers, workers, Cluster()) for workers in (1, 2, 3, 4)] == [
         2,
         2,
         1,
         1,
     ]
-    assert cpus_per_worker(2, 2, Cluster(cpus_per_worker=1)) == 1
+    assert choose_cpus_per_worker(2, 2, Cluster(cpus_per_worker=1)) == 1
 
 
 def test_training_data_without_labels_is_refused(fashion, tmp_path):

@@ -8,7 +8,7 @@ import ray
 from ray._private.state import state
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table
 
-from fmnist.cluster.placement_groups import remove, removed
+from fmnist.cluster.placement_groups import remove_stale_now, remove_stale_placement_groups
 from tests.recovery.runs import wait
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -28,12 +28,12 @@ def test_only_those_of_the_dead_are_removed() -> None:
     living, dead = Maker.remote(), Maker.remote()
     ours = placement_group([{"CPU": 0.1}])
     others, orphan = ray.get([living.make.remote(), dead.make.remote()])
-    remove()
+    remove_stale_now()
     assert not any(map(is_removed, (ours, others, orphan)))
     ray.kill(dead)
 
     def gone() -> bool:
-        remove()
+        remove_stale_now()
         return is_removed(orphan)
 
     wait(gone)
@@ -54,7 +54,7 @@ def test_they_are_removed_although_the_control_store_fails_twice(
         return connect()
 
     monkeypatch.setattr(state, "_connect_and_get_accessor", fail_at_first)
-    with removed():
+    with remove_stale_placement_groups():
         ray.kill(dead)
         wait(lambda: is_removed(orphan), 30)
     assert not failures

@@ -1,0 +1,28 @@
+"""Actors that live as long as their driver, and types for the handles of actors."""
+
+from typing import Any, ParamSpec, Protocol
+
+import ray
+
+from fmnist.cluster.nodes import on_this_node
+
+P = ParamSpec("P")
+
+
+class RemoteMethod(Protocol[P]):
+    """A method of an actor handle; `remote` takes the method's arguments."""
+
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> ray.ObjectRef:
+        """Calls the method in the actor's process; `ray.get` waits for what it returns."""
+
+
+def start_lasting_actor(actor_class: type, *arguments: Any) -> Any:
+    """Starts an actor on the caller's node, and returns its handle.
+
+    If the actor's process dies, Ray starts it again, and repeats the calls that were not answered.
+    The state of the actor is lost then.
+    """
+    remote_class = ray.remote(
+        num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=on_this_node()
+    )(actor_class)
+    return remote_class.remote(*arguments)
