@@ -1,44 +1,47 @@
 """Training configuration, and the named recipes: each says its command, its cost and its number."""
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from fmnist.errors import UserError, together
-from fmnist.models.architectures import ARCHITECTURES
-from fmnist.tasks import Task
+from fmnist.tasks import Augmentation, Task
 
-ACTIVATIONS = ("relu", "tanh", "sigmoid")
-OPTIMIZERS = ("adam", "rmsprop", "sgd")
-SCHEDULES = ("constant", "one-cycle")
-PRECISIONS = ("auto", "float32", "bfloat16")
-AUGMENTATIONS = ("none", "flip", "shift-flip", "auto")
-SELECTIONS = ("last", "best")
-SHARES = (1, 0.5, 0.25, 0.2, 0.1)  # of a GPU
-MOST_SEED = 2**32 - 1  # NumPy's, which Keras seeds as well
+# `models.architectures` has a network for each name, `training.worker.optimizers` an optimizer.
+Architecture = Literal["dense", "cnn", "resnet", "inception"]
+Activation = Literal["relu", "tanh", "sigmoid"]
+Optimizer = Literal["adam", "rmsprop", "sgd"]
+Schedule = Literal["constant", "one-cycle"]
+Precision = Literal["auto", "float32", "bfloat16"]
+AugmentationChoice = Literal[Augmentation, "auto"]
+Selection = Literal["last", "best"]
+
+GPU_SHARES = (1, 0.5, 0.25, 0.2, 0.1)  # the values that `gpus_per_worker` can have
+MOST_SEED = 2**32 - 1  # NumPy's largest seed; Keras passes its seed on to NumPy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What decides the trained weights; its fields and the data make the run id."""
 
-    architecture: str = "cnn"
-    """Network: dense, cnn, resnet or inception."""
-    activation: str = "relu"
-    """Of the hidden layers: relu, tanh or sigmoid."""
-    optimizer: str = "adam"
-    """adam, rmsprop or sgd, each with Keras' defaults but for the learning rate."""
+    architecture: Architecture = "cnn"
+    """Network to train."""
+    activation: Activation = "relu"
+    """Activation of the hidden layers."""
+    optimizer: Optimizer = "adam"
+    """Keras' optimizer, with its defaults but for the learning rate."""
     learning_rate: float = 1e-4
     """Constant rate, or the peak of the schedule."""
-    schedule: str = "constant"
-    """constant, or one-cycle: linear warm-up over the first quarter, then cosine decay to zero."""
+    schedule: Schedule = "constant"
+    """one-cycle: linear warm-up over the first quarter, then cosine decay to zero."""
     batch: int = 1024
     """Images in a step over all workers together (the global batch)."""
     epochs: int = 400
     """Passes over the training examples."""
-    precision: str = "float32"
-    """float32, bfloat16 (mixed), or auto: bfloat16 where the hardware has it."""
-    augmentation: str = "none"
-    """none; flip: mirror; shift-flip: also move by up to 2 pixels; auto: what suits the task."""
-    select: str = "last"
+    precision: Precision = "float32"
+    """bfloat16: mixed with float32; auto: bfloat16 where the hardware has it, else float32."""
+    augmentation: AugmentationChoice = "none"
+    """flip: mirror; shift-flip: also move by up to 2 pixels; auto: what suits the task."""
+    select: Selection = "last"
     """Publish the weights of the last epoch, or of the best by validation loss."""
     validation: float = 0.1
     """Share of the training examples held out; 0 trains on all of them."""
@@ -87,14 +90,11 @@ RECIPES = {
     ),
 }
 
-_CHOICES = {
-    "architecture": tuple(ARCHITECTURES),
-    "activation": ACTIVATIONS,
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "precision": PRECISIONS,
-    "augmentation": AUGMENTATIONS,
-    "select": SELECTIONS,
+# The names that a field can have, by field; from the types, so that they stand once.
+CHOICES: dict[str, tuple[str, ...]] = {
+    field: get_args(kind)
+    for field, kind in get_type_hints(Training).items()
+    if get_origin(kind) is Literal
 }
 _WHY_NOT = {
     "float16": " (its small gradients vanish without loss scaling; bfloat16's do not, and GPUs have"
@@ -121,7 +121,7 @@ def check(training: Training, cluster: Cluster) -> None:
     problems = [
         f"unknown {field} {getattr(training, field)!r}: expected one of {', '.join(choices)}"
         + _WHY_NOT.get(getattr(training, field), "")
-        for field, choices in _CHOICES.items()
+        for field, choices in CHOICES.items()
         if getattr(training, field) not in choices
     ]
     for settings, field, least in (
@@ -139,8 +139,8 @@ def check(training: Training, cluster: Cluster) -> None:
             problems.append(f"{field.replace('_', ' ')} is {value}, expected at least {least}")
     if training.seed > MOST_SEED:
         problems.append(f"seed is {training.seed}, expected at most {MOST_SEED}")
-    if cluster.gpus_per_worker not in SHARES:
-        expected = ", ".join(map(str, SHARES))
+    if cluster.gpus_per_worker not in GPU_SHARES:
+        expected = ", ".join(map(str, GPU_SHARES))
         problems.append(f"gpus per worker is {cluster.gpus_per_worker}, expected one of {expected}")
     if not 0 < training.learning_rate < float("inf"):
         problems.append(f"learning rate is {training.learning_rate}, expected a positive number")
@@ -156,7 +156,7 @@ def _check_workers(training: Training, cluster: Cluster) -> None:
             f"batch is {training.batch} for {training.workers} workers, expected at least one "
             "image a worker"
         )
-    if cluster.gpus_per_worker in SHARES[1:] and most > 1:
+    if cluster.gpus_per_worker in GPU_SHARES[1:] and most > 1:
         problems.append(
             f"gpus per worker is {cluster.gpus_per_worker} for {training.workers} workers, "
             "expected 1: NCCL joins no two workers on one GPU; one worker may have a share"

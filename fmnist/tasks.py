@@ -13,11 +13,13 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fmnist.errors import UserError
+
+Augmentation = Literal["none", "flip", "shift-flip"]
 
 NEVER = float("inf")  # a threshold that no sum of pixels exceeds
 ALWAYS = -1.0  # a threshold that every sum of pixels exceeds
@@ -50,7 +52,8 @@ class LabelRule:
         """(n,) int64 labels of (n, height, width, channels) uint8 images and original classes."""
         sums = images.sum(axis=(1, 2, 3), dtype=np.int64)
         passed = sums[:, None] > np.array(self.thresholds)[originals]
-        return passed.sum(axis=1, dtype=np.int64)
+        labels: np.ndarray = passed.sum(axis=1, dtype=np.int64)
+        return labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class Task:
     classes: tuple[str, ...]
     shape: tuple[int, int, int]
     label_rule: LabelRule | None = None
-    augmentation: str = "none"
+    augmentation: Augmentation = "none"
     train_rows: tuple[Rows, ...] = ()
     test_rows: tuple[Rows, ...] = ()
 

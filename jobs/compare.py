@@ -31,10 +31,19 @@ from fmnist.data.dataset import labelled
 from fmnist.data.load import load
 from fmnist.errors import UserError, together
 from fmnist.models.architectures import build, flops
-from fmnist.recipes import RECIPES, Cluster, Training, check, resolve_auto
+from fmnist.recipes import (
+    RECIPES,
+    Architecture,
+    Cluster,
+    Precision,
+    Training,
+    check,
+    resolve_auto,
+)
 from fmnist.tasks import Task, find_task
 from fmnist.training.spec import RunSpec
-from jobs.launch import command, job_storage, launch, parse_flags, print_files, start_ray
+from jobs.flags import command, parse_flags
+from jobs.launch import job_storage, launch, print_files, start_ray
 
 FAILED = 1  # exit code: some runs have no result
 RATE = (
@@ -60,8 +69,8 @@ class Flags:
     """Epochs of every cell."""
     batch: int = RECIPES["report"].batch
     """Images in a step over all workers of a trial together."""
-    precision: str = RECIPES["report"].precision
-    """float32, bfloat16 or auto."""
+    precision: Precision = RECIPES["report"].precision
+    """bfloat16: mixed with float32; auto: bfloat16 where the hardware has it, else float32."""
     validation: float = RECIPES["report"].validation
     """Share of the training examples held out."""
     deterministic: bool = RECIPES["report"].deterministic
@@ -197,7 +206,7 @@ def print_plan(jobs: list[RunSpec], cells: list[Training], flags: Flags) -> None
     )
 
 
-def _costs(task: Task, architectures: list[str]) -> list[int]:
+def _costs(task: Task, architectures: list[Architecture]) -> list[int]:
     """Operations to train on one image; in a process of its own, since it brings TensorFlow."""
     return [
         flops(build(name, task, activation="relu", precision="float32")) for name in architectures

@@ -10,7 +10,8 @@ from typing import Literal
 from fmnist.data.export import export_csv, export_parquet
 from fmnist.data.load import load
 from fmnist.tasks import find_task
-from jobs.launch import launch, parse_flags
+from jobs.flags import parse_flags
+from jobs.launch import launch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 import signal
 import socket
 import sys
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
-import tyro
 
 from fmnist.errors import UserError
 from fmnist.storage.manifest import Manifest
@@ -52,12 +50,6 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(TERMINATED if terminated.is_set() else INTERRUPTED)
-
-
-def parse_flags(flags: type[Flags], description: str | None, default: Flags | None = None) -> Flags:
-    """The typed flags of this process; tyro ends it with exit code 2 if they do not fit."""
-    preset: dict[str, Any] = {} if default is None else {"default": default}
-    return tyro.cli(flags, prog=_program(), description=description, **preset)
 
 
 def start_ray() -> None:
@@ -141,13 +133,3 @@ def print_files(storage: Storage, folder: str, manifest: Manifest) -> None:
     """Prints where the files of a result in that folder of the storage root are."""
     for name, file in manifest.files.items():
         print(f"  {name:<16} {storage.uri}/{folder}/{file.path}")
-
-
-def command() -> str:
-    """The command line of this process, as a user would type it."""
-    return f"{_program()} {shlex.join(sys.argv[1:])}".strip()
-
-
-def _program() -> str:
-    module = sys.modules["__main__"].__spec__
-    return f"python -m {module.name if module else Path(sys.argv[0]).stem}"

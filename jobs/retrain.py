@@ -25,8 +25,8 @@ from fmnist.scoring.inputs import find_inputs, from_dataset
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import find_task
-from jobs.flags import DEFAULT_RECIPE, named_recipe
-from jobs.launch import command, job_storage, launch, parse_flags, print_files, start_ray
+from jobs.flags import DEFAULT_RECIPE, command, named_recipe, parse_flags
+from jobs.launch import job_storage, launch, print_files, start_ray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ from fmnist.scoring.run import predictions_folder, score
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import find_task
-from jobs.launch import job_storage, launch, parse_flags, start_ray
+from jobs.flags import parse_flags
+from jobs.launch import job_storage, launch, start_ray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,8 @@ from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import find_task
 from fmnist.training.run import train
-from jobs.flags import DEFAULT_RECIPE, named_recipe
-from jobs.launch import command, job_storage, launch, parse_flags, print_files, start_ray
+from jobs.flags import DEFAULT_RECIPE, command, named_recipe, parse_flags
+from jobs.launch import job_storage, launch, print_files, start_ray
 from jobs.score import tell as tell_predictions
 
 

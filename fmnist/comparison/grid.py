@@ -5,8 +5,7 @@ from itertools import product
 from math import prod
 
 from fmnist.errors import UserError
-from fmnist.models.architectures import ARCHITECTURES
-from fmnist.recipes import Training
+from fmnist.recipes import CHOICES, Training
 
 FIELDS = ("architecture", "activation", "optimizer", "learning_rate")
 MOST_EXPANDED = 10_000
@@ -24,7 +23,7 @@ class Axes:
 
 # The report's three tables; `report` is their union, in which the cell they share stands once.
 COMPARISONS: dict[str, tuple[Axes, ...]] = {
-    "architectures": (Axes(architecture=tuple(ARCHITECTURES)),),
+    "architectures": (Axes(architecture=CHOICES["architecture"]),),
     "activations": (Axes(activation=("sigmoid", "relu", "tanh")),),
     "optimizers": (Axes(optimizer=("rmsprop", "adam", "sgd")),),
 }

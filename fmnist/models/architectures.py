@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fmnist.models.tensorflow import import_tensorflow
+from fmnist.recipes import Activation, Architecture
 from fmnist.tasks import Task
 
 Network = Callable[[Any, Any, str], Any]
@@ -86,7 +87,7 @@ def inception(layers: Any, images: Any, activation: str) -> Any:
     return x
 
 
-ARCHITECTURES: dict[str, Network] = {
+ARCHITECTURES: dict[Architecture, Network] = {
     "dense": dense,
     "cnn": cnn,
     "resnet": resnet,
@@ -94,7 +95,7 @@ ARCHITECTURES: dict[str, Network] = {
 }
 
 
-def build(architecture: str, task: Task, *, activation: str, precision: str) -> Any:
+def build(architecture: Architecture, task: Task, *, activation: Activation, precision: str) -> Any:
     """An untrained `keras.Model`: uint8 (n, height, width, channels) → float32 (n, classes).
 
     `precision` is a Keras dtype policy, such as `float32` or `mixed_bfloat16`.

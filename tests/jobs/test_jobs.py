@@ -110,6 +110,14 @@ def test_wrong_settings_are_all_in_one_message(fails):
         assert part in message
 
 
+def test_the_help_shows_what_a_setting_can_be(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        train.parse()
+    shown = capsys.readouterr().out
+    assert "{relu|tanh|sigmoid}" in shown and "{last|best}" in shown
+
+
 def test_an_unknown_recipe_and_an_unknown_task_name_the_known_ones(fails):
     assert "report, quick" in fails(train, "--recipe", "slow")
     assert "fashion, competition" in fails(train, "--task", "birds")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fmnist.models.architectures import ARCHITECTURES, build, flops
-from fmnist.recipes import OPTIMIZERS, Training
+from fmnist.recipes import CHOICES, Training
 from fmnist.tasks import COMPETITION, FASHION, Task
 from fmnist.training.worker.optimizers import optimizer as make_optimizer
 
@@ -55,7 +55,7 @@ def test_operations_of_the_cnn_are_those_counted_by_hand():
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
 def test_any_architecture_learns_with_any_optimizer(architecture, optimizer):
     """The loss goes down on one batch."""
     task = Task(name="small", classes=("dark", "light"), shape=(12, 20, 3))
@@ -96,3 +96,7 @@ def test_probabilities_are_float32_in_any_precision(precision):
     probabilities = model(task, precision)(images).numpy()
     assert probabilities.shape == (5, 4) and probabilities.dtype == np.float32
     assert np.allclose(probabilities.sum(axis=1), 1)
+
+
+def test_every_choice_of_an_architecture_has_its_network():
+    assert tuple(ARCHITECTURES) == CHOICES["architecture"]
