@@ -26,8 +26,8 @@ test-recovery: setup-test  ## Kills, cuts off and fills up whatever a job stands
 chaos: setup-test  ## Disturbs jobs at random, again and again, and looks at what they left
 	@$(BIN)/python -m tests.chaos $(CHAOS)
 
-lint: setup-test  ## Checks style and types
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+lint: setup-test  ## Checks style, types, and what may import what
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 
 setup:
 	@$(call install,requirements)
