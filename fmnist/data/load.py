@@ -1,6 +1,7 @@
 """Data sets read from IDX files, the competition's CSV files or Parquet."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -11,50 +12,57 @@ from fmnist.data.official import default_cache, find_official
 from fmnist.errors import UserError
 from fmnist.tasks import Task
 
-Kind = Literal["idx", "csv", "parquet"]
+Format = Literal["idx", "csv", "parquet"]
 Parts = dict[str, Examples | None]
 
 
-def load(task: Task, spec: str = "auto", *, cache: Path | None = None) -> Dataset:
-    """The data set at `spec`: a path, a file:// or s3:// URI, or an http(s):// base of IDX files.
+def load(task: Task, place: str = "auto", *, cache: Path | None = None) -> Dataset:
+    """The data set at `place`: a path or URI as for `locate`; at http(s):// a base of IDX files.
 
     `auto` is the official Fashion-MNIST, verified: from `cache` (by default `~/.cache/fmnist`), the
-    Debian package's folder, a mirror, or the package fetched. Files given by `spec` need not be the
-    official ones. A single CSV or Parquet file is the `test` part. Raises UserError.
+    Debian package's folder, a mirror, or the package fetched. Files of another place need not be
+    the official ones. A single CSV or Parquet file is the `test` part. Raises UserError.
     """
-    if spec == "auto":
+    if place == "auto":
         return _load_official(task, cache or default_cache())
-    location, kind = locate(spec), find_kind(spec)
-    parts = {"idx": _read_idx, "csv": _read_csv, "parquet": _read_parquet}[kind](location, task)
+    location = locate(place)
+    return load_format(task, location, find_format(location))
+
+
+def load_format(task: Task, location: Location, format: Format) -> Dataset:
+    """The data set at a location whose format is known; otherwise as `load`."""
+    parts = READERS[format](location, task)
     if not any(parts.values()):
-        raise UserError(f"{spec}: found no train and no test data for task {task.name!r}")
+        raise UserError(f"{location.uri}: found no train and no test data for task {task.name!r}")
     if parts["train"] is not None and parts["train"].labels is None:
-        raise UserError(f"{spec}: its train part has no labels")
-    return Dataset(task=task, source=f"{kind} at {spec}", train=parts["train"], test=parts["test"])
+        raise UserError(f"{location.uri}: its train part has no labels")
+    source = f"{format} at {location.uri}"
+    return Dataset(task=task, source=source, train=parts["train"], test=parts["test"])
 
 
-def find_kind(spec: str) -> Kind:
-    """The format of what is at `spec`. Raises UserError if it is none or more than one."""
-    location = locate(spec)
+def find_format(location: Location) -> Format:
+    """The format of the files at a location. Raises UserError if it is none or more than one."""
     if location.filesystem is None:
         return "idx"
     if location.is_file():
-        suffixes: dict[str, Kind] = {".csv": "csv", parquet.SUFFIX: "parquet"}
-        if kind := suffixes.get(Path(location.path).suffix):
-            return kind
-        raise UserError(f"{spec}: expected a folder, or a file that ends in .parquet or .csv")
+        suffixes: dict[str, Format] = {".csv": "csv", parquet.SUFFIX: "parquet"}
+        if format := suffixes.get(Path(location.path).suffix):
+            return format
+        raise UserError(
+            f"{location.uri}: expected a folder, or a file that ends in .parquet or .csv"
+        )
     names = set(location.names())
     pairs = [name for pair in idx.FILES.values() for name in pair]
-    kinds: dict[Kind, bool] = {
+    present: dict[Format, bool] = {
         "idx": bool(names & {*pairs, *(f"{name}.gz" for name in pairs)}),
         "csv": bool(names & set(competition_csv.FILES.values())),
-        "parquet": any(parquet.find_parquet_files(spec, part)[1] for part in parquet.PARTS),
+        "parquet": any(parquet.find_parquet_files(location, part) for part in parquet.PARTS),
     }
-    found = [kind for kind, there in kinds.items() if there]
+    found = [format for format, is_present in present.items() if is_present]
     if len(found) == 1:
         return found[0]
     raise UserError(
-        f"{spec}: found {' and '.join(found) or 'no'} data, expected either the IDX files"
+        f"{location.uri}: found {' and '.join(found) or 'no'} data, expected either the IDX files"
         f" ({pairs[0]}, …), {' and '.join(competition_csv.FILES.values())}, or Parquet files"
     )
 
@@ -84,4 +92,11 @@ def _read_csv(location: Location, task: Task) -> Parts:
 
 
 def _read_parquet(location: Location, task: Task) -> Parts:
-    return {part: parquet.read_part(location.uri, task, part) for part in parquet.PARTS}
+    return {part: parquet.read_part(location, task, part) for part in parquet.PARTS}
+
+
+READERS: dict[Format, Callable[[Location, Task], Parts]] = {
+    "idx": _read_idx,
+    "csv": _read_csv,
+    "parquet": _read_parquet,
+}

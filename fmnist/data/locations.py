@@ -1,7 +1,4 @@
-"""Where data sets are read from: a local path, a file:// or s3:// URI, or a base at http(s)://.
-
-Credentials and endpoints come from the environment only, and no message shows a URI's secrets.
-"""
+"""Files and folders that data sets are read from, locally, on S3 or at an HTTP server."""
 
 import http.client
 import re
@@ -13,15 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
 
 from fmnist.errors import UserError
-from fmnist.storage.s3_arrow import ArrowS3
+from fmnist.storage.s3_arrow import ArrowS3, endpoint
+from fmnist.storage.uri import FolderUri, HttpUri, parse_uri
 
-SCHEMES = ("file", "s3", "http", "https")
 CHUNK = 1 << 20  # bytes asked for at once: on S3 each is a request
 TIMEOUT = 10.0  # seconds for an HTTP server to answer
 
@@ -88,36 +84,17 @@ class Location:
             return infos
 
 
-def locate(spec: str) -> Location:
-    """The location that a path or URI means. Raises UserError for a URI that is not understood."""
-    if not spec.isprintable():
-        raise UserError(f"{spec!r} has a character that can't be printed, expected a path or URI")
-    if not (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec)):
-        try:
-            path = Path(spec).expanduser().absolute()
-        except RuntimeError as error:  # ~nobody
-            raise UserError(f"{spec}: there is no such user or home folder") from error
-        return Location(uri=spec, filesystem=fs.LocalFileSystem(), path=str(path))
-    if scheme[1] not in SCHEMES:
-        known = ", ".join(f"{name}://" for name in SCHEMES)
-        raise UserError(f"{scheme[0]}… is not a place to read from: expected a path or {known}")
-    try:
-        parts = urlsplit(spec)
-        _ = parts.port  # raises if it is not a number
-    except ValueError as error:
-        raise UserError(f"{scheme[0]}… is not a valid URI") from error
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise UserError(
-            f"{scheme[0]}…: expected a URI without user, password, query and fragment"
-            " (credentials and the endpoint are taken from the environment)"
-        )
-    if scheme[1].startswith("http"):
-        return Location(uri=spec, filesystem=None, path=spec)
-    with reading(spec):
-        filesystem, path = fs.FileSystem.from_uri(spec)
-        if isinstance(filesystem, fs.S3FileSystem):
-            filesystem = ArrowS3(filesystem.region)  # which Arrow has found out
-    return Location(uri=spec, filesystem=filesystem, path=path)
+def locate(text: str) -> Location:
+    """The location that a path or URI names. Raises UserError for a URI that is not understood."""
+    place = parse_uri(text, http=True)
+    if isinstance(place, FolderUri):
+        return Location(uri=text, filesystem=fs.LocalFileSystem(), path=str(place.path))
+    if isinstance(place, HttpUri):
+        return Location(uri=text, filesystem=None, path=place.url)
+    with reading(text):  # Amazon's buckets may be in any region
+        region = None if endpoint() else fs.resolve_s3_region(place.bucket)
+        path = f"{place.bucket}/{place.prefix}".rstrip("/")
+        return Location(uri=text, filesystem=ArrowS3(region), path=path)
 
 
 @contextmanager

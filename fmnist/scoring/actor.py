@@ -8,7 +8,7 @@ import ray
 
 from fmnist.data.dataset import Examples
 from fmnist.data.fingerprints import row_digests, short_hashes
-from fmnist.data.formats.parquet import check_table
+from fmnist.data.formats.parquet_schema import check_table
 from fmnist.errors import UserError
 from fmnist.models.classifier import Classifier, limit_threads
 from fmnist.runs.published import PublishedModel, load_classifier

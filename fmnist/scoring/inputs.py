@@ -21,9 +21,10 @@ from fmnist.cluster.remote import TASK_RETRIES, get_result
 from fmnist.cluster.resources import check_cpu_for_reading
 from fmnist.data.dataset import Dataset, Examples
 from fmnist.data.fingerprints import fingerprint_of, row_digests, short_hashes, sum_of_hashes
-from fmnist.data.formats.parquet import find_parquet_files, open_file, read_batches, to_table
-from fmnist.data.load import find_kind, load
-from fmnist.data.locations import reading
+from fmnist.data.formats.parquet import find_parquet_files, open_file, read_batches
+from fmnist.data.formats.parquet_schema import to_table
+from fmnist.data.load import find_format, load, load_format
+from fmnist.data.locations import Location, locate, reading
 from fmnist.errors import UserError
 from fmnist.tasks import Task
 
@@ -66,14 +67,17 @@ class Survey:
     types: tuple[str, ...]
 
 
-def find_inputs(task: Task, spec: str = "auto", *, cache: Path | None = None) -> Inputs:
-    """The test part at `spec`, which `sources.load` explains. Ray must be running.
+def find_inputs(task: Task, place: str = "auto", *, cache: Path | None = None) -> Inputs:
+    """The test part at `place`, which `fmnist.data.load` explains. Ray must be running.
 
-    Raises UserError for what `sources.load` raises it, and where there is no test part.
+    Raises UserError as `load` does, and where there is no test part.
     """
-    if spec != "auto" and find_kind(spec) == "parquet":
-        return from_parquet(task, spec)
-    return from_dataset(load(task, spec, cache=cache))
+    if place == "auto":
+        return from_dataset(load(task, cache=cache))
+    location = locate(place)
+    if (format := find_format(location)) == "parquet":
+        return from_parquet(task, location)
+    return from_dataset(load_format(task, location, format))
 
 
 def from_dataset(dataset: Dataset) -> Inputs:
@@ -102,36 +106,36 @@ def from_examples(examples: Examples, *, source: str) -> Inputs:
     )
 
 
-def from_parquet(task: Task, spec: str) -> Inputs:
+def from_parquet(task: Task, location: Location) -> Inputs:
     """The test part of a Parquet data set, surveyed file by file in parallel tasks.
 
     Raises UserError naming file and row for a null, a repeated id or an image of another size, and
     naming the files for columns that are missing or differ.
     """
-    filesystem, paths = find_parquet_files(spec)
+    filesystem, paths = location.filesystem, find_parquet_files(location)
     before = _stamps(filesystem, paths)
     if not paths:
-        raise UserError(f"{spec}: has no test part, expected one to score")
+        raise UserError(f"{location.uri}: has no test part, expected one to score")
     check_cpu_for_reading()
     driver = NodeAddress.here()
     survey = ray.remote(max_retries=TASK_RETRIES)(_survey)
     found = get_result(
-        [survey.remote(filesystem, path, task, driver) for path in paths], f"looking at {spec}"
+        [survey.remote(filesystem, path, task, driver) for path in paths],
+        f"looking at {location.uri}",
     )
     if not sum(len(one.ids) for one in found):
-        raise UserError(f"{spec}: has no rows, expected images to score")
+        raise UserError(f"{location.uri}: has no rows, expected images to score")
     _check_same_types(paths, found)
     order = _order(paths, [one.ids for one in found])
     fingerprint = fingerprint_of(sum(one.digest for one in found))
 
     def same() -> bool:
-        now, names = find_parquet_files(spec)
-        if names == paths and _stamps(now, names) == before:
+        if find_parquet_files(location) == paths and _stamps(filesystem, paths) == before:
             return True
-        return from_parquet(task, spec).fingerprint == fingerprint
+        return from_parquet(task, location).fingerprint == fingerprint
 
     return Inputs(
-        source=f"parquet at {spec}",
+        source=f"parquet at {location.uri}",
         fingerprint=fingerprint,
         ids=np.concatenate([one.ids for one in found])[order],
         marks=np.concatenate([one.marks for one in found])[order],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from fmnist.errors import UserError
-from fmnist.storage.atomic import RESERVED, draft, os_errors, put_in_place
+from fmnist.storage.atomic import draft, os_errors, put_in_place
 
 
 class Readable(Protocol):
@@ -158,19 +158,3 @@ class Passing:
     @property
     def content(self) -> Content:
         return Content(size=self._size, sha256=self._sha256.hexdigest())
-
-
-def check_key(key: str) -> str:
-    """The key itself; UserError if it is not a plain relative path below the root."""
-    parts = key.split("/")
-    if "" in parts or "." in parts or ".." in parts:
-        problem = "found an empty part, '.' or '..'"
-    elif "\\" in key or not key.isprintable():
-        problem = "found a backslash or a character that can't be printed"
-    elif any(part.startswith(RESERVED) for part in parts):
-        problem = f"found a part that begins with {RESERVED!r}, which is reserved"
-    else:
-        return key
-    raise UserError(
-        f"storage key {key!r}: {problem}, expected a relative path like 'runs/1/a.json'"
-    )

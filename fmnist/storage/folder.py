@@ -16,7 +16,8 @@ import pyarrow.fs
 
 from fmnist.errors import UserError
 from fmnist.storage.atomic import RESERVED, draft, fsync, fsync_folder, os_errors, put_in_place
-from fmnist.storage.base import Readable, Storage, Writable, check_key
+from fmnist.storage.base import Readable, Storage, Writable
+from fmnist.storage.uri import check_key
 
 LOCK = f"{RESERVED}lock"  # one a root, never removed: a lock that is removed can be held by two
 CHUNK = 1 << 20  # bytes copied at a time

@@ -1,19 +1,11 @@
-"""Where results live: one URI, a local folder or `s3://bucket/prefix`."""
+"""Opens the storage of results: a local folder or `s3://bucket/prefix`."""
 
-import re
-from pathlib import Path
-from urllib.parse import unquote
-
-from fmnist.errors import UserError
-from fmnist.storage.base import Content, Storage, check_key
+from fmnist.storage.base import Content, Storage
 from fmnist.storage.folder import LocalStorage
 from fmnist.storage.s3 import S3Storage
+from fmnist.storage.uri import FolderUri, S3Uri, check_key, parse_uri
 
 __all__ = ["Content", "LocalStorage", "S3Storage", "Storage", "check_key", "open_storage"]
-
-SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
-BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-EXPECTED = "expected a folder, file:///folder or s3://bucket/prefix"
 
 
 def open_storage(uri: str, *, writable: bool = True) -> Storage:
@@ -23,40 +15,12 @@ def open_storage(uri: str, *, writable: bool = True) -> Storage:
     for at once, and without leaving anything. A folder that is not there is made by the first
     write, and is a mistake only if `writable` is False.
     """
-    if not uri or not uri.isprintable():
-        raise UserError(f"storage URI {uri!r} is empty or can't be printed: {EXPECTED}")
-    scheme = SCHEME.match(uri)
+    place = parse_uri(uri)
     storage: Storage
-    if scheme is None:
-        storage = LocalStorage(root=Path(uri).absolute())
-    elif scheme[1].lower() == "file":
-        storage = LocalStorage(root=_folder(uri[len("file:") :]))
-    elif scheme[1].lower() == "s3":
-        storage = _bucket(uri[len("s3:") :])
-    else:  # the rest of the URI is not repeated, since it may hold a password
-        raise UserError(f"storage URI begins with {scheme[0]!r}: {EXPECTED}")
+    if isinstance(place, S3Uri):
+        storage = S3Storage(bucket=place.bucket, prefix=place.prefix)
+    else:
+        assert isinstance(place, FolderUri)
+        storage = LocalStorage(root=place.path)
     storage.check(writable=writable)
     return storage
-
-
-def _folder(rest: str) -> Path:
-    path = re.sub("^//(localhost)?(?=/)", "", rest)
-    if path.startswith("//"):
-        raise UserError(f"storage URI 'file:{rest}' names another machine: {EXPECTED}")
-    folder = unquote(path)
-    if not folder.isprintable():
-        raise UserError(f"storage URI 'file:{rest}' can't be printed once decoded: {EXPECTED}")
-    return Path(folder)
-
-
-def _bucket(rest: str) -> S3Storage:
-    bucket, _, prefix = rest.removeprefix("//").partition("/")
-    if any(sign in bucket for sign in "@:") or "?" in rest:
-        raise UserError(
-            "storage URI holds credentials or options, which belong into the environment "
-            f"(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL): {EXPECTED}"
-        )
-    if not rest.startswith("//") or not BUCKET.fullmatch(bucket):
-        raise UserError(f"storage URI 's3:{rest}' does not name a bucket: {EXPECTED}")
-    prefix = prefix.rstrip("/")
-    return S3Storage(bucket=bucket, prefix=check_key(prefix) if prefix else "")

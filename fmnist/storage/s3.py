@@ -21,10 +21,11 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 
 from fmnist.errors import UserError
 from fmnist.storage.atomic import RESERVED
-from fmnist.storage.base import Readable, Storage, Writable, check_key
+from fmnist.storage.base import Readable, Storage, Writable
 from fmnist.storage.s3_arrow import CONNECT_TIMEOUT, READ_TIMEOUT, ArrowS3, avoid_trailers, endpoint
 from fmnist.storage.s3_conditions import NEVER, if_match, wants_marks
 from fmnist.storage.s3_errors import ABSENT, IN_CONFLICT, OVERTAKEN, code_of, s3_errors
+from fmnist.storage.uri import check_key
 
 ATTEMPTS = 11  # of one request, with backoff and jitter: 23 s on average; AWS_MAX_ATTEMPTS wins
 TRIES = 8  # of what boto does not try again itself

@@ -8,7 +8,8 @@ import pytest
 
 from fmnist.data.dataset import Dataset
 from fmnist.data.export import export_csv, export_parquet
-from fmnist.data.load import find_kind, load
+from fmnist.data.load import find_format, load
+from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.tasks import COMPETITION, FASHION
 from tests.support.samples import SHAPES, dataset, idx_bytes, write_idx
@@ -167,12 +168,12 @@ def test_what_is_not_there_or_no_data_is_refused(tmp_path: Path) -> None:
         load(FASHION, str(tmp_path / "x.zip"))
 
 
-def test_the_kind_is_found(tmp_path: Path) -> None:
+def test_the_format_is_found(tmp_path: Path) -> None:
     export_parquet(dataset(), str(tmp_path / "a"))
     export_csv(dataset(), str(tmp_path / "b"))
-    assert find_kind(str(tmp_path / "a")) == "parquet"
-    assert find_kind(str(tmp_path / "b")) == "csv"
-    assert find_kind("http://127.0.0.1/") == "idx"
+    assert find_format(locate(str(tmp_path / "a"))) == "parquet"
+    assert find_format(locate(str(tmp_path / "b"))) == "csv"
+    assert find_format(locate("http://127.0.0.1/")) == "idx"
 
 
 def test_a_bucket_or_server_that_is_not_there_is_told_without_secrets(

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from fmnist.data.formats.competition_csv import read_csv
 from fmnist.data.formats.idx import inflated, read_images, read_labels
-from fmnist.data.formats.parquet import read_part, to_table
+from fmnist.data.formats.parquet import read_part
+from fmnist.data.formats.parquet_schema import to_table
 from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.tasks import Task
@@ -84,7 +85,7 @@ PARQUET = (
 @given(bytes_like(*PARQUET))
 def test_parquet(memory_folder: Path, data: bytes) -> None:
     try:
-        found = read_part(file(memory_folder, "x.parquet", data), SHAPES, "test")
+        found = read_part(locate(file(memory_folder, "x.parquet", data)), SHAPES, "test")
     except UserError as error:
         assert "x.parquet" in str(error)
     else:
@@ -95,5 +96,5 @@ def test_parquet(memory_folder: Path, data: bytes) -> None:
 @given(TABLES)
 def test_parquet_of_any_columns(memory_folder: Path, data: bytes) -> None:
     with suppress(UserError):
-        found = read_part(file(memory_folder, "x.parquet", data), SHAPES, "test")
+        found = read_part(locate(file(memory_folder, "x.parquet", data)), SHAPES, "test")
         assert found is not None and found.images.shape == (len(found), *SHAPES.shape)

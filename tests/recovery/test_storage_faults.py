@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fmnist.data.formats.parquet import read_part, write_part
+from fmnist.data.locations import locate
 from fmnist.errors import StorageError
 from fmnist.storage import s3, s3_arrow
 from fmnist.storage.manifest import publish, read_manifest
@@ -118,7 +119,7 @@ def deletes(storage: Storage, _: Path) -> None:
 def arrow(storage: Storage, _: Path) -> None:
     system, folder = pickle.loads(pickle.dumps(storage.arrow("data")))
     write_part(examples(SHAPES, 90), system, f"{folder}/test")
-    found = read_part(f"{storage.uri}/data", SHAPES, "test")
+    found = read_part(locate(f"{storage.uri}/data"), SHAPES, "test")
     assert found is not None
     np.testing.assert_array_equal(found.images, examples(SHAPES, 90).images)
 

@@ -13,7 +13,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from fmnist.cluster.nodes import NodeAddress
 from fmnist.cluster.remote import get_result
 from fmnist.data.dataset import Examples
-from fmnist.data.formats.parquet import to_table, write_part
+from fmnist.data.formats.parquet import write_part
+from fmnist.data.formats.parquet_schema import to_table
 from fmnist.errors import UserError
 from fmnist.scoring.inputs import _survey, find_inputs, from_examples
 from fmnist.storage.open import open_storage

@@ -18,7 +18,7 @@ import pytest
 from pyarrow import parquet as pq
 
 from fmnist.data import official
-from fmnist.data.formats.parquet import to_table
+from fmnist.data.formats.parquet_schema import to_table
 from fmnist.data.load import load
 from fmnist.errors import UserError
 from fmnist.models.classifier import Classifier

@@ -8,13 +8,9 @@ from pyarrow import fs
 from pyarrow import parquet as pq
 
 from fmnist.data.dataset import Examples
-from fmnist.data.formats.parquet import (
-    check_table,
-    find_parquet_files,
-    read_part,
-    to_table,
-    write_part,
-)
+from fmnist.data.formats.parquet import find_parquet_files, read_part, write_part
+from fmnist.data.formats.parquet_schema import check_table, to_table
+from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from tests.support.samples import SHAPES, examples
 
@@ -111,11 +107,13 @@ def test_parts_are_found_as_folders_and_as_files(tmp_path: Path) -> None:
     write_part(PART, fs.LocalFileSystem(), str(tmp_path / "train"))
     pq.write_table(TABLE, tmp_path / "test.parquet")
     pq.write_table(TABLE, tmp_path / "other.parquet")
-    assert find_parquet_files(str(tmp_path), "train")[1] == [f"{tmp_path}/train/part-00000.parquet"]
-    assert find_parquet_files(str(tmp_path))[1] == [f"{tmp_path}/test.parquet"]
+    assert find_parquet_files(locate(str(tmp_path)), "train") == [
+        f"{tmp_path}/train/part-00000.parquet"
+    ]
+    assert find_parquet_files(locate(str(tmp_path))) == [f"{tmp_path}/test.parquet"]
     (tmp_path / "train.parquet").touch()
     with pytest.raises(UserError, match=r"has both train and train\.parquet"):
-        find_parquet_files(str(tmp_path), "train")
+        find_parquet_files(locate(str(tmp_path)), "train")
 
 
 def test_a_file_or_folder_without_parts_is_to_be_scored(tmp_path: Path) -> None:
@@ -130,18 +128,18 @@ def test_a_file_or_folder_without_parts_is_to_be_scored(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = [f"{tmp_path}/{name}" for name in ("a.parquet", "b/1.parquet", "b/2.parquet")]
-    assert find_parquet_files(str(tmp_path))[1] == found
-    assert find_parquet_files(str(tmp_path), "train")[1] == []
-    assert find_parquet_files(found[0])[1] == found[:1]
-    assert find_parquet_files(f"file://{tmp_path}")[1] == found
+    assert find_parquet_files(locate(str(tmp_path))) == found
+    assert find_parquet_files(locate(str(tmp_path)), "train") == []
+    assert find_parquet_files(locate(found[0])) == found[:1]
+    assert find_parquet_files(locate(f"file://{tmp_path}")) == found
     with pytest.raises(UserError, match="no such file or folder"):
-        find_parquet_files(str(tmp_path / "nowhere"))
+        find_parquet_files(locate(str(tmp_path / "nowhere")))
 
 
 def test_many_files_are_one_part_in_the_order_of_their_names(tmp_path: Path) -> None:
     for name, rows in (("b", slice(10, 30)), ("a", slice(0, 10))):
         pq.write_table(TABLE[rows], tmp_path / f"{name}.parquet")
-    found = read_part(str(tmp_path), SHAPES, "test")
+    found = read_part(locate(str(tmp_path)), SHAPES, "test")
     assert found is not None and _same(found, PART)
 
 
@@ -149,21 +147,21 @@ def test_ids_are_unique_over_all_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         pq.write_table(TABLE[:3], tmp_path / f"{name}.parquet")
     with pytest.raises(UserError, match=r"is there 2 times \(3 such ids\), expected unique ids"):
-        read_part(str(tmp_path), SHAPES, "test")
+        read_part(locate(str(tmp_path)), SHAPES, "test")
 
 
 def test_files_with_and_without_labels_do_not_mix(tmp_path: Path) -> None:
     pq.write_table(TABLE[:3], tmp_path / "a.parquet")
     pq.write_table(TABLE[3:].drop_columns("label"), tmp_path / "b.parquet")
     with pytest.raises(UserError, match="some test files have a label column and others do not"):
-        read_part(str(tmp_path), SHAPES, "test")
+        read_part(locate(str(tmp_path)), SHAPES, "test")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\xff" * 100 + b"PAR1", b"Id,0\n1,2"])
 def test_a_corrupt_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.parquet").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.parquet: "):
-        read_part(str(tmp_path), SHAPES, "test")
+        read_part(locate(str(tmp_path)), SHAPES, "test")
 
 
 def test_a_truncated_file_and_one_without_rows_are_named(tmp_path: Path) -> None:
@@ -171,10 +169,10 @@ def test_a_truncated_file_and_one_without_rows_are_named(tmp_path: Path) -> None
     pq.write_table(TABLE, path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"a\.parquet: "):
-        read_part(str(path), SHAPES, "test")
+        read_part(locate(str(path)), SHAPES, "test")
     pq.write_table(TABLE[:0], path)
     with pytest.raises(UserError, match=r"a\.parquet: its test files have no rows"):
-        read_part(str(path), SHAPES, "test")
+        read_part(locate(str(path)), SHAPES, "test")
 
 
 def test_a_wrong_row_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
@@ -183,4 +181,4 @@ def test_a_wrong_row_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
     many = many.set_column(2, "label", pa.array([0] * 11_500 + [9] + [0] * 499))
     pq.write_table(many, tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"a\.parquet: label 9 in row 11500, expected 0 to 3"):
-        read_part(str(tmp_path), SHAPES, "test")
+        read_part(locate(str(tmp_path)), SHAPES, "test")
