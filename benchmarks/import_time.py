@@ -14,9 +14,7 @@ import sys
 ROUNDS = 7
 WAYS = {
     "as Python does it": "",
-    "without garbage": (
-        "from fmnist.models.tensorflow import import_tensorflow; import_tensorflow()"
-    ),
+    "without garbage": "from fmnist.models.tensorflow import import_tensorflow; import_tensorflow()",
 }
 PROCESS = """
 import json, time

@@ -4,8 +4,7 @@
 
 Compares small networks, several at once, in a Ray of its own, and prints what Ray's processes take
 at the worst moment, by kind, in MiB a trial: their proportional share (PSS), in which what they
-have in common counts once. `fmnist.comparison.sweep.TRIAL_MEMORY` goes by the sum. A minute on
-two cores.
+have in common counts once. `fmnist.comparison.sweep.TRIAL_MEMORY` goes by the sum. A minute on two cores.
 """
 
 import os

@@ -57,7 +57,7 @@ class LabelRule:
 class Task:
     """`shape` is (height, width, channels) of a uint8 image; labels are 0..len(classes)-1.
 
-    `augmentation` (see `training.batches.Augmentation`) is what leaves the label of any image as it
+    `augmentation` (see `fmnist.training.batches.Augmentation`) is what leaves the label of any image as it
     is: of images that nothing is known about, nothing does. `label_rule`, `train_rows` and
     `test_rows` say how the task is made from the official Fashion-MNIST files; a task without rows
     is read from Parquet or CSV only.

@@ -36,8 +36,8 @@ def test_memory_is_the_least_of_the_machines_and_of_all_groups(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own, root = tmp_path / "own", tmp_path / "cgroup"
-    monkeypatch.setattr(machine, "OWN_CGROUPS", own)
-    monkeypatch.setattr(machine, "CGROUPS", root)
+    monkeypatch.setattr(hardware, "OWN_CGROUPS", own)
+    monkeypatch.setattr(hardware, "CGROUPS", root)
     unlimited = machine.memory()
     own.write_text(groups + "\n")
     for path, text in limits.items():

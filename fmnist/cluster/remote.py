@@ -1,11 +1,13 @@
 """Work in another process of the cluster, for a driver that has no TensorFlow."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import ray
 from ray import exceptions
+from ray._raylet import Config  # type: ignore[attr-defined]  # Ray's stub leaves it out
 
 from fmnist.errors import UserError
 from fmnist.models.classifier import open_classifier
@@ -22,6 +24,16 @@ DEATHS = (
     exceptions.LocalRayletDiedError,
     exceptions.ObjectLostError,
 )
+
+
+def bound_retries(retries: int = RETRIES) -> None:
+    """Bounds how often Ray starts a task of this process again that was killed for memory.
+
+    Ray does not count such deaths among a task's `max_retries`: by default, a task that is too
+    large for its node is killed and started without end, and in silence. The variable that Ray
+    reads this from would have to be in the environment of every node.
+    """
+    Config.initialize(json.dumps({"task_oom_retries": retries}).encode())
 
 
 def outcome(running: Any, what: str, *, tries: int = 1 + RETRIES) -> Any:

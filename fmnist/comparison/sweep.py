@@ -80,7 +80,7 @@ def sweep(
     """Runs what has not come to an end; returns, by run id, why a run has no result then.
 
     The run_specs differ in architecture and the like, but not in resources. With early stopping,
-    hopeless runs end early; what is left of them is told by `early_stopping.records`.
+    hopeless runs end early; what is left of them is told by `fmnist.training.early_stopping.records`.
     Interrupted, the runs save their state before the interrupt goes on from here.
     """
     ended = _histories(run_specs, early_stopping)

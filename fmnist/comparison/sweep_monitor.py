@@ -74,7 +74,7 @@ def start_sweep_monitor() -> Any:
 
 @contextmanager
 def joined(sweep_monitor: Any, run: str) -> Iterator[Any]:
-    """Yields the monitor of a run; its news reach the sweep's monitor, which may end the run."""
+    """Yields the progress monitor of a run; its news reach the sweep's monitor, which may end it."""
     monitor = start_monitor()
     over = threading.Event()
     thread = threading.Thread(

@@ -56,7 +56,7 @@ class Headline(NamedTuple):
 def render(template: str, **context: object) -> str:
     """A page from a template, everything escaped, with Plotly's script inside."""
     environment = Environment(
-        loader=PackageLoader("fmnist.pages"),
+        loader=PackageLoader("fmnist"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -2,7 +2,7 @@
 
 A record is the one place where promoting and pruning a run exclude each other. Both change it by
 compare-and-swap before they do anything else: `claim` gives it a new content, after which a
-pruner that looked earlier can no longer mark it for deletion; and a marked run can't be claimed. A
+pruner that looked earlier no longer can `mark_for_deletion` it; and a marked run can't be claimed. A
 pruner leaves runs alone that were touched within a day, so a claim holds for a day, and moving the
 pointer takes no longer than that. In this way no champion is ever lost to a prune.
 """
@@ -65,7 +65,7 @@ def mark_for_deletion(storage: Storage, task_name: str, seen: Record) -> Record 
 
 
 def unmark(storage: Storage, task_name: str, marked: Record) -> None:
-    """Takes the mark for deletion off a record."""
+    """Takes back a condemnation."""
     _replace(storage, task_name, marked, marked=False)
 
 

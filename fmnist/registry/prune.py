@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from fmnist.registry.candidates import mark_for_deletion, read_records, remove, unmark
 from fmnist.registry.champion import read_champion
 from fmnist.runs.ids import run_folder
-from fmnist.storage.manifest import MANIFEST
+from fmnist.storage.manifest import MANIFEST, remove_abandoned
 from fmnist.storage.open import Storage
 
 YOUNG = timedelta(days=1)  # what was touched within it may still be in the works
@@ -36,7 +36,7 @@ def mark_old_for_deletion(
     keep_runs: int,
     now: datetime | None = None,
 ) -> list[str]:
-    """Marks old runs that retraining made, and returns the ids of all to `remove`, sorted.
+    """Condemns old runs that retraining made, and returns the ids of all to `remove`, sorted.
 
     Called again before they are removed, it returns the same, so that a job that was killed in
     between says the same of them. There stay the champion, the `keep_champions` runs that rollbacks
@@ -51,20 +51,33 @@ def mark_old_for_deletion(
     kept = champions | _newest(
         {run: files for run, files in times.items() if run not in champions}, keep_runs
     )
-    to_remove = []
+    marked = []
     for run, (record, written) in sorted(records.items()):
         if not record.marked:  # or else an earlier prune was interrupted
             if run in kept or now - max([written, *times[run].values()]) < YOUNG:
                 continue
-            changed = mark_for_deletion(storage, task_name, record)
-            if changed is None:  # it was claimed, or somebody else prunes it
+            marked = mark_for_deletion(storage, task_name, record)
+            if marked is None:  # it was claimed, or somebody else prunes it
                 continue
-            record = changed
+            record = marked
         if run in _champions(storage, task_name, keep_champions):
             unmark(storage, task_name, record)
             continue
-        to_remove.append(run)
-    return to_remove
+        marked.append(run)
+    return marked
+
+
+def remove_remains(storage: Storage, *, now: datetime | None = None) -> None:
+    """Removes what killed jobs left half written, unless it was touched within a day.
+
+    That is drafts in a folder, and attempts to publish a retraining or a comparison. A job that is
+    started again removes those of its own result at once, but another one may come out then.
+    """
+    before = (now or datetime.now(UTC)) - YOUNG
+    for folder in ("runs", "predictions", "retrainings", "comparisons", "registry"):
+        storage.delete_drafts(folder, before=before)
+    for folder in ("retrainings", "comparisons"):
+        remove_abandoned(storage, folder, before=before)
 
 
 def _champions(storage: Storage, task_name: str, keep: int) -> set[str]:

@@ -12,7 +12,7 @@ from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 from ray.data.datasource import FilenameProvider
 
 from fmnist.cluster.capacity import here
-from fmnist.cluster.remote import DEATHS, RETRIES, death, not_shared, outcome
+from fmnist.cluster.remote import DEATHS, RETRIES, bound_retries, death, not_shared, outcome
 from fmnist.cluster.shared_folder import Mark, marked
 from fmnist.data.locations import READ_ERRORS, reason
 from fmnist.errors import UserError
@@ -118,6 +118,7 @@ def _run(
     object_store_memory: int,
     action: str,
 ) -> None:
+    bound_retries()  # of the tasks that read and write
     with _settings(object_store_memory):
         labels = read().map_batches(
             Scorer,

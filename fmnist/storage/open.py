@@ -16,12 +16,13 @@ BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 EXPECTED = "expected a folder, file:///folder or s3://bucket/prefix"
 
 
-def open_storage(uri: str, *, writable: bool = True) -> Storage:
+def open_storage(uri: str, *, writable: bool = True, probe: bool = True) -> Storage:
     """The storage at `results`, `/results`, `file:///results` or `s3://bucket/prefix`.
 
     Raises UserError for any other URI, and where there is no such bucket or no permission; asked
     for at once, and without leaving anything. A folder that is not there is made by the first
-    write, and is a mistake only if `writable` is False.
+    write, and is a mistake only if `writable` is False. Without `probe` nothing is written, not
+    even to try it out: whether a bucket may be written to then shows at the first write.
     """
     if not uri or not uri.isprintable():
         raise UserError(f"storage URI {uri!r} is empty or can't be printed: {EXPECTED}")
@@ -35,7 +36,7 @@ def open_storage(uri: str, *, writable: bool = True) -> Storage:
         storage = _bucket(uri[len("s3:") :])
     else:  # the rest of the URI is not repeated, since it may hold a password
         raise UserError(f"storage URI begins with {scheme[0]!r}: {EXPECTED}")
-    storage.check(writable=writable)
+    storage.check(writable=writable, probe=probe)
     return storage
 
 

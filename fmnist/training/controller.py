@@ -29,8 +29,8 @@ class Trainer(DataParallelTrainer):
     """Leaves out two of the helpers that Ray Train starts for each run, each a process of its own.
 
     One hands out Ray data sets, of which there are none. The other removes the workers' placement
-    group when the controller was killed, which `fmnist.cluster.placement_groups` does; it is a
-    detached actor, and where there is no dashboard it would outlive the job.
+    group when the controller was killed, which `fmnist.cluster.placement_groups` does; it is a detached actor, and
+    where there is no dashboard it would outlive the job.
     """
 
     def _create_default_callbacks(self) -> list[Any]:

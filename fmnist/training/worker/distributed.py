@@ -51,8 +51,8 @@ def start(*, threads: int, world: int, deterministic: bool = True) -> tf.distrib
 class DistributedModel(keras.Model):
     """A functional classifier whose step is exact for any number of workers.
 
-    Batches are (images, labels, weights) from `training.batches`. A global batch's loss is the sum
-    of its weighted losses over all ranks; the optimizer adds the ranks' gradients up.
+    Batches are (images, labels, weights) from `fmnist.training.batches`. A global batch's loss is the sum of
+    its weighted losses over all ranks; the optimizer adds the ranks' gradients up.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
