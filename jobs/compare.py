@@ -101,7 +101,7 @@ def parse() -> Flags:
 def run(flags: Flags) -> None:
     together(lambda: find_cells(flags), lambda: find_task(flags.task))
     cells = find_cells(flags)
-    storage = job_storage(flags.storage)
+    storage = job_storage(flags.storage, dry_run=flags.dry_run)
     dataset = load(find_task(flags.task), flags.data)
     examples = len(labelled(dataset))
     together(*(lambda cell=cell: resolve_auto(cell, dataset.task, examples) for cell in cells))

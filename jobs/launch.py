@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import ray
 
+from fmnist.cluster.remote import bound_retries
 from fmnist.errors import UserError
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
@@ -71,6 +72,7 @@ def start_ray() -> None:
         )
     except ConnectionError as error:
         raise UserError(f"found no Ray cluster that answers: {error}") from error
+    bound_retries()
     signal.signal(signal.SIGTERM, _terminate)  # not before, since Ray sets its own
 
 
@@ -119,14 +121,17 @@ def _terminate(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def job_storage(uri: str) -> Storage:
-    """The storage root; UserError for a relative folder in a submitted job, which would be lost."""
+def job_storage(uri: str, *, dry_run: bool = False) -> Storage:
+    """The storage root; UserError for a relative folder in a submitted job, which would be lost.
+
+    A `dry_run` writes nothing, not even to find out whether it could.
+    """
     if IN_RAY_JOB in os.environ and "://" not in uri and not Path(uri).is_absolute():
         raise UserError(
             f"storage {uri!r} is relative to the working directory of a submitted job, which Ray "
             "deletes; expected an absolute path that all nodes share, or s3://bucket/prefix"
         )
-    return open_storage(uri)
+    return open_storage(uri, probe=not dry_run)
 
 
 def print_files(storage: Storage, folder: str, manifest: Manifest) -> None:

@@ -68,7 +68,7 @@ def run(flags: Flags) -> None:
         lambda: find_task(flags.task),
         lambda: _check_rollback(flags),
     )
-    task, storage = find_task(flags.task), job_storage(flags.storage)
+    task, storage = find_task(flags.task), job_storage(flags.storage, dry_run=flags.dry_run)
     if flags.rollback:
         return roll_back(storage, task.name, dry_run=flags.dry_run)
     dataset = load(task, flags.data)

@@ -88,6 +88,13 @@ def test_runs_are_called_as_before_there_was_a_choice_of_kernels():
     assert run_id(FASHION, replace(quick, deterministic=False), "f") == "fashion-cnn-683752c4470a"
 
 
+def test_a_number_is_the_same_to_a_runs_id_with_and_without_a_point():
+    whole = replace(RECIPES["quick"], validation=0, learning_rate=1)
+    assert run_id(FASHION, whole, "f") == run_id(
+        FASHION, replace(whole, validation=0.0, learning_rate=1.0), "f"
+    )
+
+
 def test_the_augmentation_follows_the_task():
     quick, own = RECIPES["quick"], Task(name="own", classes=("a", "b"), shape=(8, 8, 1))
     found = [resolve_auto(quick, task, 60_000).augmentation for task in (FASHION, COMPETITION, own)]

@@ -1,10 +1,12 @@
 """Tasks in other processes of the cluster, with errors that a user understands."""
 
+import json
 from typing import Any
 
 import numpy as np
 import ray
 from ray import exceptions
+from ray._raylet import Config  # type: ignore[attr-defined]  # Ray's stub leaves it out
 
 from fmnist.errors import UserError
 from fmnist.runs.published import PublishedModel, load_classifier
@@ -20,6 +22,16 @@ PROCESS_DEATHS = (
     exceptions.LocalRayletDiedError,
     exceptions.ObjectLostError,
 )
+
+
+def bound_retries(retries: int = TASK_RETRIES) -> None:
+    """Bounds how often Ray starts a task of this process again that was killed for memory.
+
+    Ray does not count such deaths among a task's `max_retries`: by default, a task that is too
+    large for its node is killed and started without end, and in silence. The variable that Ray
+    reads this from would have to be in the environment of every node.
+    """
+    Config.initialize(json.dumps({"task_oom_retries": retries}).encode())
 
 
 def get_result(references: Any, what: str, *, attempts: int = 1 + TASK_RETRIES) -> Any:

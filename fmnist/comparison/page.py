@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
-from sklearn.metrics import roc_curve
 
 from fmnist.comparison import paper, paper_tables, tables
 from fmnist.comparison import plots as comparison_plots
@@ -180,6 +179,8 @@ def _best(comparison: dict, evidence: Evidence, standing: RankedCell) -> dict:
 
 def _roc(evidence: Evidence) -> list[plots.Line]:
     """Of each class that some images have and others have not."""
+    from sklearn.metrics import roc_curve  # here: it takes a second, before a job has begun
+
     curves = []
     for c, scores in enumerate(evidence.evaluation["per_class"]):
         if scores["roc_auc"] is None:

@@ -24,7 +24,7 @@ from fmnist.recipes import Cluster, Training
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.published import history_of, open_model
 from fmnist.storage.atomic import temporary_folder
-from fmnist.storage.manifest import Manifest, content_id, publish, read_manifest, versions
+from fmnist.storage.manifest import Manifest, content_id, publish, read_manifest, tidy, versions
 from fmnist.storage.open import Storage
 from fmnist.training.early_stopping import records
 from fmnist.training.spec import RunSpec, put_splits
@@ -73,6 +73,7 @@ def compare(
     facts = _facts(jobs, runs, failures, name)
     prefix = comparison_folder(facts["id"])
     if published := read_manifest(storage, prefix):
+        tidy(storage, prefix)  # of what a job left that died while it published
         return published
     best = best_cell(facts)
     evidence = _evidence(jobs, best) if best else None
@@ -84,7 +85,7 @@ def compare(
         pq.write_table(comparison_table(facts), files / "results.parquet")
         details = {"name": name, "best": best and best["name"], "command": facts["command"]}
         failed = sum(len(cell["failures"]) for cell in facts["cells"])
-        return publish(
+        published = publish(
             storage,
             prefix,
             files,
@@ -92,6 +93,8 @@ def compare(
             id=facts["id"],
             details={**details, "runs": len(runs), "failed": failed},
         )
+    tidy(storage, prefix)
+    return published
 
 
 def _check_all_ended(jobs: Sequence[RunSpec], ended: Collection[str]) -> None:

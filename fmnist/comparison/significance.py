@@ -4,7 +4,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import ttest_rel
 
 LEVEL = 0.05  # a difference is called clear below it
 SAME = 1e-9  # differences closer than this are equal: what is left of them is rounding
@@ -74,6 +73,8 @@ def _p_value(differences: np.ndarray) -> float | None:
         return None
     if np.ptp(differences) < SAME:  # no variance: the test's statistic is undefined
         return 1.0 if abs(differences[0]) < SAME else None
+    from scipy.stats import ttest_rel  # here: it takes a second, before a job has begun
+
     return float(ttest_rel(differences, np.zeros_like(differences)).pvalue)
 
 

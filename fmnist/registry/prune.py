@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from fmnist.registry.candidates import mark_for_deletion, read_records, remove, unmark
 from fmnist.registry.champion import read_champion
 from fmnist.runs.ids import run_folder
-from fmnist.storage.manifest import MANIFEST
+from fmnist.storage.manifest import MANIFEST, remove_abandoned
 from fmnist.storage.open import Storage
 
 YOUNG = timedelta(days=1)  # what was touched within it may still be in the works
@@ -65,6 +65,19 @@ def mark_old_for_deletion(
             continue
         to_remove.append(run)
     return to_remove
+
+
+def remove_remains(storage: Storage, *, now: datetime | None = None) -> None:
+    """Removes what killed jobs left half written, unless it was touched within a day.
+
+    That is drafts in a folder, and attempts to publish a retraining or a comparison. A job that is
+    started again removes those of its own result at once, but another one may come out then.
+    """
+    before = (now or datetime.now(UTC)) - YOUNG
+    for folder in ("runs", "predictions", "retrainings", "comparisons", "registry"):
+        storage.delete_drafts(folder, before=before)
+    for folder in ("retrainings", "comparisons"):
+        remove_abandoned(storage, folder, before=before)
 
 
 def _champions(storage: Storage, task_name: str, keep: int) -> set[str]:

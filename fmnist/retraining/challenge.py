@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 
 from fmnist.cluster.remote import predict_remotely
-from fmnist.data.dataset import Dataset, Examples, labelled, split
+from fmnist.data.dataset import Dataset, Examples, labelled, split_rows
 from fmnist.errors import UserError
 from fmnist.recipes import Training
 from fmnist.registry.champion import Champion, champion_key, promote, read_champion
@@ -66,8 +66,9 @@ def hold_out(dataset: Dataset, training: Training) -> HeldOut:
     """
     if dataset.test is not None and dataset.test.labels is not None:
         return HeldOut(part="test", examples=dataset.test)
-    validation = split(labelled(dataset), training.validation)[1]
-    if validation is None:
+    train = labelled(dataset)
+    rows = split_rows(len(train), training.validation)[1]
+    if rows is None:
         raise UserError(
             f"{dataset.source}: found no labelled test part and a validation share of 0, expected "
             "labelled examples to judge champion and challenger on"
@@ -78,7 +79,7 @@ def hold_out(dataset: Dataset, training: Training) -> HeldOut:
             "epoch on the validation images that champion and challenger would be judged on; "
             "expected labelled test images, or --select last"
         )
-    return HeldOut(part="validation", examples=validation)
+    return HeldOut(part="validation", examples=train.take(rows))
 
 
 def challenge(

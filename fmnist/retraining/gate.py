@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from fmnist.errors import UserError
 from fmnist.runs.intervals import Interval, paired_interval
@@ -62,6 +61,8 @@ def judge(labels: np.ndarray, champion: np.ndarray, challenger: np.ndarray, gate
     gained, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     p = 1.0
     if gained + lost:
+        from scipy.stats import binomtest  # here: it takes a second, before a job has begun
+
         p = float(binomtest(gained, gained + lost, alternative="greater").pvalue)
     # From counts: the difference of two rounded shares could miss the margin by rounding.
     difference = (gained - lost) / len(labels)

@@ -12,7 +12,7 @@ from fmnist.errors import UserError
 from fmnist.recipes import Cluster, Training
 from fmnist.registry.candidates import record, remove
 from fmnist.registry.champion import champion_key, read_champion
-from fmnist.registry.prune import mark_old_for_deletion
+from fmnist.registry.prune import mark_old_for_deletion, remove_remains
 from fmnist.retraining.challenge import challenge, published_scores
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.page import retraining_page
@@ -24,7 +24,7 @@ from fmnist.scoring.inputs import Inputs
 from fmnist.scoring.labels import LABELS, SUBMISSION
 from fmnist.scoring.run import predictions_folder, score
 from fmnist.storage.atomic import temporary_folder
-from fmnist.storage.manifest import Manifest, content_id, publish, versions
+from fmnist.storage.manifest import Manifest, content_id, publish, tidy, versions
 from fmnist.storage.open import Storage
 from fmnist.training.run import train
 
@@ -92,6 +92,7 @@ def retrain(
     for run in marked:
         remove(storage, task.name, run)
     delete_void_notes(storage, task.name, read_champion(storage, task.name))
+    remove_remains(storage)
     return published
 
 
@@ -196,7 +197,7 @@ def _publish(
         (folder / REPORT).write_text(retraining_page(summary), encoding="utf-8")
         shown = ("outcome", "reason", "champion", "predictions", "command")
         details = {field: summary[field] for field in shown}
-        return publish(
+        published = publish(
             storage,
             retrainings_folder(identity),
             folder,
@@ -204,3 +205,5 @@ def _publish(
             id=identity,
             details=details,
         )
+    tidy(storage, retrainings_folder(identity))  # of what a job left that died while it published
+    return published

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from fmnist.runs import intervals
 from fmnist.runs.intervals import Interval
@@ -108,6 +107,9 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, 
 
     The predicted class is the most probable one, the first of them at a tie.
     """
+    # Here and not above: it takes a second, and of the workers that train only one evaluates, last.
+    from sklearn.metrics import confusion_matrix
+
     _check(labels, probabilities, len(classes))
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(labels, predicted, labels=range(len(classes)))
@@ -158,6 +160,8 @@ def _counted(
     labels: np.ndarray, predicted: np.ndarray, confusion: np.ndarray
 ) -> Iterator[tuple[str, list[_Score], _Score]]:
     """Precision, recall and F1: the name, the score of each class, and the macro mean."""
+    from sklearn.metrics import precision_recall_fscore_support
+
     present = confusion.sum(axis=1) > 0
     values = precision_recall_fscore_support(
         labels, predicted, labels=range(len(confusion)), average=None, zero_division=0
@@ -183,6 +187,8 @@ def _class_interval(index: int, c: int, confusion: np.ndarray, resamples: np.nda
 
 def _roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> tuple[list[_Score], _Score]:
     """One-vs-rest AUC of each class, and the macro mean of those that are defined."""
+    from sklearn.metrics import roc_auc_score
+
     scores = []
     components = np.zeros(len(labels))
     for c in range(probabilities.shape[1]):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from typing import get_type_hints
 
 from fmnist.data.dataset import Dataset, labelled
 from fmnist.errors import UserError
@@ -24,9 +25,14 @@ def run_id(task: Task, training: Training, fingerprint: str) -> str:
     """Follows from configuration and data alone: submitted again, a run finds itself.
 
     The fingerprint of the data set has its task in it. Runs were called so before they had the
-    choice of `deterministic`, hence it counts only where it is not what it always was.
+    choice of `deterministic`, hence it counts only where it is not what it always was. A fraction
+    that is given as a whole number (0 for 0.0) counts as the fraction, as the flags read it.
     """
-    config = asdict(training)
+    fractions = {name for name, kind in get_type_hints(Training).items() if kind is float}
+    config = {
+        name: float(value) if name in fractions else value
+        for name, value in asdict(training).items()
+    }
     if training.deterministic:
         del config["deterministic"]
     digest = content_id(FORMAT, config, fingerprint)

@@ -15,6 +15,7 @@ from fmnist.cluster.nodes import not_shared_error, on_this_node
 from fmnist.cluster.remote import (
     PROCESS_DEATHS,
     TASK_RETRIES,
+    bound_retries,
     get_result,
     process_death_error,
 )
@@ -123,6 +124,7 @@ def _run(
     object_store_memory: int,
     action: str,
 ) -> None:
+    bound_retries()  # of the tasks that read and write
     with _settings(object_store_memory):
         labels = read().map_batches(
             Scorer,

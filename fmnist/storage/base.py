@@ -40,8 +40,11 @@ class Storage(ABC):
         """What `open_storage` takes to find the same place again, without a slash at the end."""
 
     @abstractmethod
-    def check(self, *, writable: bool) -> None:
-        """Raises UserError where there is no such place, or no permission; leaves nothing there."""
+    def check(self, *, writable: bool, probe: bool = True) -> None:
+        """Raises UserError where there is no such place, or no permission; leaves nothing there.
+
+        Whether a store is fit to be written to may take a `probe`, which is written and removed.
+        """
 
     @abstractmethod
     def read_version(self, key: str) -> tuple[bytes, str] | None:
@@ -72,6 +75,13 @@ class Storage(ABC):
     @abstractmethod
     def delete(self, prefix: str) -> None:
         """Removes what `keys(prefix)` lists; it is no mistake if there is nothing."""
+
+    def delete_drafts(self, prefix: str, *, before: datetime) -> None:
+        """Removes files below `prefix/` that a killed writer left, if not touched since `before`.
+
+        They are no keys. A store where nothing appears before it is whole has none.
+        """
+        return
 
     @abstractmethod
     def arrow(self, key: str = "") -> tuple[Any, str]:

@@ -37,7 +37,7 @@ class LocalStorage(Storage):
     def uri(self) -> str:
         return str(self.root)
 
-    def check(self, *, writable: bool) -> None:
+    def check(self, *, writable: bool, probe: bool = True) -> None:
         with os_errors(f"open {self.uri}"):
             found = next(path for path in (self.root, *self.root.parents) if path.exists())
             folder = found.is_dir()
@@ -111,6 +111,15 @@ class LocalStorage(Storage):
             elif path.exists():
                 with self._locked():
                     path.unlink(missing_ok=True)
+
+    def delete_drafts(self, prefix: str, *, before: datetime) -> None:
+        start = self._path(prefix)
+        with os_errors(f"delete what was left unfinished in {start}"):
+            for folder, _, names in os.walk(start, onerror=_unless_absent):
+                for path in (Path(folder, name) for name in names if name.startswith(RESERVED)):
+                    with suppress(FileNotFoundError):
+                        if datetime.fromtimestamp(path.stat().st_mtime, UTC) < before:
+                            path.unlink()
 
     def arrow(self, key: str = "") -> tuple[Any, str]:
         return pyarrow.fs.LocalFileSystem(), str(self._path(key) if key else self.root)

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,14 @@ def publish(
             )
             for name in _files_below(folder)
         }
-    except BaseException:
+    except BaseException as error:
+        found = None
         with suppress(UserError):  # the first error is the one to tell
             storage.delete(f"{prefix}/{attempt}")
+            if isinstance(error, UserError) and not newer:
+                found = read_manifest(storage, prefix)
+        if found:  # somebody else was first, and has tidied up these files meanwhile
+            return found
         raise
     manifest = Manifest(kind=kind, id=id, files=files, details=details)
     if newer:
@@ -138,6 +144,29 @@ def tidy(storage: Storage, prefix: str) -> None:
     attempts = {name[0] for name in names if len(name) > 1 and ATTEMPT.fullmatch(name[0])}
     for attempt in attempts - kept:
         storage.delete(f"{prefix}/{attempt}")
+
+
+def remove_abandoned(storage: Storage, folder: str, *, before: datetime) -> None:
+    """Removes attempts to publish something at `folder/…` that were given up.
+
+    No manifest refers to them, and nobody has touched them since `before`. Where a manifest is
+    damaged, nothing is removed.
+    """
+    times = storage.modified(folder)
+    attempts: dict[str, dict[str, datetime]] = {}
+    for key, time in times.items():
+        name, *rest = key.removeprefix(f"{folder}/").split("/")
+        if len(rest) > 1 and ATTEMPT.fullmatch(rest[0]):
+            touched = attempts.setdefault(f"{folder}/{name}", {})
+            touched[rest[0]] = max(time, touched.get(rest[0], time))
+    for prefix, touched in attempts.items():
+        published = f"{prefix}/{MANIFEST}" in times
+        if published and len(touched) == 1:  # so it is the one that counts
+            continue
+        kept = _attempts(storage.read_version(f"{prefix}/{MANIFEST}"))
+        for attempt, time in touched.items():
+            if attempt not in kept and time < before and bool(kept) == published:
+                storage.delete(f"{prefix}/{attempt}")
 
 
 def content_id(*parts: Any) -> str:

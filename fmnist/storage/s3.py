@@ -46,13 +46,15 @@ class S3Storage(Storage):
     def uri(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
-    def check(self, *, writable: bool) -> None:
+    def check(self, *, writable: bool, probe: bool = True) -> None:
         with self._errors("open"):
             self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._root, MaxKeys=1)
-        if writable and endpoint():
+        if not writable or not probe:
+            return
+        if endpoint():
             marks = wants_marks(self._client, self.bucket, self._root)
             object.__setattr__(self, "marks", marks)
-        elif writable:
+        else:
             # Whether a write is allowed is told, without writing, by a condition that can't hold.
             self._put("write-probe", b"", if_match(NEVER, marks=True))
 

@@ -1,6 +1,8 @@
 """What pruning removes, and each of the things that it never does."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +10,8 @@ import fmnist.registry.prune
 from fmnist.errors import UserError
 from fmnist.registry.candidates import claim, mark_for_deletion, read_records, record, remove
 from fmnist.registry.champion import promote, read_champion, rollback
-from fmnist.registry.prune import mark_old_for_deletion, prune
-from fmnist.storage.manifest import read_manifest
+from fmnist.registry.prune import mark_old_for_deletion, prune, remove_remains
+from fmnist.storage.manifest import publish, read_manifest
 from fmnist.storage.open import Storage, open_storage
 from tests.support.registries import publish_empty
 
@@ -110,6 +112,48 @@ def test_never_what_was_touched_within_a_day(storage: Storage) -> None:
     assert pruned(storage) == "ab"
 
 
+def test_what_killed_jobs_left_half_written_goes_after_a_day(
+    storage: Storage, tmp_path: Path
+) -> None:
+    """Attempts that a manifest refers to stay, and so do all where a manifest is damaged."""
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "page").write_bytes(b"a result")
+    make = partial(publish, storage, folder=tmp_path / "made", kind="a test", details={})
+    for folder in ("retrainings", "comparisons"):
+        for name in ("whole", "damaged", "alone"):
+            make(f"{folder}/{name}", id=name)
+        for name in ("whole", "damaged"):
+            storage.write(f"{folder}/{name}/0123abcd/page", b"half a result")
+        storage.write(f"{folder}/damaged/manifest.json", b"{")
+        storage.write(f"{folder}/none/0123abcd/page", b"half a result")
+    kept = set(storage.keys()) - {
+        f"{folder}/{name}/0123abcd/page"
+        for folder in ("retrainings", "comparisons")
+        for name in ("whole", "none")
+    }
+    soon = datetime.now(UTC) + timedelta(hours=23)
+    before = storage.keys()
+    remove_remains(storage, now=soon)
+    assert storage.keys() == before
+    remove_remains(storage, now=TOMORROW)
+    assert set(storage.keys()) == kept
+
+
+def test_drafts_of_killed_writers_go_after_a_day(tmp_path: Path) -> None:
+    """But not what lies in the root: the lock, and the marks of jobs that may run for days."""
+    storage = open_storage(str(tmp_path))
+    for folder in ("", "runs/a", "predictions/b/labels"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / ".fmnist-0123").write_bytes(b"half a file")
+    storage.write("runs/a/model", b"a file")
+    files = {path for path in tmp_path.rglob("*") if path.is_file()}
+    remove_remains(storage, now=datetime.now(UTC) + timedelta(hours=23))
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == files
+    remove_remains(storage, now=TOMORROW)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {".fmnist-0123", ".fmnist-lock", "runs/a/model"}
+
+
 def test_never_what_others_made(storage: Storage) -> None:
     publish_empty(storage, "by-hand")
     storage.write("runs/begun/checkpoints/00001/state", b"")
@@ -137,7 +181,7 @@ def test_never_what_is_claimed_between_the_look_and_the_deletion(
     assert read_champion(storage, "shapes").run == "a" and read_manifest(storage, "runs/a")
 
 
-def test_what_is_marked_is_never_promoted(storage: Storage) -> None:
+def test_what_is_condemned_is_never_promoted(storage: Storage) -> None:
     candidate(storage, "a")
     assert mark_for_deletion(storage, "shapes", read_records(storage, "shapes")["a"][0])
     with pytest.raises(UserError, match="runs/a: is being pruned"):
@@ -165,7 +209,7 @@ def test_an_interrupted_prune_is_never_seen_as_whole_and_is_finished(
     assert storage.keys() == []
 
 
-def test_what_is_marked_is_named_again_until_it_is_removed(storage: Storage) -> None:
+def test_what_is_condemned_is_named_again_until_it_is_removed(storage: Storage) -> None:
     """So that a job which is killed in between says the same of it when it is started again."""
     candidate(storage, *"ab")
     for now in (TOMORROW, datetime.now(UTC)):

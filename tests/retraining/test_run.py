@@ -27,6 +27,7 @@ from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from jobs import retrain as job
 from jobs.launch import launch
+from tests.recovery.faulty import faulty
 from tests.support.browser import Browser
 from tests.support.challengers import RECIPE, publish_reader, readable
 from tests.support.paths import ROOT
@@ -77,6 +78,7 @@ def test_nights_in_a_row(s3_uri: str, browser: Browser, tmp_path: Path) -> None:
     same = night(storage, monday)
     assert summary(storage, same)["outcome"] == "unchanged"
     before = state(storage)
+    storage.write(f"{retrainings_folder(same.id)}/0123abcd/summary.json", b"of a killed job")
     assert night(storage, monday) == same
     assert state(storage) == before
 
@@ -261,6 +263,21 @@ def test_the_first_night_trains_and_the_command_says_where_everything_is(
     code, plan = command("--dry-run", "--force", *where)
     assert code == 0 and champion.run not in plan.partition("challenger")[2]
     assert command("--rollback", *where)[0] == 2
+
+
+def test_a_dry_run_asks_a_store_for_nothing_but_reading(
+    command, tmp_path: Path, s3_server: str, s3_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a store keeps to conditional writes is found out by writing, at other times."""
+    export_parquet(readable(1), str(tmp_path / "data"))
+    with faulty(s3_server) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        where = ("--data", str(tmp_path / "data"), "--storage", s3_uri, *FLAGS)
+        code, plan = command("--dry-run", *where)
+        assert code == 0 and "to be trained" in plan
+        code, told = command("--dry-run", "--rollback", *where)
+        assert code == 2 and "there is no champion" in told
+    assert {line.partition(" ")[0] for line in proxy.requests} <= {"GET", "HEAD"}
 
 
 def test_a_rollback_says_where_to(command, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fmnist.errors import UserError
+from fmnist.errors import StorageError, UserError
 from fmnist.storage.manifest import (
     Manifest,
     content_id,
@@ -122,6 +122,20 @@ def test_a_failure_in_the_middle_leaves_no_manifest(
         assert storage.keys() == []
     publish_run(storage, folder)
     assert read_manifest(storage, "runs/1") is not None
+
+
+def test_who_finds_its_files_tidied_away_since_another_was_first_returns_that_one(
+    storage: Storage, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[Manifest] = []
+
+    def be_overtaken(*_: object) -> None:
+        monkeypatch.undo()
+        others.append(publish_run(storage, folder, by="another"))
+        raise StorageError("cannot write: No such file or directory")
+
+    monkeypatch.setattr(type(storage), "_send", be_overtaken)
+    assert [publish_run(storage, folder)] == others
 
 
 def test_the_manifest_is_written_last(
