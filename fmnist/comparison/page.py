@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import plotly.graph_objects as go
 
 from fmnist.comparison import paper, paper_tables, tables
 from fmnist.comparison import plots as comparison_plots
@@ -12,9 +11,9 @@ from fmnist.comparison.ranking import RankedCell, rank_cells
 from fmnist.comparison.tables import comparison_table
 from fmnist.comparison.text import comparison_markdown
 from fmnist.pages import plots
-from fmnist.pages.html import SPLITS, Card, class_rows, render
+from fmnist.pages.html import Card, render
 from fmnist.pages.mistakes import surest_mistakes
-from fmnist.runs.evaluation import EvaluationJson
+from fmnist.pages.scores import SPLITS, EvaluationJson, class_rows
 
 __all__ = ["Evidence", "comparison_markdown", "comparison_page", "comparison_table"]
 
@@ -100,7 +99,7 @@ def _figures(comparison: dict, done: list[RankedCell]) -> dict[str, dict]:
     comparable = words.has_reports_labels(comparison) and done[0].basis == "validation"
     shown = results if comparable else {}
     theirs = {label: result.validation_accuracy for label, result in shown.items() if result}
-    figures = {
+    return {
         "ranking": comparison_plots.ranking(accuracy[:RANKED], theirs, title=title),
         "loss": _curves(done, "loss", "Loss (nats per image)", ".3~f"),
         "accuracy": _curves(done, "accuracy", "Accuracy (share of images)", ".1~%"),
@@ -117,7 +116,6 @@ def _figures(comparison: dict, done: list[RankedCell]) -> dict[str, dict]:
             y_title=title,
         ),
     }
-    return {name: figure.to_plotly_json() for name, figure in figures.items()}
 
 
 def _point(standing: RankedCell, x: float = 0) -> comparison_plots.Point:
@@ -132,7 +130,7 @@ def _point(standing: RankedCell, x: float = 0) -> comparison_plots.Point:
     )
 
 
-def _curves(done: list[RankedCell], metric: str, title: str, tick_format: str) -> go.Figure:
+def _curves(done: list[RankedCell], metric: str, title: str, tick_format: str) -> plots.Figure:
     held_out = done[0].basis == "validation"
     return comparison_plots.cell_curves(
         [_mean_curve(standing, f"val_{metric}") for standing in done if held_out],
@@ -168,9 +166,9 @@ def _best(comparison: dict, evidence: Evidence, standing: RankedCell) -> dict:
         "split": split,
         "images": scores["examples"],
         "final": final if words.has_reports_labels(comparison) else None,
-        "confusion": plots.confusion_matrix(scores["confusion"], classes).to_plotly_json(),
-        "f1": comparison_plots.class_scores(scores["per_class"], "f1", "F1").to_plotly_json(),
-        "roc": comparison_plots.roc_curves(_roc(evidence)).to_plotly_json(),
+        "confusion": plots.confusion_matrix(scores["confusion"], classes),
+        "f1": comparison_plots.class_f1(scores["per_class"]),
+        "roc": comparison_plots.roc_curves(_roc(evidence)),
         "class_rows": class_rows(scores),
         "mistakes": mistakes,
         "wrong": int((evidence.probabilities.argmax(axis=1) != evidence.labels).sum()),

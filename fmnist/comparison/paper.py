@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from fmnist.pages.scores import Metric
+
 TASK = "competition"  # the only task whose labels are the report's
 LEARNING_RATE = 1e-4
 SETTINGS = {"epochs": 400, "batch": 1024, "validation": 0.1}
@@ -129,7 +131,13 @@ TABLES = (
 )
 
 # Of the report's final model, the cnn, on its validation images.
-FINAL = {"accuracy": 0.9136, "precision": 0.9136, "recall": 0.9136, "f1": 0.9136, "roc_auc": 0.9923}
+FINAL: dict[Metric, float] = {
+    "accuracy": 0.9136,
+    "precision": 0.9136,
+    "recall": 0.9136,
+    "f1": 0.9136,
+    "roc_auc": 0.9923,
+}
 FINAL_SECONDS = 0.2  # about: to test the validation images
 LEADERBOARD = 0.9184  # accuracy on the competition's test images, trained on all the others
 

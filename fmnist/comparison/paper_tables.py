@@ -4,8 +4,8 @@ from fmnist.comparison import paper
 from fmnist.comparison.ranking import RankedCell
 from fmnist.comparison.significance import spread
 from fmnist.comparison.tables import NONE, NUMBERS, number, texts, unbroken
-from fmnist.pages.html import NOT_SHARES, SCORES, Cell, Table, cell
-from fmnist.runs.evaluation import EvaluationJson
+from fmnist.pages.html import Cell, Table
+from fmnist.pages.scores import SCORES, EvaluationJson, score_cell, score_text
 
 BESIDE = (
     "parameters", "layers", "seconds_per_epoch",
@@ -57,7 +57,7 @@ def _signed(difference: float, kind: str) -> str:
 def beside_final(evaluation: EvaluationJson, split: str, best: RankedCell) -> Table:
     """Our best cell beside the report's other numbers, those of its final model."""
     rows = [
-        (SCORES[name], [cell(name, evaluation), Cell(_plain(name, value))])
+        (SCORES[name], [score_cell(name, evaluation), Cell(score_text(name, value))])
         for name, value in paper.FINAL.items()
     ]
     test = number(best, "test_accuracy")
@@ -71,7 +71,3 @@ def beside_final(evaluation: EvaluationJson, split: str, best: RankedCell) -> Ta
         "of the test accuracy, ± over the seeds."
     )
     return Table(caption, ["Score", f"Ours, {split} images", "Report, validation images"], rows)
-
-
-def _plain(name: str, value: float) -> str:
-    return format(value, ".4f" if name in NOT_SHARES else ".2%")

@@ -3,13 +3,13 @@
 A trace's `meta.series` is the number of its colour, so that a cell has the same in every plot.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
-from fmnist.pages.plots import Line, literal, shortened
+from fmnist.pages.plots import Figure, Line, literal, new_figure, shortened, to_json
+from fmnist.pages.scores import ClassScoresJson
 
 LEGEND_UP_TO = 20  # lines: more names would fill the plot; the pointer still tells them apart
 LOGARITHMIC_FROM = 4  # times the least is the most: on a linear axis the small ones would merge
@@ -28,9 +28,9 @@ class Point:
     seeds: tuple[float, ...] = ()
 
 
-def ranking(points: list[Point], others: dict[str, float], *, title: str) -> go.Figure:
+def ranking(points: list[Point], others: dict[str, float], *, title: str) -> Figure:
     """Shares of right images, a row a cell, the first on top; `others` are the report's."""
-    figure = go.Figure(layout={"template": "none"})
+    figure = new_figure()
     rows = [literal(point.name) for point in points]
     figure.add_scatter(
         name="one seed",
@@ -64,17 +64,17 @@ def ranking(points: list[Point], others: dict[str, float], *, title: str) -> go.
     _named_rows(figure, [point.name for point in points])
     figure.update_xaxes(tickformat=".1~%", title=title)
     figure.update_layout(hovermode="closest", legend=LEGEND)
-    return figure
+    return to_json(figure)
 
 
 def cell_curves(
     validation: list[Line], training: list[Line], *, y_title: str, y_format: str
-) -> go.Figure:
+) -> Figure:
     """Lines against the epoch, those of one place in both lists in one colour.
 
     `validation` may be empty.
     """
-    figure = go.Figure(layout={"template": "none"})
+    figure = new_figure()
     for part, lines in (("training", training), ("validation", validation)):
         for series, line in enumerate(lines):
             figure.add_scatter(
@@ -92,12 +92,12 @@ def cell_curves(
     figure.update_yaxes(title=y_title, tickformat=y_format, hoverformat=y_format)
     legend = LEGEND if len(training) <= LEGEND_UP_TO else {"visible": False}
     figure.update_layout(hovermode="closest", legend=legend)
-    return figure
+    return to_json(figure)
 
 
-def cost(points: list[Point], *, x_title: str, x_hover: str, y_title: str) -> go.Figure:
+def cost(points: list[Point], *, x_title: str, x_hover: str, y_title: str) -> Figure:
     """Accuracy against what it takes, a point a cell; `x_hover` is a template of d3."""
-    figure = go.Figure(layout={"template": "none"})
+    figure = new_figure()
     for series, point in enumerate(points):
         figure.add_scatter(
             name=literal(point.name),
@@ -116,22 +116,22 @@ def cost(points: list[Point], *, x_title: str, x_hover: str, y_title: str) -> go
     figure.update_yaxes(title=y_title, tickformat=".1~%")
     few = 1 < len(points) <= LEGEND_UP_TO
     figure.update_layout(hovermode="closest", showlegend=few, legend=LEGEND)
-    return figure
+    return to_json(figure)
 
 
-def class_scores(per_class: Sequence[Mapping[str, Any]], metric: str, title: str) -> go.Figure:
-    """One score of each class with its 95% interval; a class without it has an empty row."""
-    known = [scores for scores in per_class if scores[metric] is not None]
-    figure = go.Figure(layout={"template": "none"})
-    bounds = [scores["intervals"].get(metric, (scores[metric],) * 2) for scores in known]
+def class_f1(per_class: Sequence[ClassScoresJson]) -> Figure:
+    """Draws the F1 of each class with its 95% interval; the row of a class without it is empty."""
+    figure = new_figure()
+    known = [(scores, scores["f1"]) for scores in per_class if scores["f1"] is not None]
+    bounds = [scores["intervals"].get("f1", [f1, f1]) for scores, f1 in known]
     figure.add_scatter(
-        x=[scores[metric] for scores in known],
-        y=[literal(scores["name"]) for scores in known],
+        x=[f1 for _, f1 in known],
+        y=[literal(scores["name"]) for scores, _ in known],
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": [high - s[metric] for s, (_, high) in zip(known, bounds, strict=True)],
-            "arrayminus": [s[metric] - low for s, (low, _) in zip(known, bounds, strict=True)],
+            "array": [high - f1 for (_, f1), (_, high) in zip(known, bounds, strict=True)],
+            "arrayminus": [f1 - low for (_, f1), (low, _) in zip(known, bounds, strict=True)],
             "width": 5,
         },
         mode="markers",
@@ -139,13 +139,13 @@ def class_scores(per_class: Sequence[Mapping[str, Any]], metric: str, title: str
         hovertemplate="%{y}: %{x:.2%}<extra></extra>",
     )
     _named_rows(figure, [scores["name"] for scores in per_class])
-    figure.update_xaxes(tickformat=".1~%", title=title)
-    return figure
+    figure.update_xaxes(tickformat=".1~%", title="F1")
+    return to_json(figure)
 
 
-def roc_curves(curves: list[Line]) -> go.Figure:
+def roc_curves(curves: list[Line]) -> Figure:
     """True against false positive rate of each class against the rest, and chance as a diagonal."""
-    figure = go.Figure(layout={"template": "none"})
+    figure = new_figure()
     for series, curve in enumerate(curves):
         figure.add_scatter(
             name=literal(curve.name),
@@ -166,7 +166,7 @@ def roc_curves(curves: list[Line]) -> go.Figure:
         "bgcolor": "rgba(0, 0, 0, 0)",
     }
     figure.update_layout(hovermode="closest", showlegend=len(curves) <= LEGEND_UP_TO, legend=legend)
-    return figure
+    return to_json(figure)
 
 
 def _named_rows(figure: go.Figure, names: list[str]) -> None:

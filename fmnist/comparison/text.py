@@ -6,7 +6,8 @@ from typing import NamedTuple
 from fmnist.comparison import paper, paper_tables, tables
 from fmnist.comparison.ranking import RankedCell, rank_cells
 from fmnist.comparison.significance import LEVEL
-from fmnist.pages.html import SPLITS, Cell, Table, fact_list
+from fmnist.pages.html import Cell, Table, fact_list
+from fmnist.pages.scores import SPLITS
 
 
 class Conclusion(NamedTuple):
@@ -56,7 +57,7 @@ def _markdown(table: Table) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    small = f"<br><sub>{_escaped(cell.interval)}</sub>" if cell.interval else ""
+    small = f"<br><sub>{_escaped(cell.small)}</sub>" if cell.small else ""
     return _escaped(cell.value) + small
 
 

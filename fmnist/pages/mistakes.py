@@ -1,8 +1,9 @@
-"""The mistakes a model was surest of, as pictures."""
+"""Finds the mistakes with the highest probabilities, and makes pictures of them."""
 
 import base64
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ GREY, COLOUR = 0, 2  # PNG's colour types
 
 
 class Mistake(NamedTuple):
-    """One wrongly classified image: a PNG as a data: URI, and what it was taken for how surely."""
+    """A wrongly classified image: a PNG as a data: URI, and the probability of the wrong class."""
 
     picture: str
     true: str
@@ -23,11 +24,11 @@ def surest_mistakes(
     images: np.ndarray,
     labels: np.ndarray,
     probabilities: np.ndarray,
-    classes: list[str],
+    classes: Sequence[str],
     *,
     most: int,
 ) -> list[Mistake]:
-    """Up to `most` mistakes, the surest first.
+    """Returns up to `most` mistakes, the highest probability of the wrong class first.
 
     `images` (n, height, width, channels) uint8, `labels` (n,) int, `probabilities` (n, k) float.
     """
@@ -46,16 +47,16 @@ def surest_mistakes(
 
 
 def png(image: np.ndarray) -> bytes:
-    """A PNG file (ISO/IEC 15948) of a (height, width, channels) uint8 image.
+    """Returns a PNG file (ISO/IEC 15948) of a (height, width, channels) uint8 image.
 
-    Three channels are red, green and blue; of any other number the mean is shown in grey.
+    Three channels are red, green and blue; for any other number, their mean is the grey value.
     """
     height, width, channels = image.shape
     if channels != 3:
         image = image.mean(axis=2, keepdims=True).round().astype(np.uint8)
     kind = COLOUR if channels == 3 else GREY
     lines = image.reshape(height, -1)
-    unfiltered = np.zeros((height, 1), np.uint8)  # each line starts with its filter's number
+    unfiltered = np.zeros((height, 1), np.uint8)  # the filter's number, before each line
     header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"

@@ -1,17 +1,22 @@
-"""Figures for the pages: data and axes only; colours and fonts are the page's (templates/page.js).
+"""Makes figures for pages as Plotly's JSON: data and axes, without colours and fonts.
 
-Plotly reads a small subset of HTML in every text, so names that are not ours go through `literal`.
+The page adds those (templates/page.js). Plotly reads a small subset of HTML in every text, so a
+name that a user chose goes through `literal`.
 """
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
-TICKS_UP_TO = 12  # epochs: so few that half an epoch would be written between them
-MARKERS_UP_TO = 30  # points on a line: more would merge into a band
-COUNTS_UP_TO = 30  # classes: more would not leave room for their names and a number in each cell
-NAME_LENGTH = 16  # of a class on an axis: longer ones would leave no room for the plot on a phone
+Figure = dict[str, Any]  # Plotly's JSON: a list `data` of traces, and `layout`
+
+TICKS_UP_TO = 12  # epochs; with few of them, Plotly would also label the halves between them
+MARKERS_UP_TO = 30  # points on a line; the markers of more would merge into a band
+COUNTS_UP_TO = 30  # classes; with more, names and the numbers in the cells would not fit
+NAME_LENGTH = 16  # characters of a class on an axis; longer names leave no room on a phone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,20 +24,34 @@ class Line:
     """A line of a plot through the points (x, y)."""
 
     name: str
-    x: list[float]
-    y: list[float]
+    x: Sequence[float]
+    y: Sequence[float]
     dashed: bool = False
 
 
 def literal(text: str) -> str:
-    """Text that Plotly shows as it is: `<b>` stays four characters."""
+    """Returns text that Plotly shows unchanged: `<b>` is shown as these three characters."""
     return html.escape(text, quote=False)
 
 
-def epoch_curves(series: list[Line], *, y_title: str, y_format: str, best: int | None) -> go.Figure:
-    """Lines against the epoch, with a mark at the `best` one if any is; `y_format` is d3's."""
-    figure = go.Figure(layout={"template": "none"})
-    for line in series:
+def new_figure() -> go.Figure:
+    """Returns an empty figure without Plotly's own style, which the page's would mix with."""
+    return go.Figure(layout={"template": "none"})
+
+
+def to_json(figure: go.Figure) -> Figure:
+    """Returns the figure as a page's template takes it."""
+    figure_json: Figure = figure.to_plotly_json()
+    return figure_json
+
+
+def epoch_curves(lines: Sequence[Line], *, y_title: str, y_format: str, best: int | None) -> Figure:
+    """Draws lines against the epoch, and marks the `best` epoch unless it is None.
+
+    `y_format` is a number format of d3.
+    """
+    figure = new_figure()
+    for line in lines:
         figure.add_scatter(
             name=literal(line.name),
             x=line.x,
@@ -42,21 +61,21 @@ def epoch_curves(series: list[Line], *, y_title: str, y_format: str, best: int |
         )
     if best is not None:
         figure.add_vline(x=best, line={"dash": "dot", "width": 1}, annotation={"text": "best"})
-    epochs = max(len(line.x) for line in series)
+    epochs = max(len(line.x) for line in lines)
     figure.update_xaxes(title="Epoch", dtick=1 if epochs <= TICKS_UP_TO else None)
     figure.update_yaxes(title=y_title, tickformat=y_format, hoverformat=y_format)
     figure.update_layout(
         hovermode="x unified", legend={"orientation": "h", "y": 1, "yanchor": "bottom"}
     )
-    return figure
+    return to_json(figure)
 
 
-def confusion_matrix(confusion: list[list[int]], classes: list[str]) -> go.Figure:
-    """Heat map of (true, predicted) counts, coloured by the share of the true class."""
+def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Draws a heat map of (true, predicted) counts, coloured by the share of the true class."""
     names = [literal(name) for name in classes]
     few = len(classes) <= COUNTS_UP_TO
     shares = [[count / max(1, sum(row)) for count in row] for row in confusion]
-    figure = go.Figure(layout={"template": "none"})
+    figure = new_figure()
     figure.add_heatmap(
         x=names,
         y=names,
@@ -77,12 +96,15 @@ def confusion_matrix(confusion: list[list[int]], classes: list[str]) -> go.Figur
         short = [literal(shortened(name)) for name in classes]
         figure.update_xaxes(tickvals=names, ticktext=short)
         figure.update_yaxes(tickvals=names, ticktext=short)
-    return figure
+    return to_json(figure)
 
 
-def difference(value: float, low: float, high: float, *, margin: float, good: bool) -> go.Figure:
-    """A difference of shares in points, with its interval, beside zero and what is allowed."""
-    figure = go.Figure(layout={"template": "none"})
+def difference(value: float, low: float, high: float, *, margin: float, good: bool) -> Figure:
+    """Draws a difference of shares in points with its interval, beside zero and the margin.
+
+    A `good` difference has another colour than one that is not.
+    """
+    figure = new_figure()
     figure.add_scatter(
         x=[100 * value],
         y=["difference"],
@@ -101,9 +123,17 @@ def difference(value: float, low: float, high: float, *, margin: float, good: bo
         "<extra></extra>",
     )
     marks = {0.0: "no difference"} | ({-100 * margin: "margin"} if margin else {})
-    ends = [100 * low, 100 * high, *marks]
+    _mark_lines(figure, marks, (100 * low, 100 * high))
+    figure.update_yaxes(visible=False)
+    figure.update_layout(hovermode="closest", showlegend=False)
+    return to_json(figure)
+
+
+def _mark_lines(figure: go.Figure, marks: dict[float, str], interval: tuple[float, float]) -> None:
+    """Draws vertical lines with their names, and an axis that has room for them and an interval."""
+    ends = [*interval, *marks]
     for x, text in marks.items():
-        side = "right" if x == max(ends) else "left"  # where there is room for the text
+        side = "right" if x == max(ends) else "left"  # the side on which there is room for the text
         annotation = {"text": text, "xanchor": side}
         figure.add_vline(x=x, line={"dash": "dot", "width": 1}, annotation=annotation)
     room = 0.15 * (max(ends) - min(ends))
@@ -112,11 +142,8 @@ def difference(value: float, low: float, high: float, *, margin: float, good: bo
         tickformat="+~g",
         range=[min(ends) - room, max(ends) + room],
     )
-    figure.update_yaxes(visible=False)
-    figure.update_layout(hovermode="closest", showlegend=False)
-    return figure
 
 
 def shortened(name: str, length: int = NAME_LENGTH) -> str:
-    """A name that fits on an axis."""
+    """Returns a name that fits on an axis, with … for the characters that were left out."""
     return name if len(name) <= length else name[: length - 1] + "…"

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from fmnist.cluster.remote import predict_remotely
 from fmnist.data.dataset import Dataset, Examples, labelled, split_rows
 from fmnist.errors import UserError
+from fmnist.pages.scores import EvaluationJson
 from fmnist.recipes import Training
 from fmnist.registry.champion import Champion, champion_key, promote, read_champion
 from fmnist.retraining.gate import Decision, Gate, judge
 from fmnist.retraining.verdicts import Note, Outcome, State, Verdict, delete_note, write_note
-from fmnist.runs.evaluation import EvaluationJson, evaluate
+from fmnist.runs.evaluation import evaluate
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import METRICS, open_model
 from fmnist.storage.atomic import temporary_folder

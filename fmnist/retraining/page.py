@@ -1,15 +1,14 @@
 """The page of one retraining: what became of the challenger, and why, in ten seconds."""
 
 from fmnist.pages import plots
-from fmnist.pages.html import (
+from fmnist.pages.html import Card, Cell, Table, fact_list, render
+from fmnist.pages.scores import (
+    CLASS_HEADERS,
     SPLITS,
-    Card,
-    Cell,
-    Table,
-    cell,
+    EvaluationJson,
+    Metric,
     class_rows,
-    fact_list,
-    render,
+    score_cell,
     score_rows,
 )
 from fmnist.retraining.gate import p_text
@@ -21,7 +20,7 @@ TITLES = {
     "overtaken": "Overtaken",
 }
 NAMES = {"champion": "Champion", "challenger": "Challenger"}
-CLASS_SCORES = {"recall": "recall", "f1": "F1"}
+CLASS_SCORES: dict[Metric, str] = {"recall": "recall", "f1": "F1"}
 SIDE_BY_SIDE = "In small print: 95% confidence intervals of each alone; their difference is above."
 
 
@@ -78,7 +77,7 @@ def _lead(summary: dict) -> str:
 def _cards(summary: dict) -> list[Card]:
     part = SPLITS[summary["held_out"]["part"]]
     cards = [
-        Card(f"{NAMES[name]}'s accuracy", *cell("accuracy", evaluation))
+        Card(f"{NAMES[name]}'s accuracy", *score_cell("accuracy", evaluation))
         for name, evaluation in summary["evaluations"].items()
     ]
     if decision := summary["decision"]:
@@ -100,27 +99,25 @@ def _difference(summary: dict) -> dict | None:
     if decision is None:
         return None
     low, high = decision["interval"]
-    figure = plots.difference(
+    return plots.difference(
         decision["difference"],
         low,
         high,
         margin=summary["gate"]["margin"],
         good=decision["passed"],
     )
-    return figure.to_plotly_json()
 
 
-def _scores(evaluations: dict[str, dict]) -> Table:
+def _scores(evaluations: dict[str, EvaluationJson]) -> Table:
     caption = SIDE_BY_SIDE if len(evaluations) > 1 else "In small print: 95% confidence intervals."
     return Table(caption, ["Score", *map(NAMES.__getitem__, evaluations)], score_rows(evaluations))
 
 
-def _classes(evaluations: dict[str, dict]) -> Table:
+def _classes(evaluations: dict[str, EvaluationJson]) -> Table:
     caption = "Each class against the rest; in small print: 95% confidence intervals."
     if len(evaluations) == 1:
         (evaluation,) = evaluations.values()
-        headers = ["Class", "Images", "Precision", "Recall", "F1", "ROC AUC"]
-        return Table(caption, headers, class_rows(evaluation))
+        return Table(caption, CLASS_HEADERS, class_rows(evaluation))
     headers = [
         f"{NAMES[name]}'s {title}" for title in CLASS_SCORES.values() for name in evaluations
     ]
@@ -129,7 +126,7 @@ def _classes(evaluations: dict[str, dict]) -> Table:
             classes[0]["name"],
             [
                 Cell(f"{classes[0]['support']:,}"),
-                *(cell(metric, scores) for metric in CLASS_SCORES for scores in classes),
+                *(score_cell(metric, scores) for metric in CLASS_SCORES for scores in classes),
             ],
         )
         for classes in zip(*(each["per_class"] for each in evaluations.values()), strict=True)

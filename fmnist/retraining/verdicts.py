@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from fmnist.errors import UserError
+from fmnist.pages.scores import EvaluationJson
 from fmnist.registry.candidates import registry_folder
 from fmnist.registry.champion import Champion
 from fmnist.retraining.gate import Decision, Gate
-from fmnist.runs.evaluation import EvaluationJson
 from fmnist.storage.manifest import content_id
 from fmnist.storage.open import Storage, check_key
 from fmnist.storage.records import read_record

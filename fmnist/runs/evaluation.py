@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
 
+from fmnist.pages.scores import EvaluationJson
 from fmnist.runs import intervals
 from fmnist.runs.intervals import Interval
 
@@ -24,33 +25,6 @@ TABLE = pa.schema(
         pa.field("high", pa.float64()),
     ]
 )
-
-
-class ClassScoresJson(TypedDict):
-    """A `ClassScores` as metrics.json and the pages have it; an interval is a list of two."""
-
-    name: str
-    support: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    roc_auc: float | None
-    intervals: dict[str, list[float]]
-
-
-class EvaluationJson(TypedDict):
-    """An `Evaluation` as metrics.json and the pages have it."""
-
-    examples: int
-    loss: float
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
-    roc_auc: float | None
-    per_class: list[ClassScoresJson]
-    confusion: list[list[int]]
-    intervals: dict[str, list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)

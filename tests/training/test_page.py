@@ -1,16 +1,20 @@
 """The page of a run, in a real browser."""
 
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from selenium.webdriver.support.wait import WebDriverWait
 
-from fmnist.pages.html import run_page
+from fmnist.pages.scores import EvaluationJson
 from fmnist.runs.evaluation import evaluate
+from fmnist.runs.history import EpochRow
 from fmnist.tasks import COMPETITION, FASHION
+from fmnist.training.page import RunPage, run_page
 from tests.support.browser import Browser
 
 HOSTILE = (
@@ -23,46 +27,55 @@ HOSTILE = (
 )
 
 
-def scores(n: int, classes: tuple[str, ...]) -> dict:
-    """An evaluation of n random, mostly right predictions."""
+def scores(n: int, classes: tuple[str, ...]) -> EvaluationJson:
+    """Returns the evaluation of n random, mostly right predictions."""
     random = np.random.default_rng(n)
     labels = np.arange(n) % len(classes)
     odds = np.exp(random.normal(size=(n, len(classes))) + 3 * np.eye(len(classes))[labels])
     return evaluate(labels, odds / odds.sum(axis=1, keepdims=True), classes).to_json()
 
 
-def history(epochs: int, *, validation: bool = True) -> list[dict]:
+def history(epochs: int, *, validation: bool = True) -> list[EpochRow]:
     rows = []
     for epoch in range(1, epochs + 1):
         loss = 0.2 + 0.7 * math.exp(-epoch / 4)
-        row = {"epoch": epoch, "loss": loss, "accuracy": 1 - loss / 3, "seconds": 12.3}
-        rows.append(row | ({"val_loss": loss, "val_accuracy": 0.9} if validation else {}))
+        row: EpochRow = {
+            "epoch": epoch,
+            "loss": loss,
+            "accuracy": 1 - loss / 3,
+            "learning_rate": 0.001,
+            "seconds": 12.3,
+            "images_per_second": 70.0,
+        }
+        if validation:
+            row |= {"val_loss": loss, "val_accuracy": 0.9}
+        rows.append(row)
     return rows
 
 
-def a_run(classes: tuple[str, ...] = FASHION.classes, **changes: object) -> dict:
-    run = {
-        "id": "9f3c1a77b02e",
-        "task": {"name": "fashion", "classes": list(classes), "shape": [28, 28, 1]},
-        "command": "python -m jobs.train --recipe quick",
-        "config": {"architecture": "cnn", "learning_rate": 0.001, "batch": 1024},
-        "parameters": 6_484_330,
-        "best_epoch": 7,
-        "history": history(8),
-        "evaluations": {part: scores(n, classes) for part, n in (("train", 900), ("test", 600))},
-        "seconds": {"training": 98.76, "test on test": 1.23},
-        "dataset": {"source": "a folder", "fingerprint": "c0ffee" * 10, "train": 900, "test": 600},
-        "versions": {"keras": "3.15.1"},
-        "hardware": {"cpu": "a processor", "cores": 2, "gpus": 0, "nodes": 1, "workers": 2},
-    }
-    return run | changes
+def a_run(classes: tuple[str, ...] = FASHION.classes, **changes: Any) -> RunPage:
+    run = RunPage(
+        id="9f3c1a77b02e",
+        task=replace(FASHION, classes=classes),
+        command="python -m jobs.train --recipe quick",
+        config={"architecture": "cnn", "learning_rate": 0.001, "batch": 1024},
+        parameters=6_484_330,
+        best_epoch=7,
+        history=history(8),
+        evaluations={part: scores(n, classes) for part, n in (("train", 900), ("test", 600))},
+        seconds={"training": 98.76, "test on test": 1.23},
+        dataset={"source": "a folder", "fingerprint": "c0ffee" * 10, "train": 900, "test": 600},
+        versions={"keras": "3.15.1"},
+        hardware={"cpu": "a processor", "cores": 2, "gpus": 0, "nodes": 1, "workers": 2},
+    )
+    return replace(run, **changes)
 
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path):
-    """Opens the page of a run; the returned browser has it before it."""
+    """Returns a function that opens the page of a run in the browser, and returns the browser."""
 
-    def open_page(run: dict, **window: object) -> Browser:
+    def open_page(run: RunPage, **window: object) -> Browser:
         file = tmp_path / "report.html"
         file.write_text(run_page(run), encoding="utf-8")
         browser.open(file, **window)  # type: ignore[arg-type]
@@ -72,13 +85,13 @@ def show(browser: Browser, tmp_path: Path):
 
 
 def count(browser: Browser, selector: str, plot: int | None = None) -> int:
-    """How many elements match, in the whole page or in one plot (from 0)."""
+    """Returns the number of elements that match, in the whole page or in one plot (from 0)."""
     root = "document" if plot is None else f"document.querySelectorAll('.plot')[{plot}]"
     return browser.value(f"{root}.querySelectorAll({selector!r}).length")
 
 
 def texts(browser: Browser, selector: str) -> list[str]:
-    """What the matching elements say."""
+    """Returns the text of each element that matches."""
     return browser.value(f"[...document.querySelectorAll({selector!r})].map(e => e.textContent)")
 
 
@@ -87,7 +100,7 @@ def text(browser: Browser) -> str:
 
 
 def point_at_cell(browser: Browser, row: int, column: int) -> str:
-    """Moves the mouse over a cell of the confusion matrix; what is then shown beside it."""
+    """Moves the mouse over a cell of the confusion matrix; returns the text that then appears."""
     browser.value("document.querySelector('.square').scrollIntoView({block: 'center'})")
     area = "document.querySelector('.square .nsewdrag').getBoundingClientRect()"
     left, top, width, height = browser.value(f"(r => [r.x, r.y, r.width, r.height])({area})")
@@ -135,7 +148,7 @@ def test_the_head_says_the_conclusion(show) -> None:
     run = a_run()
     confusion = [[0] * 10 for _ in range(10)]
     confusion[6][0] = 30
-    test = run["evaluations"]["test"]
+    test = run.evaluations["test"]
     test |= {"accuracy": 0.9236, "examples": 10_000, "confusion": confusion}
     test["intervals"]["accuracy"] = [0.9182, 0.9287]
     test["per_class"][6]["support"] = 60
@@ -154,27 +167,33 @@ def test_the_tables_hold_the_scores_and_how_it_was_made(show) -> None:
     rows = page.value(
         "[...document.querySelectorAll('tr')].map(r => [...r.cells].map(c => c.firstChild.data))"
     )
-    test = run["evaluations"]["test"]
-    train = run["evaluations"]["train"]
+    test = run.evaluations["test"]
+    train = run.evaluations["train"]
     assert ["Score", "Training", "Test"] in rows
     assert ["Accuracy", f"{train['accuracy']:.2%}", f"{test['accuracy']:.2%}"] in rows
     bag = test["per_class"][8]
     shares = [f"{bag[name]:.2%}" for name in ("precision", "recall", "f1")]
     assert ["Bag", "60", *shares, f"{bag['roc_auc']:.4f}"] in rows
     shown = text(page)
-    for fact in ("9f3c1a77b02e", run["command"], "6,484,330", "12.3 s", "98.8 s", "1.2 s"):
+    for fact in ("9f3c1a77b02e", run.command, "6,484,330", "12.3 s", "98.8 s", "1.2 s"):
         assert fact in shown, fact
     for fact in ("learning rate", "0.001", "c0ffee" * 10, "a folder", "a processor", "3.15.1"):
         assert fact in shown, fact
 
 
 def test_hostile_names_are_shown_and_do_nothing(show) -> None:
-    run = a_run(classes=HOSTILE)
-    run["id"] = run["command"] = run["task"]["name"] = HOSTILE[0]
-    for place in ("config", "versions", "hardware", "dataset"):
-        run[place] = {HOSTILE[1]: HOSTILE[2]}
-    run["seconds"] = {HOSTILE[3]: 1.0}
-    page = show(run)
+    facts = {HOSTILE[1]: HOSTILE[2]}
+    run = a_run(
+        classes=HOSTILE,
+        id=HOSTILE[0],
+        command=HOSTILE[0],
+        seconds={HOSTILE[3]: 1.0},
+        config=facts,
+        versions=facts,
+        hardware=facts,
+        dataset=facts,
+    )
+    page = show(replace(run, task=replace(run.task, name=HOSTILE[0])))
     assert page.errors() == []
     assert page.value("typeof attacked") == "undefined"
     assert count(page, ".plot.js-plotly-plot") == 3

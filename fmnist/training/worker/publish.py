@@ -13,12 +13,12 @@ import tensorflow as tf
 from fmnist import machine
 from fmnist.models.architectures import build
 from fmnist.models.classifier import Classifier
-from fmnist.pages.html import run_page
 from fmnist.runs.evaluation import Evaluation, evaluate, to_table
 from fmnist.runs.published import HISTORY, METRICS, MODEL
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import publish, tidy, versions
 from fmnist.training.checkpoints import epoch_name
+from fmnist.training.page import RunPage, run_page
 from fmnist.training.worker import distributed
 
 if TYPE_CHECKING:
@@ -83,7 +83,10 @@ def _publish(
         (folder / METRICS).write_text(json.dumps(scores, indent=1, allow_nan=False))
         pq.write_table(to_table(evaluations), folder / "metrics.parquet")
         pq.write_table(pa.Table.from_pylist(history), folder / HISTORY)
-        page = run_page({**run, "history": history, "evaluations": scores})
+        shown = {name: value for name, value in run.items() if name not in ("nodes", "layers")}
+        page = run_page(
+            RunPage(**{**shown, "task": job.task, "history": history, "evaluations": scores})
+        )
         (folder / "report.html").write_text(page, encoding="utf-8")
         headline = {name: _headline(evaluation) for name, evaluation in evaluations.items()}
         details = {**run, "scores": headline}
