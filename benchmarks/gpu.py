@@ -27,8 +27,9 @@ from fmnist.recipes import Cluster, Training
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import history_of, open_model
 from fmnist.scoring.inputs import from_dataset
-from fmnist.scoring.labels import LABELS
-from fmnist.scoring.run import predictions_folder, score
+from fmnist.scoring.job import predictions_folder
+from fmnist.scoring.predictions import LABELS
+from fmnist.scoring.run import score
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage

@@ -60,9 +60,9 @@ class Peaks(threading.Thread):
 
 def kind_of(title: str) -> str:
     """The column of one of Ray's worker processes; others have none."""
-    if "Scorer" in title:
+    if "ScoringActor" in title:
         return "actor"
-    tasks = ("ray::_survey", "ray::ReadParquet", "ray::Write", "ray::IDLE")
+    tasks = ("ray::summarize_file", "ray::ReadParquet", "ray::Write", "ray::IDLE")
     return "task" if title.startswith(tasks) else "other"
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import open_model, task_of_run
 from fmnist.scoring.inputs import find_inputs
-from fmnist.scoring.labels import LABELS, SUBMISSION
-from fmnist.scoring.run import predictions_folder, score
+from fmnist.scoring.job import predictions_folder
+from fmnist.scoring.predictions import LABELS, SUBMISSION
+from fmnist.scoring.run import score
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import find_task

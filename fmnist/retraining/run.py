@@ -21,8 +21,9 @@ from fmnist.retraining.verdicts import Note, State, Verdict, delete_note, delete
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import Inputs
-from fmnist.scoring.labels import LABELS, SUBMISSION
-from fmnist.scoring.run import predictions_folder, score
+from fmnist.scoring.job import predictions_folder
+from fmnist.scoring.predictions import LABELS, SUBMISSION
+from fmnist.scoring.run import score
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import Manifest, content_id, publish, tidy, versions
 from fmnist.storage.open import Storage

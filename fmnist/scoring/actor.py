@@ -1,4 +1,4 @@
-"""The actor of a scoring job: it loads the model once, and turns images into labels."""
+"""The actor of a scoring job: it loads the model once, and turns images into predictions."""
 
 from functools import cached_property
 
@@ -12,20 +12,21 @@ from fmnist.data.formats.parquet_schema import check_table
 from fmnist.errors import UserError
 from fmnist.models.classifier import Classifier, limit_threads
 from fmnist.runs.published import PublishedModel, load_classifier
+from fmnist.scoring.predictions import to_table
 
 
-class Changed(Exception):  # noqa: N818 - it is an outcome
-    """The data are no longer what was surveyed."""
+class DataChanged(Exception):  # noqa: N818 - the job turns it into an error that names the data
+    """An image is not the one that was there when the data were read first."""
 
 
-class Scorer:
-    """For Ray Data's `map_batches`: a table of id and image → a table of id, label and model.
+class ScoringActor:
+    """Callable for Ray Data's `map_batches`: a table of id and image → a table of predictions.
 
     `model` and `expected` are references to the object store, so that all actors of a node share
-    what they hold. `expected` are three arrays (n,): the sorted ids and their marks, as they were
-    surveyed, and whether each is scored already and left out. With `probabilities`, a column of
-    them is added. With `gpu`, it predicts on the one that Ray gave to the actor. Raises Changed for
-    any other image.
+    the memory. `expected` are three arrays (n,): the sorted ids of all images, their short hashes,
+    and a mask of those that are scored already and left out. With `probabilities`, the table has
+    their column. With `gpu`, the actor predicts on the GPU that Ray gave to it. Raises DataChanged
+    for an image that is not among the expected ones, and UserError for a model that gives NaN.
     """
 
     def __init__(
@@ -37,13 +38,13 @@ class Scorer:
         gpu: bool,
     ) -> None:
         self._model: PublishedModel = ray.get(model)
-        self._ids, self._marks, self._scored = ray.get(expected)
-        self._probabilities = probabilities
+        self._ids, self._hashes, self._scored = ray.get(expected)
+        self._with_probabilities = probabilities
         self._gpu = gpu
 
     def __call__(self, table: pa.Table) -> pa.Table:
         examples = check_table(table, self._model.task, where="a block of images")
-        scored = self._scored[self._rows(examples)]
+        scored = self._scored[self._find_rows(examples)]
         if scored.any():
             examples = examples.take(~scored)
         probabilities = self._classifier(examples.images)
@@ -53,24 +54,21 @@ class Scorer:
                 f"run {self._model.run}: its model gives {probabilities[row]} for id"
                 f" {examples.ids[row]}, expected finite numbers"
             )
-        run = pa.DictionaryArray.from_arrays(
-            pa.array(np.zeros(len(examples), np.int32)), pa.array([self._model.run])
+        return to_table(
+            examples.ids,
+            probabilities,
+            self._model.run,
+            with_probabilities=self._with_probabilities,
         )
-        columns = {"id": examples.ids, "label": probabilities.argmax(axis=1), "model": run}
-        if self._probabilities:
-            flat = pa.array(probabilities.ravel())
-            offsets = np.arange(len(examples) + 1, dtype=np.int32) * probabilities.shape[1]
-            columns["probabilities"] = pa.ListArray.from_arrays(offsets, flat)
-        return pa.table(columns)
 
-    def _rows(self, examples: Examples) -> np.ndarray:
-        """Where the images are among those that were surveyed."""
+    def _find_rows(self, examples: Examples) -> np.ndarray:
+        """Positions (n,) of the images among the expected ones."""
         rows = np.searchsorted(self._ids, examples.ids)
         rows[rows == len(self._ids)] = 0
         found = short_hashes(row_digests(examples))
-        same = (self._ids[rows] == examples.ids) & (self._marks[rows] == found)
+        same = (self._ids[rows] == examples.ids) & (self._hashes[rows] == found)
         if not same.all():
-            raise Changed(f"id {examples.ids[same.argmin()]} is new or has another image")
+            raise DataChanged(f"id {examples.ids[same.argmin()]} is new or has another image")
         return rows
 
     @cached_property

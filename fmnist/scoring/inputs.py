@@ -1,18 +1,17 @@
-"""What is to be scored: images with unique ids, all looked at once before any is scored.
+"""The images to score, with unique ids; all are read and hashed once before the first is scored.
 
-Parquet files are streamed by Ray Data and never held whole; other formats are in memory already.
+Ray Data streams Parquet files, which are never in memory as a whole; other formats are already.
 """
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
-from pyarrow.fs import FileType
+from pyarrow.fs import FileSystem, FileType
 from ray.data import DataContext
 from ray.util.annotations import RayDeprecationWarning
 
@@ -30,27 +29,27 @@ from fmnist.tasks import Task
 
 COLUMNS = ["id", "image"]
 CHUNK_BYTES = 2 << 20  # pixels that are passed to Ray at once
-READERS = 2  # files that are read at the same time
+PARALLEL_READS = 2  # files that are read at the same time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """`ids` are (n,) int64, sorted and unique; `read` makes the Ray data set of id and image.
+    """Images to score: `ids` are (n,) int64, sorted and unique.
 
-    `fingerprint` follows from ids and images alone, whatever their order, files and format, and
-    `marks` (n,) uint64 are a part of it: each tells an image from another of the same id. `same`
-    says whether the data are still what was looked at.
+    `fingerprint` follows from ids and images alone, whatever their order, files and format.
+    `hashes` (n,) uint64 are short hashes of each id with its image. `read` makes the Ray data set
+    of id and image; `are_unchanged` returns False if the data are no longer what was hashed.
     """
 
     source: str  # for people; holds no credentials
     fingerprint: str
     ids: np.ndarray
-    marks: np.ndarray
+    hashes: np.ndarray
     read: Callable[[], ray.data.Dataset]
-    same: Callable[[], bool]
+    are_unchanged: Callable[[], bool]
 
-    def changed(self, what: str) -> UserError:
-        """What to raise when they are not."""
+    def changed_error(self, what: str) -> UserError:
+        """Makes the error for data that are no longer what was hashed."""
         return UserError(
             f"{self.source}: changed while it was scored ({what}), expected data that stay as they"
             f" are: nothing is published; the same command scores what is there now"
@@ -58,17 +57,17 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
-    """What was seen of a file: ids in their order, the sum of its rows' digests, types."""
+class FileSummary:
+    """Ids and short hashes (n,) of a file's rows in their order, the sum of all hashes, types."""
 
     ids: np.ndarray
-    marks: np.ndarray
-    digest: int
-    types: tuple[str, ...]
+    hashes: np.ndarray
+    sum_of_hashes: int
+    types: tuple[str, ...]  # of COLUMNS
 
 
 def find_inputs(task: Task, place: str = "auto", *, cache: Path | None = None) -> Inputs:
-    """The test part at `place`, which `fmnist.data.load` explains. Ray must be running.
+    """Finds the test part of the data at `place`, as `data.load` does. Ray must be running.
 
     Raises UserError as `load` does, and where there is no test part.
     """
@@ -81,14 +80,14 @@ def find_inputs(task: Task, place: str = "auto", *, cache: Path | None = None) -
 
 
 def from_dataset(dataset: Dataset) -> Inputs:
-    """The test part of a data set in memory; UserError if there is none."""
+    """Takes the test part of a data set in memory; raises UserError if there is none."""
     if dataset.test is None:
         raise UserError(f"{dataset.source}: has no test part, expected one to score")
     return from_examples(dataset.test, source=dataset.source)
 
 
 def from_examples(examples: Examples, *, source: str) -> Inputs:
-    """Examples in memory; they go to Ray's object store when they are read."""
+    """Takes examples in memory; they go to Ray's object store when they are read."""
     rows = max(1, CHUNK_BYTES // examples.images[0].size)
 
     def tables() -> list[pa.Table]:
@@ -100,37 +99,38 @@ def from_examples(examples: Examples, *, source: str) -> Inputs:
         source=source,
         fingerprint=fingerprint_of(sum_of_hashes(digests)),
         ids=examples.ids[order],
-        marks=short_hashes(digests)[order],
+        hashes=short_hashes(digests)[order],
         read=lambda: ray.data.from_arrow(tables()),
-        same=lambda: True,
+        are_unchanged=lambda: True,
     )
 
 
 def from_parquet(task: Task, location: Location) -> Inputs:
-    """The test part of a Parquet data set, surveyed file by file in parallel tasks.
+    """Reads and hashes the test part of a Parquet data set, file by file in parallel tasks.
 
     Raises UserError naming file and row for a null, a repeated id or an image of another size, and
     naming the files for columns that are missing or differ.
     """
     filesystem, paths = location.filesystem, find_parquet_files(location)
-    before = _stamps(filesystem, paths)
+    before = _sizes_and_times(filesystem, paths)
     if not paths:
         raise UserError(f"{location.uri}: has no test part, expected one to score")
     check_cpu_for_reading()
     driver = NodeAddress.here()
-    survey = ray.remote(max_retries=TASK_RETRIES)(_survey)
-    found = get_result(
-        [survey.remote(filesystem, path, task, driver) for path in paths],
+    summarize = ray.remote(max_retries=TASK_RETRIES)(summarize_file)
+    found: list[FileSummary] = get_result(
+        [summarize.remote(filesystem, path, task, driver) for path in paths],
         f"looking at {location.uri}",
     )
     if not sum(len(one.ids) for one in found):
         raise UserError(f"{location.uri}: has no rows, expected images to score")
     _check_same_types(paths, found)
-    order = _order(paths, [one.ids for one in found])
-    fingerprint = fingerprint_of(sum(one.digest for one in found))
+    order = _order_by_id(paths, [one.ids for one in found])
+    fingerprint = fingerprint_of(sum(one.sum_of_hashes for one in found))
 
-    def same() -> bool:
-        if find_parquet_files(location) == paths and _stamps(filesystem, paths) == before:
+    def are_unchanged() -> bool:
+        now = find_parquet_files(location)
+        if now == paths and _sizes_and_times(filesystem, paths) == before:
             return True
         return from_parquet(task, location).fingerprint == fingerprint
 
@@ -138,25 +138,25 @@ def from_parquet(task: Task, location: Location) -> Inputs:
         source=f"parquet at {location.uri}",
         fingerprint=fingerprint,
         ids=np.concatenate([one.ids for one in found])[order],
-        marks=np.concatenate([one.marks for one in found])[order],
+        hashes=np.concatenate([one.hashes for one in found])[order],
         read=lambda: _stream(filesystem, paths),
-        same=same,
+        are_unchanged=are_unchanged,
     )
 
 
-def _stamps(filesystem: Any, paths: list[str]) -> list[tuple[int, int]]:
-    """Size and time of the last change of each file."""
+def _sizes_and_times(filesystem: FileSystem, paths: list[str]) -> list[tuple[int, int]]:
+    """Size in bytes and time of the last change of each file."""
     with reading(", ".join(paths[:1])):
         return [(info.size, info.mtime_ns) for info in filesystem.get_file_info(paths)]
 
 
-def _stream(filesystem: Any, paths: list[str]) -> ray.data.Dataset:
+def _stream(filesystem: FileSystem, paths: list[str]) -> ray.data.Dataset:
     context = DataContext.get_current().copy()
-    # Version 2 lists the files in a task that needs a CPU, and so waits for ever once the actors,
-    # which wait for images, hold them all.
+    # Version 2 lists the files in a task that needs a CPU, and waits for ever if the actors, which
+    # wait for images, hold all CPUs.
     context.use_datasource_v2 = False
     with DataContext.current(context), warnings.catch_warnings():
-        # Ray would start a task again without end, and has no other parameter for that yet.
+        # Ray would restart a task that dies without end; only this deprecated parameter ends it.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         return ray.data.read_parquet(
             paths,
@@ -164,30 +164,42 @@ def _stream(filesystem: Any, paths: list[str]) -> ray.data.Dataset:
             columns=COLUMNS,
             partitioning=None,  # a path such as year=2020/ would otherwise add a column
             ray_remote_args={"num_cpus": 0, "max_retries": TASK_RETRIES},
-            concurrency=READERS,
+            concurrency=PARALLEL_READS,
         )
 
 
-def _survey(filesystem: Any, path: str, task: Task, driver: NodeAddress) -> Survey:
+def summarize_file(
+    filesystem: FileSystem, path: str, task: Task, driver: NodeAddress
+) -> FileSummary:
+    """Reads and hashes one file, in a task of its own.
+
+    Raises UserError naming file and row of what is wrong, and both nodes if the file is missing on
+    the task's node and the driver, which has found it, is on another.
+    """
     with reading(path):
         there = filesystem.get_file_info(path).type != FileType.NotFound
     if not there and (reader := NodeAddress.here()).node != driver.node:
         raise not_shared_error(path, driver=driver.address, reader=reader.address)
-    ids, found, digest = [np.empty(0, np.int64)], [np.empty(0, np.uint64)], 0
+    ids, hashes, total = [np.empty(0, np.int64)], [np.empty(0, np.uint64)], 0
     with reading(path), filesystem.open_input_file(path) as stream:
         file = open_file(stream, task, path)
         schema = file.schema.to_arrow_schema()
         for examples in read_batches(file, COLUMNS, task, path):
             digests = row_digests(examples)
             ids.append(examples.ids)
-            found.append(short_hashes(digests))
-            digest += sum_of_hashes(digests)
+            hashes.append(short_hashes(digests))
+            total += sum_of_hashes(digests)
     types = tuple(str(schema.field(name).type) for name in COLUMNS)
-    return Survey(ids=np.concatenate(ids), marks=np.concatenate(found), digest=digest, types=types)
+    return FileSummary(
+        ids=np.concatenate(ids), hashes=np.concatenate(hashes), sum_of_hashes=total, types=types
+    )
 
 
-def _order(paths: list[str], ids: list[np.ndarray]) -> np.ndarray:
-    """The rows of all files in the order of their ids; UserError of the first one that is twice."""
+def _order_by_id(paths: list[str], ids: list[np.ndarray]) -> np.ndarray:
+    """Positions of the rows of all files, sorted by id; `ids` has those of each file.
+
+    Raises UserError naming the first id that is there twice.
+    """
     values = np.concatenate(ids)
     order = np.argsort(values, kind="stable")
     repeated = np.flatnonzero(values[order[1:]] == values[order[:-1]])
@@ -204,7 +216,7 @@ def _order(paths: list[str], ids: list[np.ndarray]) -> np.ndarray:
     return order
 
 
-def _check_same_types(paths: list[str], found: list[Survey]) -> None:
+def _check_same_types(paths: list[str], found: list[FileSummary]) -> None:
     for path, one in zip(paths, found, strict=True):
         if one.types != found[0].types:
             raise UserError(

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.fs
 import ray
+from pyarrow.fs import FileSystem, LocalFileSystem
 from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 from ray.data.datasource import FilenameProvider
 
@@ -23,21 +23,20 @@ from fmnist.cluster.shared_folder import Mark, mark_storage
 from fmnist.data.locations import READ_ERRORS, reason
 from fmnist.errors import UserError
 from fmnist.models.classifier import batch_rows
-from fmnist.runs.published import PublishedModel
-from fmnist.scoring.actor import Changed, Scorer
-from fmnist.scoring.inputs import CHUNK_BYTES, Inputs
-from fmnist.storage.open import Storage
+from fmnist.scoring.actor import DataChanged, ScoringActor
+from fmnist.scoring.inputs import CHUNK_BYTES
+from fmnist.scoring.job import ScoringJob
 
-BLOCKS_PER_ACTOR = 16  # read, predicted or waiting, all together
-GPU_BATCHES = 4  # to each call, since the last one of a call is padded
-ADDED_BY_RAY = "\nFailed to apply UDF"  # how many attempts there were, which is one
+BLOCKS_PER_ACTOR = 16  # that are read, predicted or waiting, all together
+GPU_BATCHES = 4  # in each call of an actor; only the last batch of a call is padded
+ADDED_BY_RAY = "\nFailed to apply UDF"  # Ray adds to a message how many attempts there were: one
 # How often Ray starts an actor again, whatever it died of. What ends a job is a block whose actor
 # dies each time (TASK_RETRIES): many deaths are nothing unusual where nodes come and go for hours.
-RESTARTS = 100
+ACTOR_RESTARTS = 100
 
 
-class Names(FilenameProvider):
-    """Names of the files of an attempt, given out by the tasks that write them.
+class LabelFileNames(FilenameProvider):
+    """Names the label files of an attempt, in the tasks that write them.
 
     Raises UserError on a node that does not share the folder that it would write to.
     """
@@ -53,110 +52,125 @@ class Names(FilenameProvider):
         return name
 
 
-def write_labels(
-    model: PublishedModel,
-    inputs: Inputs,
-    scored: np.ndarray,
-    *,
-    storage: Storage,
-    folder: str,
-    attempt: str,
-    actors: tuple[int, int],
-    gpu: bool,
-    probabilities: bool,
-    rows_per_file: int,
-) -> None:
-    """Scores all inputs but those `scored` (n,) bool into Parquet files in the storage's `folder`.
+@dataclass(frozen=True, kw_only=True)
+class PipelineSettings:
+    """The settings of a job's pipeline, without the model and the images, which are large.
 
-    `actors` says how many there are at first, and at most, each with one CPU, and with a GPU of its
-    own if they use any; one that dies is started again, as is a task. The files' names begin with
-    `attempt_`. Raises UserError for a model that can't predict, for storage that fails, for
-    processes that die each time they are started, for a folder that a node which writes does not
-    share, and for data that are no longer what was surveyed.
+    `pool_size` is the number of actors at first, and at most. `rows_per_call` are the images that
+    an actor gets at once; None: as many as a block has.
+    """
+
+    filesystem: FileSystem
+    folder: str  # in the file system
+    file_names: LabelFileNames
+    pool_size: tuple[int, int]
+    gpu: bool
+    rows_per_call: int | None
+    probabilities: bool
+    rows_per_file: int
+    object_store_memory: int  # bytes that all blocks take together
+    action: str  # what the pipeline does, for messages
+
+
+def write_labels(job: ScoringJob, scored: np.ndarray, attempt: str) -> None:
+    """Writes Parquet files of predictions for all inputs but those that are `scored` (n,) bool.
+
+    The files' names begin with `attempt_`. An actor that dies is started again, as is a task.
+    Raises UserError for a model that can't predict, for storage that fails, for processes that die
+    each time they are started, for a folder that a node which writes does not share, and for data
+    that have changed since they were hashed.
 
     The pipeline runs in a process of its own beside this one, so that what Ray prints about it goes
     where its other logs go (for each pool of actors a line about ray-project/ray#53727).
     """
-    rows = GPU_BATCHES * batch_rows(model.task.shape, gpu=True) if gpu else None
-    block = max(CHUNK_BYTES, model.task.pixels * (rows or 1))
-    system, path = storage.arrow(folder)
-    # References in a list stay references: the pipeline hands them on without looking at them.
-    references = [ray.put(model), ray.put((inputs.ids, inputs.marks, scored))]
-    pipeline = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on_this_node())(_run)
+    # References in a list stay references: the pipeline passes them on without fetching them.
+    expected = (job.inputs.ids, job.inputs.hashes, scored)
+    references = [ray.put(job.model), ray.put(expected)]
+    pipeline = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on_this_node())(
+        _run_pipeline
+    )
     try:
-        with mark_storage(storage) as mark:
+        with mark_storage(job.storage) as mark:
+            settings = _settings(job, LabelFileNames(attempt, mark))
             get_result(
-                pipeline.remote(
-                    inputs.read,
-                    references,
-                    system,
-                    path,
-                    names=Names(attempt, mark),
-                    actors=actors,
-                    gpu=gpu,
-                    rows=rows,
-                    probabilities=probabilities,
-                    rows_per_file=rows_per_file,
-                    object_store_memory=actors[1] * BLOCKS_PER_ACTOR * block,
-                    action=f"scoring {inputs.source} into {storage.uri}/{folder}",
-                ),
+                pipeline.remote(job.inputs.read, references, settings),
                 "the process that feeds the scoring actors",
                 attempts=1,
             )
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, Changed):
-            raise inputs.changed(str(error.cause)) from None
+        if isinstance(error.cause, DataChanged):
+            raise job.inputs.changed_error(str(error.cause)) from None
         raise
 
 
-def _run(
+def _settings(job: ScoringJob, file_names: LabelFileNames) -> PipelineSettings:
+    filesystem, folder = job.storage.arrow(job.labels_folder)
+    task = job.model.task
+    rows = GPU_BATCHES * batch_rows(task.shape, gpu=True) if job.gpu else None
+    block = max(CHUNK_BYTES, task.pixels * (rows or 1))
+    return PipelineSettings(
+        filesystem=filesystem,
+        folder=folder,
+        file_names=file_names,
+        pool_size=job.pool_size,
+        gpu=job.gpu,
+        rows_per_call=rows,
+        probabilities=job.probabilities,
+        rows_per_file=job.rows_per_file,
+        object_store_memory=job.pool_size[1] * BLOCKS_PER_ACTOR * block,
+        action=f"scoring {job.inputs.source} into {job.storage.uri}/{job.labels_folder}",
+    )
+
+
+def _run_pipeline(
     read: Callable[[], ray.data.Dataset],
     references: list[ray.ObjectRef],
-    system: Any,
-    path: str,
-    *,
-    names: Names,
-    actors: tuple[int, int],
-    gpu: bool,
-    rows: int | None,
-    probabilities: bool,
-    rows_per_file: int,
-    object_store_memory: int,
-    action: str,
+    settings: PipelineSettings,
 ) -> None:
     bound_retries()  # of the tasks that read and write
-    with _settings(object_store_memory):
-        labels = read().map_batches(
-            Scorer,
-            fn_constructor_args=references,
-            fn_constructor_kwargs={"probabilities": probabilities, "gpu": gpu},
-            batch_size=rows,  # None: a block as it comes
-            batch_format="pyarrow",
-            compute=ActorPoolStrategy(min_size=actors[0], max_size=actors[1]),
-            num_cpus=1,
-            num_gpus=int(gpu),
-            max_restarts=RESTARTS,
-            max_task_retries=TASK_RETRIES,
-        )
+    with _data_context(settings.object_store_memory):
+        predictions = _predict(read(), references, settings)
         try:
-            labels.write_parquet(
-                path,
-                filesystem=system,
-                # S3 has no folders; to make one, Arrow would ask for permissions on the bucket.
-                try_create_dir=isinstance(system, pyarrow.fs.LocalFileSystem),
-                filename_provider=names,
-                min_rows_per_file=rows_per_file,
-                # No CPU, since the actors may hold them all.
-                ray_remote_args={"num_cpus": 0, "max_retries": TASK_RETRIES},
-                concurrency=1,
-            )
-        except (ray.exceptions.RayError, UserError, Changed, *READ_ERRORS) as error:
-            raise _cause(error, action) or error from None
+            _write(predictions, settings)
+        except (ray.exceptions.RayError, UserError, DataChanged, *READ_ERRORS) as error:
+            raise _find_cause(error, settings.action) or error from None
+
+
+def _predict(
+    images: ray.data.Dataset, references: list[ray.ObjectRef], settings: PipelineSettings
+) -> ray.data.Dataset:
+    least, most = settings.pool_size
+    return images.map_batches(
+        ScoringActor,
+        fn_constructor_args=references,
+        fn_constructor_kwargs={"probabilities": settings.probabilities, "gpu": settings.gpu},
+        batch_size=settings.rows_per_call,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(min_size=least, max_size=most),
+        num_cpus=1,
+        num_gpus=int(settings.gpu),
+        max_restarts=ACTOR_RESTARTS,
+        max_task_retries=TASK_RETRIES,
+    )
+
+
+def _write(predictions: ray.data.Dataset, settings: PipelineSettings) -> None:
+    predictions.write_parquet(
+        settings.folder,
+        filesystem=settings.filesystem,
+        # S3 has no folders; to make one, Arrow would ask for permissions on the bucket.
+        try_create_dir=isinstance(settings.filesystem, LocalFileSystem),
+        filename_provider=settings.file_names,
+        min_rows_per_file=settings.rows_per_file,
+        # No CPU, since the actors may hold them all.
+        ray_remote_args={"num_cpus": 0, "max_retries": TASK_RETRIES},
+        concurrency=1,
+    )
 
 
 @contextmanager
-def _settings(object_store_memory: int) -> Iterator[None]:
-    """Small blocks and few of them, so that many actors get some.
+def _data_context(object_store_memory: int) -> Iterator[None]:
+    """Makes Ray Data use small blocks, so that each of many actors gets some, and few of them.
 
     Without a limit, reading would run ahead until it has filled its part of the object store.
     """
@@ -166,15 +180,15 @@ def _settings(object_store_memory: int) -> Iterator[None]:
     context.execution_options.resource_limits = ExecutionResources(
         object_store_memory=object_store_memory
     )
-    # Arrow has retried already, all but this; Ray Data would do all of that ten times over.
+    # Arrow retries all other errors itself; Ray Data would repeat all of that ten times.
     context.retried_io_errors = ["HTTP status 429"]
     context.enable_progress_bars = False
     with DataContext.current(context):
         yield
 
 
-def _cause(error: BaseException, action: str) -> Exception | None:
-    """The user's mistake or the failed environment behind a failed pipeline, if there is one."""
+def _find_cause(error: BaseException, action: str) -> Exception | None:
+    """Finds the user's mistake, or the failure of the environment, behind a failed pipeline."""
     driver = reader = ray.util.get_node_ip_address()  # the pipeline is on the driver's node
     cause: BaseException | None = error
     while cause is not None:
@@ -182,7 +196,7 @@ def _cause(error: BaseException, action: str) -> Exception | None:
             # Ray keeps the address of the task's node in the text alone.
             found = re.search(r"\bip=([^,\s)]+)", str(cause))
             reader, cause = found[1] if found else driver, cause.cause
-        elif isinstance(cause, Changed | UserError):
+        elif isinstance(cause, DataChanged | UserError):
             return type(cause)(str(cause).partition(ADDED_BY_RAY)[0])
         elif isinstance(cause, PROCESS_DEATHS):
             return process_death_error(cause, action)

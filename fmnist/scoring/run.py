@@ -1,44 +1,34 @@
 """Scoring a data set with a published model: a Parquet data set of labels and `submission.csv`.
 
 The same model and images give the same labels, whatever the number of actors: each predicts with
-one thread in batches of one fixed shape. What a GPU gives differs from what a CPU gives in the last
-digits, and is a result of its own. A job that was killed goes on with what is not scored.
+one thread in batches of one fixed shape. A job that was killed goes on with what is not scored.
 """
 
 import logging
 import secrets
 import time
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
 from fmnist.cluster.resources import scoring_pool_size
 from fmnist.runs.published import PublishedModel
 from fmnist.scoring.inputs import Inputs
-from fmnist.scoring.labels import LABELS, SUBMISSION, Collected, label_files, submission
+from fmnist.scoring.job import ScoringJob, predictions_folder, predictions_id
 from fmnist.scoring.pipeline import write_labels
+from fmnist.scoring.predictions import (
+    SUBMISSION,
+    CollectedLabels,
+    list_label_files,
+    to_submission,
+)
 from fmnist.storage.lease import LEASE, Lease, LeaseLost, hold_lease
-from fmnist.storage.manifest import Manifest, content_id, publish_keys, read_manifest, versions
+from fmnist.storage.manifest import Manifest, publish_keys, read_manifest, versions
 from fmnist.storage.open import Storage
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # raised when the same model and images would give other files
-ROWS_PER_FILE = 50_000  # a killed job scores again at most what its unfinished file would hold
-
-
-def predictions_folder(predictions_id: str) -> str:
-    """Where in the storage root a result of scoring lies."""
-    return f"predictions/{predictions_id}"
-
-
-def predictions_id(
-    model: PublishedModel, inputs: Inputs, *, probabilities: bool, gpu: bool = False
-) -> str:
-    """Follows from model, images and options alone: submitted again, a job finds its result."""
-    on = ["gpu"] if gpu else []
-    return content_id(FORMAT, model.run, model.sha256, inputs.fingerprint, probabilities, *on)
+ROWS_PER_FILE = 50_000
 
 
 def score(
@@ -51,7 +41,7 @@ def score(
     probabilities: bool = False,
     rows_per_file: int = ROWS_PER_FILE,
 ) -> Manifest:
-    """The published predictions of the model for the inputs, made now unless they are there.
+    """Returns the published predictions of the model for the inputs; makes them unless they exist.
 
     They are Parquet files in `labels/` (id int64, label int64, model string, and if asked for
     `probabilities`, a list of float32) and `submission.csv`. `actors` predict at the same time, by
@@ -61,100 +51,92 @@ def score(
     TensorFlow doesn't see, for a model that can't predict, for actors that die each time, and for
     data that change meanwhile.
     """
-    identity = predictions_id(model, inputs, probabilities=probabilities, gpu=gpu)
-    prefix = predictions_folder(identity)
-    if published := read_manifest(storage, prefix):
-        return _tidy(storage, prefix, published)
-    pool = scoring_pool_size(actors, gpu=gpu)
+    folder = predictions_folder(predictions_id(model, inputs, probabilities=probabilities, gpu=gpu))
+    if published := read_manifest(storage, folder):
+        return _without_leftovers(storage, folder, published)
+    job = ScoringJob(
+        model=model,
+        inputs=inputs,
+        storage=storage,
+        pool_size=scoring_pool_size(actors, gpu=gpu),
+        gpu=gpu,
+        probabilities=probabilities,
+        rows_per_file=rows_per_file,
+    )
     while True:
         with (
             suppress(LeaseLost),
-            hold_lease(storage, f"{prefix}/{LEASE}", tell=log.warning) as lease,
+            hold_lease(storage, f"{folder}/{LEASE}", tell=log.warning) as lease,
         ):
-            return _score(
-                model, inputs, storage, identity, pool, gpu, probabilities, rows_per_file, lease
-            )
+            return _score(job, lease)
 
 
-def _score(
-    model: PublishedModel,
-    inputs: Inputs,
-    storage: Storage,
-    identity: str,
-    pool: tuple[int, int],
-    gpu: bool,
-    probabilities: bool,
-    rows_per_file: int,
-    lease: Lease,
-) -> Manifest:
+def _score(job: ScoringJob, lease: Lease) -> Manifest:
     """Raises LeaseLost before it publishes anything if another job has taken over."""
-    prefix = predictions_folder(identity)
-    if published := read_manifest(storage, prefix):
-        return _tidy(storage, prefix, published)
+    storage, folder = job.storage, job.folder
+    if published := read_manifest(storage, folder):
+        return _without_leftovers(storage, folder, published)
     begin = time.perf_counter()
-    collected = Collected(ids=inputs.ids, classes=len(model.task.classes))
-    collected.take_over(storage, prefix, label_files(storage, prefix))
-    scored = collected.scored()
-    if not scored.all():
-        attempt = secrets.token_hex(4)
-        write_labels(
-            model,
-            inputs,
-            scored,
-            storage=storage,
-            folder=f"{prefix}/{LABELS}",
-            attempt=attempt,
-            actors=pool,
-            gpu=gpu,
-            probabilities=probabilities,
-            rows_per_file=rows_per_file,
-        )
-        written = [name for name in label_files(storage, prefix) if f"/{attempt}_" in name]
-        unfit = collected.take_over(storage, prefix, written)
-        if published := read_manifest(storage, prefix):  # by a job that took this one for dead
-            return _tidy(storage, prefix, published)
-        if not inputs.same():
-            raise inputs.changed("its files were replaced or rewritten")
+    collected = CollectedLabels(ids=job.inputs.ids, classes=len(job.model.task.classes))
+    collected.add_files(storage, folder, list_label_files(storage, folder))
+    taken_over = int(np.count_nonzero(collected.scored()))
+    if taken_over < len(collected.ids):
+        refused = _score_the_rest(job, collected)
+        if published := read_manifest(storage, folder):  # by a job that took this one for dead
+            return _without_leftovers(storage, folder, published)
+        if not job.inputs.are_unchanged():
+            raise job.inputs.changed_error("its files were replaced or rewritten")
         lease.check()
-        _check_complete(collected, unfit)
-    storage.write(f"{prefix}/{SUBMISSION}", submission(collected.ids, collected.labels))
+        _check_complete(collected, refused)
+    seconds = round(time.perf_counter() - begin, 3)
+    published = _publish(job, collected, taken_over=taken_over, seconds=seconds)
+    return _without_leftovers(storage, folder, published)
+
+
+def _score_the_rest(job: ScoringJob, collected: CollectedLabels) -> list[str]:
+    """Scores the images that have no label yet; returns the names of new files that don't fit."""
+    attempt = secrets.token_hex(4)
+    write_labels(job, collected.scored(), attempt)
+    names = list_label_files(job.storage, job.folder)
+    written = [name for name in names if f"/{attempt}_" in name]
+    return collected.add_files(job.storage, job.folder, written)
+
+
+def _check_complete(collected: CollectedLabels, refused: list[str]) -> None:
+    missing = int(np.count_nonzero(~collected.scored()))
+    if refused or missing:
+        raise RuntimeError(
+            f"{missing} of {len(collected.ids)} images have no label, and {len(refused)} files have"
+            f" rows that don't belong: {', '.join(refused[:3])}"
+        )
+
+
+def _publish(
+    job: ScoringJob, collected: CollectedLabels, *, taken_over: int, seconds: float
+) -> Manifest:
+    """Writes the submission, and the manifest that makes the result real."""
+    model, inputs, storage = job.model, job.inputs, job.storage
+    submission = to_submission(collected.ids, collected.labels)
+    storage.write(f"{job.folder}/{SUBMISSION}", submission)
     details = {
-        **_details(model, inputs),
-        "images": len(inputs.ids),
-        "taken_over": int(np.count_nonzero(scored)),  # from an earlier attempt
-        "actors": pool[1],
-        "device": "gpu" if gpu else "cpu",
-        "seconds": round(time.perf_counter() - begin, 3),
-    }
-    names = [*collected.names, SUBMISSION]
-    published = publish_keys(
-        storage, prefix, names, kind="predictions", id=identity, details=details
-    )
-    return _tidy(storage, prefix, published)
-
-
-def _details(model: PublishedModel, inputs: Inputs) -> dict[str, Any]:
-    return {
         "run": model.run,
         "model_sha256": model.sha256,
         "task": {"name": model.task.name, "classes": list(model.task.classes)},
         "dataset": {"source": inputs.source, "fingerprint": inputs.fingerprint},
         "versions": versions(),
+        "images": len(inputs.ids),
+        "taken_over": taken_over,  # labels from an earlier attempt
+        "actors": job.pool_size[1],
+        "device": "gpu" if job.gpu else "cpu",
+        "seconds": seconds,
     }
+    names = [*collected.names, SUBMISSION]
+    return publish_keys(storage, job.folder, names, kind="predictions", id=job.id, details=details)
 
 
-def _check_complete(collected: Collected, unfit: list[str]) -> None:
-    missing = int(np.count_nonzero(collected.labels < 0))
-    if unfit or missing:
-        raise RuntimeError(
-            f"{missing} of {len(collected.ids)} images have no label, and {len(unfit)} files have"
-            f" rows that don't belong: {', '.join(unfit[:3])}"
-        )
-
-
-def _tidy(storage: Storage, prefix: str, published: Manifest) -> Manifest:
-    """Removes what other attempts left, so that the folder can be read without the manifest."""
-    for name in label_files(storage, prefix):
+def _without_leftovers(storage: Storage, folder: str, published: Manifest) -> Manifest:
+    """Deletes the files of other attempts, so that `labels/` can be read without the manifest."""
+    for name in list_label_files(storage, folder):
         if name not in published.files:
-            storage.delete(f"{prefix}/{name}")
+            storage.delete(f"{folder}/{name}")
     return published

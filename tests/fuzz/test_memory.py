@@ -58,7 +58,7 @@ import resource, sys
 from pathlib import Path
 from fmnist.training.checkpoints import Checkpoints
 from fmnist.errors import UserError
-from fmnist.scoring.labels import Collected
+from fmnist.scoring.predictions import CollectedLabels
 from fmnist.data.load import load
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
@@ -76,7 +76,7 @@ for data in sorted(folder.glob("data/*")):
         raise AssertionError(data)
 ids = np.arange(10)
 for name in ("more", "repeats"):
-    unfit = Collected(ids=ids, classes=4).take_over(storage, "labels", [name])
+    unfit = CollectedLabels(ids=ids, classes=4).add_files(storage, "labels", [name])
     assert unfit == [name]
 assert Checkpoints(storage=storage, run="runs/c", keep=1).newest() is None
 assert peak() - before < bound, (peak() - before) >> 20

@@ -16,7 +16,7 @@ from fmnist.errors import UserError
 from fmnist.registry.champion import read_champion
 from fmnist.retraining.verdicts import read_notes
 from fmnist.runs.published import open_model, task_of_run
-from fmnist.scoring.labels import Collected
+from fmnist.scoring.predictions import CollectedLabels
 from fmnist.storage.manifest import Manifest, content_id, publish, read_manifest
 from fmnist.storage.open import LocalStorage, check_key
 from fmnist.training.checkpoints import PROGRESS, VARIABLES, Checkpoints, TrainingState
@@ -26,10 +26,10 @@ from tests.support.samples import SHAPES, examples
 PART = examples(SHAPES, 6)
 
 
-def take_over(storage: LocalStorage, data: bytes) -> Collected:
+def take_over(storage: LocalStorage, data: bytes) -> CollectedLabels:
     storage.write("labels/x.parquet", data)
-    collected = Collected(ids=np.sort(PART.ids), classes=4)
-    unfit = collected.take_over(storage, "labels", ["x.parquet"])
+    collected = CollectedLabels(ids=np.sort(PART.ids), classes=4)
+    unfit = collected.add_files(storage, "labels", ["x.parquet"])
     assert bool(unfit) == (not collected.scored().any())
     return collected
 

@@ -11,8 +11,8 @@ from fmnist.data.dataset import Dataset
 from fmnist.data.export import export_parquet
 from fmnist.data.formats.parquet import write_part
 from fmnist.runs.ids import run_folder
-from fmnist.scoring.labels import SUBMISSION
-from fmnist.scoring.run import predictions_folder
+from fmnist.scoring.job import predictions_folder
+from fmnist.scoring.predictions import SUBMISSION
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from jobs import export, score, train

@@ -23,7 +23,7 @@ from ray.autoscaler._private.util import prepare_config
 
 from fmnist.data.dataset import Dataset
 from fmnist.data.export import export_parquet
-from fmnist.scoring.labels import SUBMISSION
+from fmnist.scoring.predictions import SUBMISSION
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from tests.support.cluster import STORE

@@ -15,7 +15,8 @@ from fmnist.data.formats.parquet import write_part
 from fmnist.errors import StorageError, UserError
 from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import find_inputs
-from fmnist.scoring.run import predictions_folder, predictions_id, score
+from fmnist.scoring.job import predictions_folder, predictions_id
+from fmnist.scoring.run import score
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from fmnist.training.checkpoints import Checkpoints, TrainingState

@@ -18,8 +18,8 @@ from fmnist.data.dataset import Dataset
 from fmnist.data.formats.parquet import write_part
 from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import find_inputs
-from fmnist.scoring.labels import label_files
-from fmnist.scoring.run import predictions_folder, predictions_id
+from fmnist.scoring.job import predictions_folder, predictions_id
+from fmnist.scoring.predictions import list_label_files
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from tests.recovery.runs import checkpoints, folder, outcome, wait, workers
@@ -141,7 +141,7 @@ def test_scoring_that_was_paused_gives_way_and_finds_the_result(
     wait(lambda: storage.exists(lease))
     second = start(SCORES, storage_uri)
     waits(second)
-    wait(lambda: label_files(storage, prefix))
+    wait(lambda: list_label_files(storage, prefix))
     pause([first.pid], lambda: json.loads(storage.read(lease))["pid"] == second.pid)
     out = ended(first)
     ended(second)
@@ -149,5 +149,7 @@ def test_scoring_that_was_paused_gives_way_and_finds_the_result(
     manifest = read_manifest(storage, prefix)
     assert manifest is not None
     check_against(storage, manifest, labels_of(network, images))
-    assert {name for name in manifest.files if "/" in name} == set(label_files(storage, prefix))
+    assert {name for name in manifest.files if "/" in name} == set(
+        list_label_files(storage, prefix)
+    )
     assert not storage.exists(lease)

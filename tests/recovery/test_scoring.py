@@ -20,8 +20,9 @@ from fmnist.errors import UserError
 from fmnist.runs.published import PublishedModel, open_model
 from fmnist.scoring import run as scoring
 from fmnist.scoring.inputs import Inputs, find_inputs
-from fmnist.scoring.labels import Collected, label_files
-from fmnist.scoring.run import predictions_folder, predictions_id, score
+from fmnist.scoring.job import predictions_folder, predictions_id
+from fmnist.scoring.predictions import CollectedLabels, list_label_files
+from fmnist.scoring.run import score
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage, open_storage
 from tests.recovery.runs import wait
@@ -34,7 +35,7 @@ from tests.support.samples import SHAPES, examples
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 MANY = examples(SHAPES, 24_000, seed=1)  # enough that there is time to kill something
-SCORING = "MapBatches(Scorer)).submit"  # the title of a scoring actor that is at work
+SCORING = "MapBatches(ScoringActor)).submit"  # the title of a scoring actor that is at work
 FEW = examples(SHAPES, 5_000)
 
 # Another driver on the same cluster.
@@ -96,7 +97,7 @@ def start_driver(storage: Storage, data: str) -> subprocess.Popen[bytes]:
 
 
 def wait_for_labels(storage: Storage, prefix: str, files: int = 1) -> None:
-    wait(lambda: len(label_files(storage, prefix)) >= files)
+    wait(lambda: len(list_label_files(storage, prefix)) >= files)
 
 
 @contextmanager
@@ -127,17 +128,17 @@ def test_a_killed_driver_goes_on_with_what_is_not_scored(
         driver.kill()
     assert read_manifest(storage, prefix) is None
     storage.write(f"{prefix}/labels/unfinished.parquet", b"PAR1 and no footer")
-    found = Collected(ids=inputs.ids, classes=4)
-    found.take_over(storage, prefix, label_files(storage, prefix))
+    found = CollectedLabels(ids=inputs.ids, classes=4)
+    found.add_files(storage, prefix, list_label_files(storage, prefix))
 
     manifest = score(model=model, inputs=inputs, storage=storage, actors=2)
     assert 0 < found.scored().sum() <= manifest.details["taken_over"] < len(MANY)
     assert set(found.names) <= manifest.files.keys()
-    again = Collected(ids=inputs.ids, classes=4)
+    again = CollectedLabels(ids=inputs.ids, classes=4)
     own = [
         name for name in manifest.files if name.startswith("labels/") and name not in found.names
     ]
-    assert again.take_over(storage, prefix, own) == []
+    assert again.add_files(storage, prefix, own) == []
     assert not (again.scored() & found.scored()).any()
     check_against(storage, manifest, undisturbed)
 

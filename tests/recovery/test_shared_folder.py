@@ -17,7 +17,7 @@ from fmnist.cluster.nodes import on_this_node
 from fmnist.cluster.remote import get_result
 from fmnist.cluster.shared_folder import mark_storage
 from fmnist.errors import UserError
-from fmnist.scoring.pipeline import Names
+from fmnist.scoring.pipeline import LabelFileNames
 from fmnist.storage.open import open_storage
 from fmnist.training.run import train
 from tests.recovery.runs import CLUSTER, TRAINING, wait
@@ -68,8 +68,8 @@ def test_a_worker_that_sees_another_folder_ends_the_run_at_once(small, unshared,
 def test_a_task_that_would_write_labels_into_another_folder_raises(unshared):
     """Ray Data asks for the name of a file in the task that writes it."""
     with mark_storage(open_storage(str(unshared))) as mark:
-        names = Names("attempt", mark)
-        name = ray.remote(num_cpus=0)(Names.get_filename_for_task)
+        names = LabelFileNames("attempt", mark)
+        name = ray.remote(num_cpus=0)(LabelFileNames.get_filename_for_task)
         here = name.options(scheduling_strategy=on_this_node()).remote(names, "write", 0)
         assert ray.get(here).startswith("attempt_write_")
         there = name.options(resources={APART: 0.1}).remote(names, "write", 0)

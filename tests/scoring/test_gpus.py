@@ -8,7 +8,8 @@ import pytest
 from fmnist.errors import UserError
 from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import from_examples
-from fmnist.scoring.run import predictions_id, score
+from fmnist.scoring.job import predictions_id
+from fmnist.scoring.run import score
 from fmnist.storage.open import Storage, open_storage
 from tests.support.cluster import STORE
 from tests.support.models import dense, publish_run

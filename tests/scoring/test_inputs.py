@@ -16,7 +16,7 @@ from fmnist.data.dataset import Examples
 from fmnist.data.formats.parquet import write_part
 from fmnist.data.formats.parquet_schema import to_table
 from fmnist.errors import UserError
-from fmnist.scoring.inputs import _survey, find_inputs, from_examples
+from fmnist.scoring.inputs import find_inputs, from_examples, summarize_file
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 from tests.support.samples import SHAPES, dataset, examples, write_idx
@@ -137,7 +137,7 @@ def test_a_folder_that_only_the_driver_has(ray_cluster: Cluster, tmp_path: Path)
     """A task on another node looks for a file that is missing there."""
     (other,) = ray_cluster.worker_nodes
     there = NodeAffinitySchedulingStrategy(other.node_id, soft=False)
-    survey = ray.remote(scheduling_strategy=there)(_survey)
+    survey = ray.remote(scheduling_strategy=there)(summarize_file)
     path, here = str(tmp_path / "part.parquet"), NodeAddress.here()
     error = rf"^{path}: node {here.address} finds no .*, which node {here.address} has, .* share"
     with pytest.raises(UserError, match=error):

@@ -11,7 +11,7 @@ from fmnist.data.formats.parquet import write_part
 from fmnist.errors import UserError
 from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import find_inputs, from_examples
-from fmnist.scoring.labels import Collected, submission
+from fmnist.scoring.predictions import CollectedLabels, to_submission
 from fmnist.scoring.run import score
 from fmnist.storage.open import Storage, open_storage
 from tests.support.models import convolutional, publish_run
@@ -116,13 +116,13 @@ def test_only_files_that_fit_are_taken_over(tmp_path: Path) -> None:
         pq.write_table(pa.table({"id": ids, "label": labels}), folder / name)
     (folder / "half").write_bytes((folder / "first").read_bytes()[:-9])
     pq.write_table(pa.table({"number": [9]}), folder / "columns")
-    collected = Collected(ids=np.array([1, 5, 9]), classes=2)
+    collected = CollectedLabels(ids=np.array([1, 5, 9]), classes=2)
     names = ["half", "columns", "gone", *contents]
-    unfit = collected.take_over(open_storage(str(tmp_path)), "p", names)
+    unfit = collected.add_files(open_storage(str(tmp_path)), "p", names)
     assert collected.names == ["first", "last"]
     assert unfit == [name for name in names if name not in collected.names]
     np.testing.assert_array_equal(collected.labels, [0, 1, 1])
 
 
 def test_a_submission_is_what_the_competition_wants() -> None:
-    assert submission(np.array([0, 7, 10]), np.array([3, 0, 4])) == b"Id,Label\n0,3\n7,0\n10,4\n"
+    assert to_submission(np.array([0, 7, 10]), np.array([3, 0, 4])) == b"Id,Label\n0,3\n7,0\n10,4\n"

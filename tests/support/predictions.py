@@ -6,7 +6,7 @@ import pyarrow.dataset as pads
 
 from fmnist.data.dataset import Examples
 from fmnist.models.classifier import Classifier
-from fmnist.scoring.run import predictions_folder
+from fmnist.scoring.job import predictions_folder
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage
 

@@ -1,0 +1,62 @@
+"""One scoring job: the model, the images, how it scores, and the id of its result."""
+
+from dataclasses import dataclass
+
+from fmnist.runs.published import PublishedModel
+from fmnist.scoring.inputs import Inputs
+from fmnist.scoring.predictions import LABELS
+from fmnist.storage.manifest import content_id
+from fmnist.storage.open import Storage
+
+FORMAT = 1  # raised when the same model and images would give other files
+
+
+def predictions_id(
+    model: PublishedModel, inputs: Inputs, *, probabilities: bool, gpu: bool = False
+) -> str:
+    """Id that follows from model, images and options alone, so that a second job finds the result.
+
+    A GPU's probabilities differ from a CPU's in the last digits, and so are another result.
+    """
+    device = ["gpu"] if gpu else []  # the ids of before there was `gpu` stay
+    return content_id(FORMAT, model.run, model.sha256, inputs.fingerprint, probabilities, *device)
+
+
+def predictions_folder(predictions_id: str) -> str:
+    """Folder in the storage root that holds a result of scoring."""
+    return f"predictions/{predictions_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringJob:
+    """The settings of a scoring job whose model and images were found.
+
+    `pool_size` is the number of actors at first, and at most; each has one CPU, and with `gpu` a
+    GPU of its own. With `probabilities`, the result has those of each class. Files have at least
+    `rows_per_file` rows: a killed job scores again at most what its unfinished file would hold.
+    """
+
+    model: PublishedModel
+    inputs: Inputs
+    storage: Storage
+    pool_size: tuple[int, int]
+    gpu: bool
+    probabilities: bool
+    rows_per_file: int
+
+    @property
+    def id(self) -> str:
+        """Id of the result."""
+        return predictions_id(
+            self.model, self.inputs, probabilities=self.probabilities, gpu=self.gpu
+        )
+
+    @property
+    def folder(self) -> str:
+        """Folder in the storage root that holds the result."""
+        return predictions_folder(self.id)
+
+    @property
+    def labels_folder(self) -> str:
+        """Folder in the storage root that holds the files of predictions."""
+        return f"{self.folder}/{LABELS}"
