@@ -25,7 +25,7 @@ from fmnist.errors import UserError
 from fmnist.models.tensorflow import import_tensorflow
 from fmnist.recipes import Cluster, Training
 from fmnist.runs.ids import run_folder
-from fmnist.runs.published import history_of, open_model
+from fmnist.runs.published import open_model, read_history
 from fmnist.scoring.inputs import from_dataset
 from fmnist.scoring.job import predictions_folder
 from fmnist.scoring.predictions import LABELS
@@ -94,7 +94,7 @@ def tell_runs(dataset: Dataset, workers: int, storage: Storage) -> None:
     # Another seed, or it would be found as the run that the GPU has trained.
     measure(dataset, replace(TRAINING, seed=1, epochs=1), Cluster(), storage)
     losses = [
-        [row["loss"] for row in history_of(storage, run_folder(each.id), each)]
+        [row["loss"] for row in read_history(storage, run_folder(each.id), each)]
         for each in (one, many)
     ]
     apart = max(abs(a - b) / a for a, b in zip(*losses, strict=True))
@@ -109,7 +109,7 @@ def measure(dataset: Dataset, training: Training, cluster: Cluster, storage: Sto
     begin = time.perf_counter()
     manifest = train(dataset, training, cluster, storage, command="benchmarks.gpu")
     seconds = time.perf_counter() - begin
-    last = history_of(storage, run_folder(manifest.id), manifest)[-1]
+    last = read_history(storage, run_folder(manifest.id), manifest)[-1]
     cells = (
         training.architecture,
         training.workers,

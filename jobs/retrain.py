@@ -4,8 +4,8 @@
     ray job submit --working-dir . -- python -m jobs.retrain --data … --storage s3://bucket/fmnist
     python -m jobs.retrain --rollback --storage s3://bucket/fmnist
 
-Then the champion scores the data. Run again on the same data, it finds everything done. It ends
-with 0 also where the challenger was not promoted.
+Afterwards, the champion scores the data. Run again on the same data, it does nothing twice. Its
+exit code is 0 also if the challenger was not promoted.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,11 @@ import tyro
 from fmnist.data.load import load
 from fmnist.errors import UserError, together
 from fmnist.recipes import Cluster, Training, check
-from fmnist.registry.champion import find_predecessor, rollback
+from fmnist.registry.champion import find_rollback_target, rollback
+from fmnist.registry.prune import Retention, check_retention
 from fmnist.retraining.gate import Gate, check_gate
 from fmnist.retraining.plan import Plan, make_plan
-from fmnist.retraining.run import Retention, check_retention, retrain, retrainings_folder
+from fmnist.retraining.run import retrain, retrainings_folder
 from fmnist.runs.ids import run_folder
 from fmnist.scoring.inputs import find_inputs, from_dataset
 from fmnist.storage.manifest import Manifest, read_manifest
@@ -74,7 +75,7 @@ def run(flags: Flags) -> None:
     dataset = load(task, flags.data)
     plan = make_plan(dataset, flags.training, storage, force=flags.force)
     if not flags.score_data:
-        inputs = from_dataset(dataset)  # before Ray: here a missing test part shows
+        inputs = from_dataset(dataset)  # before Ray starts: it refuses data without a test part
     if flags.dry_run:
         return print_plan(storage, plan)
     start_ray()
@@ -90,7 +91,7 @@ def run(flags: Flags) -> None:
         command=command(),
         actors=flags.actors,
     )
-    tell(storage, manifest)
+    print_result(storage, manifest)
 
 
 def _check_rollback(flags: Flags) -> None:
@@ -99,33 +100,34 @@ def _check_rollback(flags: Flags) -> None:
 
 
 def roll_back(storage: Storage, task_name: str, *, dry_run: bool) -> None:
-    """Moves the pointer back, or says where to."""
-    champion, predecessor = find_predecessor(storage, task_name)
+    """Rolls the champion back, or with `dry_run` prints which run would become champion."""
+    champion, target = find_rollback_target(storage, task_name)
     if dry_run:
-        print(f"champion {champion.run} would be rolled back to {predecessor}")
+        print(f"champion {champion.run} would be rolled back to {target}")
         return
     now = rollback(storage, task_name, command=command())
     print(f"champion {champion.run} is rolled back: {now.run} is champion (move {now.counter})")
 
 
 def print_plan(storage: Storage, plan: Plan) -> None:
-    """Prints what would be done."""
+    """Prints what a retraining would do."""
     champion = plan.champion
     print(f"data        {plan.dataset.source}, fingerprint {plan.dataset.fingerprint}")
     print(f"champion    {f'{champion.run} (move {champion.counter})' if champion else 'none'}")
-    if note := plan.unfinished:
-        print(f"to finish   the promotion of {note.run} (move {note.counter}), without a summary")
+    if pending := plan.pending:
+        promoted = f"the promotion of {pending.run} (move {pending.counter})"
+        print(f"to finish   {promoted}, without a summary")
         return
-    if plan.settled:
-        print(f"nothing to train: {plan.settled[1]} It would score what is not scored yet")
+    if plan.no_training:
+        print(f"nothing to train: {plan.no_training.reason} It would score what is not scored yet")
         return
     published = read_manifest(storage, run_folder(plan.challenger))
     print(f"challenger  {plan.challenger}, {'published already' if published else 'to be trained'}")
     print(f"to judge on {len(plan.held_out.examples)} {plan.held_out.part} images")
 
 
-def tell(storage: Storage, manifest: Manifest) -> None:
-    """Prints what became of the challenger, and where the results are."""
+def print_result(storage: Storage, manifest: Manifest) -> None:
+    """Prints the outcome of a published retraining, the champion, and where the results are."""
     details = manifest.details
     print(f"{details['outcome']}: {details['reason']}")
     now = details["champion"]["after"]

@@ -22,7 +22,7 @@ from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.recipes import Cluster, Training
 from fmnist.runs.evaluation import evaluate
-from fmnist.runs.published import history_of, open_model
+from fmnist.runs.published import open_model, read_history
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import Manifest, content_id, publish, read_manifest, tidy, versions
 from fmnist.storage.open import Storage
@@ -160,7 +160,7 @@ def _finished_run(job: RunSpec, manifest: Manifest) -> dict[str, Any]:
         "seed": job.training.seed,
         "id": job.id,
         "stopped_at": None,
-        "history": history_of(job.storage, job.folder, manifest),
+        "history": read_history(job.storage, job.folder, manifest),
         **{name: manifest.details[name] for name in ("scores", *SIZE, "hardware")},
     }
 

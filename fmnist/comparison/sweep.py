@@ -26,7 +26,7 @@ from fmnist.comparison.trial_table import TrialTable
 from fmnist.errors import UserError
 from fmnist.recipes import least_and_most
 from fmnist.runs.history import EpochRow
-from fmnist.runs.published import history_of
+from fmnist.runs.published import read_history
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import read_manifest
 from fmnist.training.controller import fit
@@ -167,7 +167,7 @@ def _histories(jobs: Sequence[RunSpec], early_stopping: bool) -> dict[str, list[
     stopped = records(storage, [job.folder for job in jobs]) if early_stopping else {}
     for job in jobs:
         if manifest := read_manifest(storage, job.folder):
-            found[job.id] = history_of(storage, job.folder, manifest) if early_stopping else []
+            found[job.id] = read_history(storage, job.folder, manifest) if early_stopping else []
         elif job.folder in stopped:
             found[job.id] = stopped[job.folder]["history"]
     return found

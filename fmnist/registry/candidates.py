@@ -1,10 +1,10 @@
-"""The runs that retraining made, each recorded before it trains: only these may be pruned.
+"""The runs that retraining made, each registered before it trains: only these may be pruned.
 
-A record is the one place where promoting and pruning a run exclude each other. Both change it by
-compare-and-swap before they do anything else: `claim` gives it a new content, after which a
-pruner that looked earlier can no longer mark it for deletion; and a marked run can't be claimed. A
-pruner leaves runs alone that were touched within a day, so a claim holds for a day, and moving the
-pointer takes no longer than that. In this way no champion is ever lost to a prune.
+A run must not be promoted and pruned at the same time. A candidate's file prevents that: promoting
+and pruning each replace it by compare-and-swap before they do anything else. `protect_from_pruning`
+gives the file new content, so that a pruner which read it earlier can no longer mark the run for
+deletion; and a run that is marked can't be protected. A pruner skips runs whose file or results
+changed within a day, so the protection lasts for a day, and a promotion takes less time than that.
 """
 
 import json
@@ -23,8 +23,11 @@ SUFFIX = ".json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """`version` is of the record's file, for compare-and-swap."""
+class Candidate:
+    """A run that retraining made, and whether it is `marked` for deletion.
+
+    `version` is that of the candidate's file, for compare-and-swap.
+    """
 
     run: str
     marked: bool
@@ -32,22 +35,29 @@ class Record:
 
 
 def registry_folder(task_name: str) -> str:
-    """Where in the storage root all that is known of a task's champions lies."""
+    """Folder in the storage root that holds a task's champion, candidates and decisions."""
     return check_key(f"registry/{task_name}")
 
 
-def record(storage: Storage, task_name: str, run: str) -> None:
-    """Notes that retraining is about to train this run, unless somebody else began it already."""
+def register_candidate(storage: Storage, task_name: str, run: str) -> None:
+    """Registers a run that retraining is about to train, so that it may be pruned later.
+
+    A run that somebody else has begun without registering it stays unregistered.
+    """
     found = _read(storage, task_name, run)
     if found and found.marked:
-        remove(storage, task_name, run)  # what is left of it would be taken for a checkpoint
+        # Otherwise the training would resume from what a prune has left of the run.
+        delete_marked_run(storage, task_name, run)
         found = None
     if found is None and not storage.keys(run_folder(run)):
         storage.create(_key(task_name, run), _content(run, marked=False))
 
 
-def claim(storage: Storage, task_name: str, run: str) -> None:
-    """Keeps a run from being pruned for a day; UserError if it is being pruned."""
+def protect_from_pruning(storage: Storage, task_name: str, run: str) -> None:
+    """Keeps a run from being pruned for a day; UserError if it is being pruned already.
+
+    A run that is no candidate is never pruned and needs no protection.
+    """
     while found := _read(storage, task_name, run):
         if found.marked:
             raise UserError(
@@ -57,63 +67,71 @@ def claim(storage: Storage, task_name: str, run: str) -> None:
             return
 
 
-def mark_for_deletion(storage: Storage, task_name: str, seen: Record) -> Record | None:
-    """Keeps a run from being claimed; None if it is not as it was `seen`."""
+def mark_for_deletion(storage: Storage, task_name: str, seen: Candidate) -> Candidate | None:
+    """Marks a run, which can't be promoted from then on; None if its file is no longer as `seen`.
+
+    Returns the candidate with its mark.
+    """
     if not _replace(storage, task_name, seen, marked=True):
         return None
     return _read(storage, task_name, seen.run)
 
 
-def unmark(storage: Storage, task_name: str, marked: Record) -> None:
-    """Takes the mark for deletion off a record."""
+def unmark(storage: Storage, task_name: str, marked: Candidate) -> None:
+    """Takes the mark for deletion off a run."""
     _replace(storage, task_name, marked, marked=False)
 
 
-def remove(storage: Storage, task_name: str, run: str) -> None:
-    """Deletes a run that is marked, and leaves any other alone.
+def delete_marked_run(storage: Storage, task_name: str, run: str) -> None:
+    """Deletes a run that is marked for deletion; does nothing if it is not marked any more.
 
-    The manifest goes first, so that nobody takes the rest for a whole run, and the record last, so
-    that a removal that was interrupted can be seen and finished.
+    The manifest is deleted first, so that nobody takes the other files for a finished run. The
+    candidate's file is deleted last, so that the next prune finishes an interrupted deletion.
     """
     found = _read(storage, task_name, run)
-    if found is None or not found.marked:  # removed by somebody else, and perhaps trained anew
+    # Without a mark, somebody else has deleted the run, and retraining may have made it anew.
+    if found is None or not found.marked:
         return
     storage.delete(f"{run_folder(run)}/{MANIFEST}")
     storage.delete(run_folder(run))
     storage.delete(_key(task_name, run))
 
 
-def read_records(storage: Storage, task_name: str) -> dict[str, tuple[Record, datetime]]:
-    """By run: its record, and when that was last written. UserError names one that is damaged."""
+def read_candidates(storage: Storage, task_name: str) -> dict[str, tuple[Candidate, datetime]]:
+    """Each candidate by its run, with the time at which its file was written last.
+
+    Raises UserError that names a damaged file.
+    """
     folder = f"{registry_folder(task_name)}/candidates"
     found = {}
     for key, time in storage.modified(folder).items():
         name = key.removeprefix(f"{folder}/")
         if "/" not in name and name.endswith(SUFFIX):
             run = name.removesuffix(SUFFIX)
-            if record := _read(storage, task_name, run):  # or it was just removed
-                found[run] = record, time
+            # None if it was deleted after the listing.
+            if candidate := _read(storage, task_name, run):
+                found[run] = candidate, time
     return found
 
 
-def _read(storage: Storage, task_name: str, run: str) -> Record | None:
+def _read(storage: Storage, task_name: str, run: str) -> Candidate | None:
     key = _key(task_name, run)
     found = read_record(storage, key, FIELDS, "a candidate")
     if found is None:
         return None
-    fields = found[0]
+    fields, version = found
     if fields["run"] != run:
         raise UserError(f"{storage.uri}/{key}: run is {fields['run']!r}, expected {run!r}")
-    return Record(run=run, marked=fields["marked"], version=found[1])
+    return Candidate(run=run, marked=fields["marked"], version=version)
 
 
-def _replace(storage: Storage, task_name: str, seen: Record, *, marked: bool) -> bool:
+def _replace(storage: Storage, task_name: str, seen: Candidate, *, marked: bool) -> bool:
     data = _content(seen.run, marked=marked)
     return storage.replace(_key(task_name, seen.run), data, version=seen.version) is not None
 
 
 def _content(run: str, *, marked: bool) -> bytes:
-    """The token makes each content, and so its version, another one."""
+    """Content of a candidate's file; a random token gives each write another version."""
     return json.dumps(
         {"run": run, "marked": marked, "token": secrets.token_hex(8)}, allow_nan=False
     ).encode()

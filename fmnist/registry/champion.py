@@ -1,11 +1,11 @@
-"""Which run is a task's champion: one pointer, moved by compare-and-swap, with its history.
+"""The champion: the run whose model scores a task's images, and the history of former champions.
 
-It lies in `registry/<task>/champion.json`. Each move has a number of its own, one above the last,
-so that no two states have the same content, and who saw a state can tell whether it still holds.
+The pointer to it is the file `registry/<task>/champion.json`, which changes by compare-and-swap.
+Each change is a move with a number, one above the last. So no two states of the file have the same
+content, and a job that has read one can tell whether it is still the current one.
 """
 
 import json
-import re
 import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,44 +13,32 @@ from functools import cached_property
 from typing import Any
 
 from fmnist.errors import UserError
-from fmnist.registry.candidates import claim, registry_folder
+from fmnist.registry.candidates import protect_from_pruning, registry_folder
+from fmnist.registry.history import (
+    PROMOTED,
+    ROLLED_BACK,
+    ChampionMove,
+    MoveReason,
+    champions_not_rolled_back,
+    history_problem,
+    parse_history,
+    runs_rolled_back,
+)
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import task_of_run
 from fmnist.storage.open import Storage, check_key
-from fmnist.storage.records import check_fields, read_record
+from fmnist.storage.records import read_record
 
-PROMOTED = "promoted"
-ROLLED_BACK = "rolled back"
-RUN = re.compile("[A-Za-z0-9-]+")
-SUPERSEDED = '"superseded"'  # the version of no content
 FIELDS: dict[str, type] = {"task": str, "counter": int, "run": str, "history": list}
-OLD_MOVE_FIELDS: dict[str, type] = {
-    "counter": int, "run": str, "reason": str, "command": str, "time": str,
-}  # fmt: skip
-MOVE_FIELDS = OLD_MOVE_FIELDS | {"token": str}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Move:
-    """One state of the pointer, and how it came about; `time` is UTC, for people.
-
-    No two moves have the same `token`, but for old ones, which have none.
-    """
-
-    counter: int
-    run: str
-    reason: str
-    command: str
-    time: str
-    token: str = ""
+SUPERSEDED = '"superseded"'  # a version that no file has
 
 
 @dataclass(frozen=True, kw_only=True)
 class Champion:
-    """The state of a task's pointer; `history` begins with the first and ends with this one."""
+    """A task's champion as it was read; `history` has all moves, the one that made it last."""
 
     task: str
-    history: tuple[Move, ...]
+    history: tuple[ChampionMove, ...]
     version: str  # of the file, for the next compare-and-swap
 
     @property
@@ -63,38 +51,28 @@ class Champion:
 
     @cached_property
     def predecessors(self) -> tuple[str, ...]:
-        """The runs that rollbacks in turn would go back to, the nearest first."""
-        return tuple(reversed(_standing(self.history)[:-1]))
+        """Runs that repeated rollbacks would return to, the first one first."""
+        return tuple(reversed(champions_not_rolled_back(self.history)[:-1]))
 
     @property
-    def withdrawn(self) -> frozenset[str]:
-        """Runs that were champion until somebody rolled them back."""
-        standing = {self.run, *self.predecessors}
-        rolled_back = {
-            before.run
-            for before, move in zip(self.history, self.history[1:], strict=False)
-            if move.reason == ROLLED_BACK
-        }
-        return frozenset(rolled_back - standing)
+    def rolled_back(self) -> frozenset[str]:
+        """Runs that were champion, were rolled back, and were not promoted again since."""
+        return runs_rolled_back(self.history)
 
 
-def champion_key(task_name: str) -> str:
-    """Where in the storage root a task's pointer lies."""
+def pointer_key(task_name: str) -> str:
+    """Key in the storage of the file that names a task's champion."""
     return check_key(f"{registry_folder(task_name)}/champion.json")
 
 
 def read_champion(storage: Storage, task_name: str) -> Champion | None:
-    """The task's champion, or None; UserError naming file and field if the file is damaged."""
-    key = champion_key(task_name)
+    """Returns the task's champion, or None; UserError names file and field if it is damaged."""
+    key = pointer_key(task_name)
     found = read_record(storage, key, FIELDS, "a champion")
     if found is None:
         return None
     fields, where = found[0], f"{storage.uri}/{key}"
-    for number, move in enumerate(fields["history"], start=1):
-        old = isinstance(move, dict) and "token" not in move
-        expected = OLD_MOVE_FIELDS if old else MOVE_FIELDS
-        check_fields(move, expected, f"{where}: move {number} of its history")
-    history = tuple(Move(**move) for move in fields["history"])
+    history = parse_history(fields["history"], where)
     if problem := _problem(fields, history, task_name):
         raise UserError(f"{where}: {problem}")
     return Champion(task=task_name, history=history, version=found[1])
@@ -109,10 +87,10 @@ def promote(
     command: str,
     token: str | None = None,
 ) -> Champion | None:
-    """Makes a run the champion if `expected` still is; None: somebody else moved the pointer.
+    """Makes a run the champion; None if somebody else has moved the pointer since `expected`.
 
-    The move has this token, or a new one. Raises UserError for a run that is not published whole,
-    is of another task or is being pruned.
+    The move gets this `token`, or a new one. Raises UserError for a run that is not finished,
+    belongs to another task or is being pruned.
     """
     return _move(
         storage,
@@ -128,10 +106,10 @@ def promote(
 def rollback(storage: Storage, task_name: str, *, command: str) -> Champion:
     """Makes the champion's predecessor champion again; called again, the one before it.
 
-    Raises UserError where there is none, where it is not there any more, and where somebody else
-    moves the pointer at the same time.
+    Raises UserError if there is no predecessor, if it was pruned, and if somebody else moves the
+    pointer at the same time.
     """
-    champion, run = find_predecessor(storage, task_name)
+    champion, run = find_rollback_target(storage, task_name)
     moved = _move(
         storage,
         task_name,
@@ -143,16 +121,16 @@ def rollback(storage: Storage, task_name: str, *, command: str) -> Champion:
     )
     if moved is None:
         raise UserError(
-            f"{storage.uri}/{champion_key(task_name)}: somebody else moved the champion just now, "
+            f"{storage.uri}/{pointer_key(task_name)}: somebody else moved the champion just now, "
             f"expected {champion.run}; nothing was rolled back"
         )
     return moved
 
 
-def find_predecessor(storage: Storage, task_name: str) -> tuple[Champion, str]:
-    """The champion, and the run that a rollback would make champion; UserError where none is."""
+def find_rollback_target(storage: Storage, task_name: str) -> tuple[Champion, str]:
+    """Returns the champion, and the run that a rollback makes champion; UserError without one."""
     champion = read_champion(storage, task_name)
-    where = f"{storage.uri}/{champion_key(task_name)}"
+    where = f"{storage.uri}/{pointer_key(task_name)}"
     if champion is None:
         raise UserError(f"{where}: there is no champion that could be rolled back")
     if not champion.predecessors:
@@ -166,18 +144,18 @@ def _move(
     run: str,
     *,
     expected: Champion | None,
-    reason: str,
+    reason: MoveReason,
     command: str,
     token: str,
 ) -> Champion | None:
-    claim(storage, task_name, run)  # first: from now on, nobody prunes it
+    protect_from_pruning(storage, task_name, run)  # before the checks, so that they stay true
     task = task_of_run(storage, run_folder(run))
     if task.name != task_name:
         raise UserError(
             f"{storage.uri}/{run_folder(run)}: is a run of task {task.name!r}, "
             f"expected {task_name!r}"
         )
-    move = Move(
+    move = ChampionMove(
         counter=1 if expected is None else expected.counter + 1,
         run=run,
         reason=reason,
@@ -187,51 +165,34 @@ def _move(
     )
     history = (*(expected.history if expected else ()), move)
     version = expected.version if expected else None
-    written = storage.replace(
-        champion_key(task_name), _content(task_name, history), version=version
-    )
+    written = storage.replace(pointer_key(task_name), _content(task_name, history), version=version)
     now = read_champion(storage, task_name)
     if now is not None and now.history == history:
         return now
     if not written and (now is None or move not in now.history):
         return None
-    # The pointer has moved on from here already: no compare-and-swap from here may succeed. And
-    # storage whose answer was lost says "not written" if somebody was on top of it before it asked.
+    # This move was made, and another one has followed already: a compare-and-swap from the state
+    # that is returned must fail. `written` can be wrong here: if S3's answer was lost and somebody
+    # else moved the pointer before the storage asked again, it says that nothing was written.
     return Champion(task=task_name, history=history, version=SUPERSEDED)
 
 
-def _content(task_name: str, history: tuple[Move, ...]) -> bytes:
+def _content(task_name: str, history: tuple[ChampionMove, ...]) -> bytes:
     fields = {"task": task_name, "counter": history[-1].counter, "run": history[-1].run}
     return json.dumps(
         fields | {"history": [asdict(each) for each in history]}, indent=1, allow_nan=False
     ).encode()
 
 
-def _standing(history: tuple[Move, ...]) -> list[str]:
-    """The champions that were not rolled back, the oldest first; empty for no possible history."""
-    stack: list[str] = []
-    for move in history:
-        if move.reason == PROMOTED:
-            stack.append(move.run)
-        elif move.reason == ROLLED_BACK and stack[-2:-1] == [move.run]:
-            stack.pop()
-        else:
-            return []
-    return stack
-
-
-def _problem(fields: dict[str, Any], history: tuple[Move, ...], task_name: str) -> str | None:
+def _problem(
+    fields: dict[str, Any], history: tuple[ChampionMove, ...], task_name: str
+) -> str | None:
+    """Says what is wrong with the content of a champion's file, or returns None."""
     if fields["task"] != task_name:
         return f"task is {fields['task']!r}, expected {task_name!r}"
-    numbers = [move.counter for move in history]
-    if not numbers or numbers != list(range(1, len(numbers) + 1)):
-        return f"history has the counters {numbers}, expected 1, 2, 3 and so on"
+    if problem := history_problem(history):
+        return problem
     for name, last in (("counter", history[-1].counter), ("run", history[-1].run)):
         if fields[name] != last:
             return f"{name} is {fields[name]!r}, expected {last!r} as its history ends"
-    for move in history:
-        if not RUN.fullmatch(move.run):
-            return f"run is {move.run!r}, expected letters, digits and hyphens"
-    if not _standing(history):
-        return f"history has reasons that cannot be, expected {PROMOTED} or {ROLLED_BACK}"
     return None

@@ -1,96 +1,113 @@
-"""Which runs of retraining are old enough to go."""
+"""Deletes the old runs that retraining made, in two steps: they are marked, then deleted.
 
-from datetime import UTC, datetime, timedelta
+A job publishes the list of the marked runs between the two steps. If it is killed, the next job
+finds the same runs marked, and publishes the same list.
+"""
 
-from fmnist.registry.candidates import mark_for_deletion, read_records, remove, unmark
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from fmnist.errors import UserError
+from fmnist.registry.candidates import (
+    delete_marked_run,
+    mark_for_deletion,
+    read_candidates,
+    unmark,
+)
 from fmnist.registry.champion import read_champion
 from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import MANIFEST, remove_abandoned
 from fmnist.storage.open import Storage
 
-YOUNG = timedelta(days=1)  # what was touched within it may still be in the works
+YOUNG = timedelta(days=1)  # a run that changed within this time may still be in use by a job
 
 
-def prune(
-    storage: Storage,
-    task_name: str,
-    *,
-    keep_champions: int,
-    keep_runs: int,
-    now: datetime | None = None,
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """Which of the runs that retraining made stay."""
+
+    keep_champions: int = 3
+    """Former champions that stay for rollback, the newest."""
+    keep_runs: int = 7
+    """Other finished candidates that stay, the newest."""
+
+
+def check_retention(retention: Retention) -> None:
+    """Raises UserError that lists all settings with an impossible value."""
+    problems = [
+        f"{name.replace('_', ' ')} is {value}, expected at least 0"
+        for name, value in asdict(retention).items()
+        if value < 0
+    ]
+    UserError.raise_if(problems)
+
+
+def mark_old_runs(
+    storage: Storage, task_name: str, retention: Retention, *, now: datetime
 ) -> list[str]:
-    """Deletes the old runs that `mark_old_for_deletion` finds, and returns their ids, sorted."""
-    runs = mark_old_for_deletion(
-        storage, task_name, keep_champions=keep_champions, keep_runs=keep_runs, now=now
-    )
-    for run in runs:
-        remove(storage, task_name, run)
-    return runs
+    """Marks old runs that retraining made, and returns the ids of all marked runs, sorted.
 
-
-def mark_old_for_deletion(
-    storage: Storage,
-    task_name: str,
-    *,
-    keep_champions: int,
-    keep_runs: int,
-    now: datetime | None = None,
-) -> list[str]:
-    """Marks old runs that retraining made, and returns the ids of all to `remove`, sorted.
-
-    Called again before they are removed, it returns the same, so that a job that was killed in
-    between says the same of them. There stay the champion, the `keep_champions` runs that rollbacks
-    would go back to first, the `keep_runs` newest other finished runs, and whatever was written or
-    claimed within a day. How a run that is being promoted meanwhile is safe: see
-    `fmnist.registry.candidates`.
+    These stay: the champion, the `keep_champions` runs that rollbacks would return to first, the
+    `keep_runs` newest other finished runs, and all that was written or protected within a day
+    before `now`. `fmnist.registry.candidates` says why a run that is being promoted at the same
+    time is safe.
     """
-    now = now or datetime.now(UTC)
-    records = read_records(storage, task_name)  # before the champion, so that a claim is noticed
-    times = {run: storage.modified(run_folder(run)) for run in records}
-    champions = _champions(storage, task_name, keep_champions)
-    kept = champions | _newest(
-        {run: files for run, files in times.items() if run not in champions}, keep_runs
-    )
-    to_remove = []
-    for run, (record, written) in sorted(records.items()):
-        if not record.marked:  # or else an earlier prune was interrupted
+    # Candidates are read before the champion: a promotion after this has changed a candidate's
+    # file, and then that candidate can't be marked.
+    candidates = read_candidates(storage, task_name)
+    times = {run: storage.modified(run_folder(run)) for run in candidates}
+    champions = _kept_champions(storage, task_name, retention)
+    others = {run: files for run, files in times.items() if run not in champions}
+    kept = champions | _newest_finished(others, retention.keep_runs)
+    marked_runs = []
+    for run, (candidate, written) in sorted(candidates.items()):
+        # A run that is marked already is left from a prune that was interrupted.
+        if not candidate.marked:
             if run in kept or now - max([written, *times[run].values()]) < YOUNG:
                 continue
-            changed = mark_for_deletion(storage, task_name, record)
-            if changed is None:  # it was claimed, or somebody else prunes it
+            marked = mark_for_deletion(storage, task_name, candidate)
+            if marked is None:  # it is being promoted, or another job prunes it
                 continue
-            record = changed
-        if run in _champions(storage, task_name, keep_champions):
-            unmark(storage, task_name, record)
+            candidate = marked
+        if run in _kept_champions(storage, task_name, retention):
+            unmark(storage, task_name, candidate)
             continue
-        to_remove.append(run)
-    return to_remove
+        marked_runs.append(run)
+    return marked_runs
 
 
-def remove_remains(storage: Storage, *, now: datetime | None = None) -> None:
-    """Removes what killed jobs left half written, unless it was touched within a day.
+def delete_marked_runs(storage: Storage, task_name: str, runs: Iterable[str]) -> None:
+    """Deletes those of the runs that are still marked for deletion."""
+    for run in runs:
+        delete_marked_run(storage, task_name, run)
 
-    That is drafts in a folder, and attempts to publish a retraining or a comparison. A job that is
-    started again removes those of its own result at once, but another one may come out then.
+
+def delete_leftovers(storage: Storage, *, now: datetime) -> None:
+    """Deletes what killed jobs left half written, unless it was written within a day before `now`.
+
+    These are drafts in a folder, and attempts to publish a retraining or a comparison. A job that
+    is started again deletes those of its own result at once; but its result may have another id by
+    then, and nobody else would delete them.
     """
-    before = (now or datetime.now(UTC)) - YOUNG
+    before = now - YOUNG
     for folder in ("runs", "predictions", "retrainings", "comparisons", "registry"):
         storage.delete_drafts(folder, before=before)
     for folder in ("retrainings", "comparisons"):
         remove_abandoned(storage, folder, before=before)
 
 
-def _champions(storage: Storage, task_name: str, keep: int) -> set[str]:
-    """The champion, and the former ones that are kept."""
+def _kept_champions(storage: Storage, task_name: str, retention: Retention) -> set[str]:
+    """The champion, and the former champions that stay for rollback."""
     champion = read_champion(storage, task_name)
     if champion is None:
         return set()
     former = [run for run in dict.fromkeys(champion.predecessors) if run != champion.run]
-    return {champion.run, *former[:keep]}
+    return {champion.run, *former[: retention.keep_champions]}
 
 
-def _newest(times: dict[str, dict[str, datetime]], keep: int) -> set[str]:
-    """The runs whose manifests were written last."""
+def _newest_finished(times: dict[str, dict[str, datetime]], keep: int) -> set[str]:
+    """The `keep` runs whose manifests were written last; `times` has those of each run's files."""
     finished = {
         run: files[manifest]
         for run, files in times.items()

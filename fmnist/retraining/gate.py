@@ -1,4 +1,4 @@
-"""Whether a challenger may take the champion's place: both judged on the same examples."""
+"""The gate: decides whether a challenger is better than the champion on the same examples."""
 
 from dataclasses import dataclass
 
@@ -19,12 +19,12 @@ class Gate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
+class GateDecision:
     """What the gate found; accuracies and their `difference` (challenger − champion) are shares.
 
     `interval` is the difference's 95% confidence interval. `gained` examples only the challenger
-    has right, `lost` only the champion. `p` is the chance of at least so many gained among these if
-    neither were better: McNemar's test, exact and one-sided. `reason` is a sentence for people.
+    has right, `lost` only the champion. `p` is the probability of at least that many gained ones if
+    both models were equally good: McNemar's test, exact and one-sided. `reason` is for people.
     """
 
     passed: bool
@@ -40,7 +40,7 @@ class Decision:
 
 
 def check_gate(gate: Gate) -> None:
-    """Raises UserError that lists the settings with a value that they cannot have."""
+    """Raises UserError that lists all settings with an impossible value."""
     problems = []
     if not 0 <= gate.margin < 1:
         problems.append(f"margin is {gate.margin}, expected a share from 0 to below 1")
@@ -49,53 +49,56 @@ def check_gate(gate: Gate) -> None:
     UserError.raise_if(problems)
 
 
-def judge(labels: np.ndarray, champion: np.ndarray, challenger: np.ndarray, gate: Gate) -> Decision:
-    """Of true and predicted labels, each (n,) int of the same n > 0 examples.
+def apply_gate(
+    labels: np.ndarray, champion: np.ndarray, challenger: np.ndarray, gate: Gate
+) -> GateDecision:
+    """Compares predicted with true labels, each (n,) int of the same n > 0 examples.
 
     McNemar (1947), Psychometrika 12:153–157; exact as in Dietterich (1998), Neural Computation
-    10:1895–1923: only the examples on which the two differ tell them apart.
+    10:1895–1923. It counts only the examples that one of the two has right and the other wrong.
     """
     assert labels.shape == champion.shape == challenger.shape == (len(labels),), labels.shape
     assert len(labels) > 0
-    theirs, ours = champion == labels, challenger == labels
-    gained, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    champion_right, challenger_right = champion == labels, challenger == labels
+    gained = int((challenger_right & ~champion_right).sum())
+    lost = int((champion_right & ~challenger_right).sum())
     p = 1.0
     if gained + lost:
         from scipy.stats import binomtest  # here: it takes a second, before a job has begun
 
         p = float(binomtest(gained, gained + lost, alternative="greater").pvalue)
-    # From counts: the difference of two rounded shares could miss the margin by rounding.
+    # Computed from counts: the difference of two rounded accuracies can miss the margin slightly.
     difference = (gained - lost) / len(labels)
-    near = difference >= -gate.margin
+    within_margin = difference >= -gate.margin
     better = gate.confidence == 0 or p < 1 - gate.confidence
-    return Decision(
-        passed=near and better,
+    return GateDecision(
+        passed=within_margin and better,
         examples=len(labels),
-        champion=float(theirs.mean()),
-        challenger=float(ours.mean()),
+        champion=float(champion_right.mean()),
+        challenger=float(challenger_right.mean()),
         difference=difference,
         interval=paired_interval(gained, lost, len(labels)),
         gained=gained,
         lost=lost,
         p=p,
-        reason=_reason(difference, p, gate, near=near, better=better),
+        reason=_reason(difference, p, gate, within_margin=within_margin, better=better),
     )
 
 
-def p_text(p: float) -> str:
-    """A p-value for people."""
+def format_p(p: float) -> str:
+    """Formats a p-value for people."""
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
 
 
-def _reason(difference: float, p: float, gate: Gate, *, near: bool, better: bool) -> str:
+def _reason(difference: float, p: float, gate: Gate, *, within_margin: bool, better: bool) -> str:
     side = "above" if difference >= 0 else "below"
     found = f"The challenger is {100 * abs(difference):.2f} points {side} the champion"
-    if not near:
+    if not within_margin:
         return f"{found}, by more than the margin of {100 * gate.margin:.2f} points."
     if gate.confidence == 0:
         return f"{found}, within the margin of {100 * gate.margin:.2f} points; no test was asked."
     verb = "is" if better else "is not"
     return (
         f"{found}, and {verb} better at {gate.confidence:.4g} confidence "
-        f"({p_text(p)}, exact McNemar test, one-sided)."
+        f"({format_p(p)}, exact McNemar test, one-sided)."
     )

@@ -1,19 +1,26 @@
-"""The page of one retraining: what became of the challenger, and why, in ten seconds."""
+"""The page of one retraining: whether the challenger was promoted, and why."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from fmnist.pages import plots
 from fmnist.pages.html import Card, Cell, Table, fact_list, render
 from fmnist.pages.scores import (
     CLASS_HEADERS,
     SPLITS,
+    ClassScoresJson,
     EvaluationJson,
     Metric,
     class_rows,
     score_cell,
     score_rows,
 )
-from fmnist.retraining.gate import p_text
+from fmnist.retraining.gate import format_p
+from fmnist.retraining.result import ChampionVersion, Outcome
+from fmnist.retraining.summary import RetrainingSummary
 
-TITLES = {
+TITLES: dict[Outcome, str] = {
     "promoted": "Promoted",
     "kept": "Kept",
     "unchanged": "Unchanged",
@@ -24,9 +31,9 @@ CLASS_SCORES: dict[Metric, str] = {"recall": "recall", "f1": "F1"}
 SIDE_BY_SIDE = "In small print: 95% confidence intervals of each alone; their difference is above."
 
 
-def retraining_page(summary: dict) -> str:
-    """One HTML file, complete in itself, of what `fmnist.retraining.run` puts into summary.json."""
-    evaluations = summary["evaluations"]
+def retraining_page(summary: RetrainingSummary) -> str:
+    """Returns one HTML file, complete in itself."""
+    evaluations = summary.evaluations
     return render(
         "retraining.html.j2",
         summary=summary,
@@ -34,7 +41,7 @@ def retraining_page(summary: dict) -> str:
         lead=_lead(summary),
         cards=_cards(summary),
         difference=_difference(summary),
-        part=SPLITS[summary["held_out"]["part"]],
+        part=SPLITS[summary.held_out.part],
         scores=_scores(evaluations) if evaluations else None,
         classes=_classes(evaluations) if evaluations else None,
         results=_results(summary),
@@ -42,12 +49,12 @@ def retraining_page(summary: dict) -> str:
     )
 
 
-def _title(summary: dict) -> str:
-    return f"{TITLES[summary['outcome']]}: {_conclusion(summary)}"
+def _title(summary: RetrainingSummary) -> str:
+    return f"{TITLES[summary.outcome]}: {_conclusion(summary)}"
 
 
-def _conclusion(summary: dict) -> str:
-    decision, outcome = summary["decision"], summary["outcome"]
+def _conclusion(summary: RetrainingSummary) -> str:
+    decision, outcome = summary.decision, summary.outcome
     if outcome == "unchanged":
         return "the champion has learned from this data already"
     if outcome == "overtaken":
@@ -55,56 +62,56 @@ def _conclusion(summary: dict) -> str:
     if decision is None:
         first = outcome == "promoted"
         return "the first champion" if first else "the challenger had been rolled back"
-    points = f"{100 * abs(decision['difference']):.2f} points"
+    points = f"{100 * abs(decision.difference):.2f} points"
     if outcome == "promoted":
-        side = "above" if decision["difference"] >= 0 else "below"
+        side = "above" if decision.difference >= 0 else "below"
         return f"the new champion is {points} {side} the old one"
-    better = decision["difference"] > 0
+    better = decision.difference > 0
     return f"the challenger is {f'only {points} above' if better else f'{points} below'}"
 
 
-def _lead(summary: dict) -> str:
-    sentences = [summary["reason"]]
-    before, after = summary["champion"]["before"], summary["champion"]["after"]
-    if before and before["run"] != after["run"]:
-        sentences.append(f"The champion is now {after['run']}; it was {before['run']}.")
+def _lead(summary: RetrainingSummary) -> str:
+    sentences = [summary.reason]
+    before, after = summary.champion.before, summary.champion.after
+    if before and before.run != after.run:
+        sentences.append(f"The champion is now {after.run}; it was {before.run}.")
     else:
-        sentences.append(f"The champion is {after['run']}.")
-    sentences.append(f"It has scored {summary['predictions']['images']:,} images.")
+        sentences.append(f"The champion is {after.run}.")
+    sentences.append(f"It has scored {summary.predictions.images:,} images.")
     return " ".join(sentences)
 
 
-def _cards(summary: dict) -> list[Card]:
-    part = SPLITS[summary["held_out"]["part"]]
+def _cards(summary: RetrainingSummary) -> list[Card]:
+    part = SPLITS[summary.held_out.part]
     cards = [
         Card(f"{NAMES[name]}'s accuracy", *score_cell("accuracy", evaluation))
-        for name, evaluation in summary["evaluations"].items()
+        for name, evaluation in summary.evaluations.items()
     ]
-    if decision := summary["decision"]:
-        low, high = (f"{100 * bound:+.2f}" for bound in decision["interval"])
-        points = f"{100 * decision['difference']:+.2f} points"
+    if decision := summary.decision:
+        low, high = (f"{100 * bound:+.2f}" for bound in decision.interval)
+        points = f"{100 * decision.difference:+.2f} points"
         cards += [
             Card("Difference", points, f"95% interval {low} to {high}"),
-            Card("Chance", p_text(decision["p"]), "of this or more, were neither better"),
-            Card("Only the challenger right", f"{decision['gained']:,}", f"{part} images"),
-            Card("Only the champion right", f"{decision['lost']:,}", f"{part} images"),
+            Card("Chance", format_p(decision.p), "of this or more, were neither better"),
+            Card("Only the challenger right", f"{decision.gained:,}", f"{part} images"),
+            Card("Only the champion right", f"{decision.lost:,}", f"{part} images"),
         ]
     else:
-        cards.append(Card("Scored", f"{summary['predictions']['images']:,}", "images"))
+        cards.append(Card("Scored", f"{summary.predictions.images:,}", "images"))
     return cards
 
 
-def _difference(summary: dict) -> dict | None:
-    decision = summary["decision"]
+def _difference(summary: RetrainingSummary) -> dict[str, Any] | None:
+    decision = summary.decision
     if decision is None:
         return None
-    low, high = decision["interval"]
+    low, high = decision.interval
     return plots.difference(
-        decision["difference"],
+        decision.difference,
         low,
         high,
-        margin=summary["gate"]["margin"],
-        good=decision["passed"],
+        margin=summary.gate.margin,
+        good=decision.passed,
     )
 
 
@@ -121,40 +128,43 @@ def _classes(evaluations: dict[str, EvaluationJson]) -> Table:
     headers = [
         f"{NAMES[name]}'s {title}" for title in CLASS_SCORES.values() for name in evaluations
     ]
-    rows = [
-        (
-            classes[0]["name"],
-            [
-                Cell(f"{classes[0]['support']:,}"),
-                *(score_cell(metric, scores) for metric in CLASS_SCORES for scores in classes),
-            ],
-        )
-        for classes in zip(*(each["per_class"] for each in evaluations.values()), strict=True)
-    ]
+    per_class = zip(*(each["per_class"] for each in evaluations.values()), strict=True)
+    rows = [(scores[0]["name"], _class_cells(scores)) for scores in per_class]
     return Table(caption, ["Class", "Images", *headers], rows)
 
 
-def _results(summary: dict) -> list[tuple[str, str]]:
-    predictions = summary["predictions"]
-    pruned = ", ".join(summary["pruned"]) or "none"
+def _class_cells(models: Sequence[ClassScoresJson]) -> list[Cell]:
+    """Number of images of a class, and each score of the class side by side for all models."""
+    images = Cell(f"{models[0]['support']:,}")
+    return [images, *(score_cell(metric, scores) for metric in CLASS_SCORES for scores in models)]
+
+
+def _results(summary: RetrainingSummary) -> list[tuple[str, str]]:
+    predictions = summary.predictions
+    pruned = ", ".join(summary.pruned) or "none"
     return [
-        ("submission", predictions["submission"]),
-        ("labels", predictions["labels"]),
-        ("champion's run", summary["model"]),
-        ("pointer to the champion", summary["pointer"]),
+        ("submission", predictions.submission),
+        ("labels", predictions.labels),
+        ("champion's run", summary.model),
+        ("pointer to the champion", summary.pointer),
         ("pruned runs", pruned),
     ]
 
 
-def _fact_lists(summary: dict) -> dict[str, list[tuple[str, str]]]:
-    states = {
-        f"champion {when}": f"{state['run']} (move {state['counter']})" if state else "none"
-        for when, state in summary["champion"].items()
+def _fact_lists(summary: RetrainingSummary) -> dict[str, list[tuple[str, str]]]:
+    registry = {
+        "champion before": _version_text(summary.champion.before),
+        "champion after": _version_text(summary.champion.after),
+        "challenger": summary.challenger or "none",
     }
     return {
-        "Registry": fact_list(states | {"challenger": summary["challenger"] or "none"}),
-        "Gate and retention": fact_list(summary["gate"] | summary["retention"]),
-        "Data": fact_list(summary["dataset"]),
-        "Recipe": fact_list(summary["config"]),
-        "Versions": fact_list(summary["versions"]),
+        "Registry": fact_list(registry),
+        "Gate and retention": fact_list(asdict(summary.gate) | asdict(summary.retention)),
+        "Data": fact_list(summary.dataset),
+        "Recipe": fact_list(summary.config),
+        "Versions": fact_list(summary.versions),
     }
+
+
+def _version_text(version: ChampionVersion | None) -> str:
+    return f"{version.run} (move {version.counter})" if version else "none"

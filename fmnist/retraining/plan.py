@@ -1,23 +1,34 @@
-"""What today's data ask for: a challenger to train, or nothing."""
+"""The plan of a retraining: which challenger to train on today's data, or why none is needed."""
 
 from dataclasses import dataclass, replace
 
 from fmnist.data.dataset import Dataset, labelled
 from fmnist.recipes import Training, resolve_auto
 from fmnist.registry.champion import Champion, read_champion
-from fmnist.retraining.challenge import HeldOut, hold_out, withdrawn_reason
-from fmnist.retraining.verdicts import Note, Outcome, read_notes
+from fmnist.retraining.held_out import HeldOut, hold_out
+from fmnist.retraining.pending import PendingPromotion, read_pending
+from fmnist.retraining.promotion import rolled_back_reason
+from fmnist.retraining.result import Outcome
 from fmnist.runs.ids import run_folder, run_id
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What there is to do with this data: `settled` says why nothing, and is None otherwise.
+class NoTraining:
+    """The outcome of a retraining that has nothing to train, and the reason for people."""
 
-    `training` is the challenger's configuration, `challenger` its run id. `unfinished` is the note
-    of this challenger's promotion, if the job that promoted it died before it published a summary.
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a retraining will do with this data.
+
+    `training` is the challenger's configuration, `challenger` its run id. `no_training` is None
+    unless there is nothing to train. `pending` is this challenger's promotion, if the job that
+    promoted it died before it published a summary.
     """
 
     dataset: Dataset
@@ -25,55 +36,57 @@ class Plan:
     training: Training
     challenger: str
     held_out: HeldOut
-    settled: tuple[Outcome, str] | None
-    unfinished: Note | None = None
+    no_training: NoTraining | None
+    pending: PendingPromotion | None = None
 
 
 def make_plan(
     dataset: Dataset, training: Training, storage: Storage, *, force: bool = False
 ) -> Plan:
-    """Reads what is there, and writes nothing.
+    """Makes the plan from the data and the registry; writes nothing.
 
-    A champion of this data and recipe, with whatever seed, needs no challenger; a run that somebody
-    rolled back is none. `force` takes the first seed from the configured one on of which no run is
-    published and none was champion: ids follow from configuration and data, so another training
-    needs another seed. Before all that, a promotion on this data with this recipe and whatever seed
-    is finished if its summary is not published.
+    A pending promotion on this data with this recipe, whatever its seed, comes first: its summary
+    is still to be published. Otherwise, nothing is trained if the champion was trained on this data
+    with this recipe, whatever its seed, or if the challenger was rolled back before. With `force`,
+    the challenger gets the first seed from the configured one on of which no run is published and
+    none was champion: run ids follow from configuration and data, so another training needs
+    another seed.
     """
     task = dataset.task
     training = resolve_auto(training, task, len(labelled(dataset)))
     champion = read_champion(storage, task.name)
-    unfinished = _unfinished(dataset, training, storage, champion)
-    if unfinished:
-        training = replace(training, seed=unfinished.seed)
+    pending = _find_pending(dataset, training, storage, champion)
+    if pending:
+        training = replace(training, seed=pending.seed)
     elif force:
-        training = _unused_seed(dataset, training, storage, champion)
+        training = _with_unused_seed(dataset, training, storage, champion)
     challenger = run_id(task, training, dataset.fingerprint)
-    settled = None
-    if champion and not force and not unfinished:
-        settled = _settled(dataset, training, storage, champion, challenger)
+    no_training = None
+    if champion and not force and not pending:
+        no_training = _nothing_to_train(dataset, training, storage, champion, challenger)
     return Plan(
         dataset=dataset,
         champion=champion,
         training=training,
         challenger=challenger,
         held_out=hold_out(dataset, training),
-        settled=settled,
-        unfinished=unfinished,
+        no_training=no_training,
+        pending=pending,
     )
 
 
-def _unfinished(
+def _find_pending(
     dataset: Dataset, training: Training, storage: Storage, champion: Champion | None
-) -> Note | None:
-    for note in read_notes(storage, dataset.task.name):
-        same = run_id(dataset.task, replace(training, seed=note.seed), dataset.fingerprint)
-        if note.run == same and note.happened(champion):
-            return note
+) -> PendingPromotion | None:
+    """Returns the newest promotion of this data and recipe that happened without a summary."""
+    for pending in read_pending(storage, dataset.task.name):
+        same = run_id(dataset.task, replace(training, seed=pending.seed), dataset.fingerprint)
+        if pending.run == same and pending.happened(champion):
+            return pending
     return None
 
 
-def _unused_seed(
+def _with_unused_seed(
     dataset: Dataset, training: Training, storage: Storage, champion: Champion | None
 ) -> Training:
     champions = {move.run for move in champion.history} if champion else set()
@@ -84,16 +97,17 @@ def _unused_seed(
         training = replace(training, seed=training.seed + 1)
 
 
-def _settled(
+def _nothing_to_train(
     dataset: Dataset, training: Training, storage: Storage, champion: Champion, challenger: str
-) -> tuple[Outcome, str] | None:
+) -> NoTraining | None:
     manifest = read_manifest(storage, run_folder(champion.run))
     config = manifest.details.get("config") if manifest else None
     seed = config.get("seed") if isinstance(config, dict) else None
     if isinstance(seed, int):
         same = run_id(dataset.task, replace(training, seed=seed), dataset.fingerprint)
         if champion.run == same:
-            return "unchanged", "The champion has been trained on this data with this recipe."
-    if challenger in champion.withdrawn:
-        return "kept", withdrawn_reason(challenger)
+            reason = "The champion has been trained on this data with this recipe."
+            return NoTraining(outcome="unchanged", reason=reason)
+    if challenger in champion.rolled_back:
+        return NoTraining(outcome="kept", reason=rolled_back_reason(challenger))
     return None

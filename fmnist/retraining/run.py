@@ -1,61 +1,40 @@
-"""The scheduled job: a challenger on today's data, the gate, the pointer, the predictions.
+"""The driver of the scheduled retraining job: trains, promotes, scores and prunes.
 
-The same call does all of it again and nothing twice: what is trained or scored already is found by
-ids that follow from configuration and data, and a promotion by the note of its verdict.
+If it is started again, it does nothing twice: trained runs and predictions have ids that follow
+from configuration and data, and a promotion has left a pending promotion in the storage.
 """
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from datetime import UTC, datetime
 
-from fmnist.errors import UserError
-from fmnist.recipes import Cluster, Training
-from fmnist.registry.candidates import record, remove
-from fmnist.registry.champion import champion_key, read_champion
-from fmnist.registry.prune import mark_old_for_deletion, remove_remains
-from fmnist.retraining.challenge import challenge, published_scores
+from fmnist.recipes import Cluster
+from fmnist.registry.candidates import register_candidate
+from fmnist.registry.champion import read_champion
+from fmnist.registry.prune import Retention, delete_leftovers, delete_marked_runs, mark_old_runs
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.page import retraining_page
-from fmnist.retraining.plan import Plan
-from fmnist.retraining.verdicts import Note, State, Verdict, delete_note, delete_void_notes
+from fmnist.retraining.pending import PendingPromotion, delete_impossible, delete_pending
+from fmnist.retraining.plan import NoTraining, Plan
+from fmnist.retraining.promotion import promote_if_better
+from fmnist.retraining.result import ChampionVersion, RetrainingResult
+from fmnist.retraining.summary import RetrainingSummary, summarize
 from fmnist.runs.ids import run_folder
-from fmnist.runs.published import open_model
+from fmnist.runs.published import open_model, read_evaluations
 from fmnist.scoring.inputs import Inputs
-from fmnist.scoring.job import predictions_folder
-from fmnist.scoring.predictions import LABELS, SUBMISSION
 from fmnist.scoring.run import score
 from fmnist.storage.atomic import temporary_folder
-from fmnist.storage.manifest import Manifest, content_id, publish, tidy, versions
+from fmnist.storage.manifest import Manifest, publish, tidy
 from fmnist.storage.open import Storage
 from fmnist.training.run import train
 
 SUMMARY = "summary.json"
 REPORT = "report.html"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Retention:
-    """Which of the runs that retraining made stay."""
-
-    keep_champions: int = 3
-    """Former champions that stay for rollback, the newest."""
-    keep_runs: int = 7
-    """Other finished candidates that stay, the newest."""
+IN_MANIFEST = ("outcome", "reason", "champion", "predictions", "command")
 
 
 def retrainings_folder(retraining_id: str) -> str:
-    """Where in the storage root a retraining's summary lies."""
+    """Folder in the storage root that holds a retraining's summary and page."""
     return f"retrainings/{retraining_id}"
-
-
-def check_retention(retention: Retention) -> None:
-    """Raises UserError that lists the settings with a value that they cannot have."""
-    problems = [
-        f"{name.replace('_', ' ')} is {value}, expected at least 0"
-        for name, value in asdict(retention).items()
-        if value < 0
-    ]
-    UserError.raise_if(problems)
 
 
 def retrain(
@@ -69,47 +48,50 @@ def retrain(
     command: str,
     actors: int | None = None,
 ) -> Manifest:
-    """Trains and judges what the plan asks for, scores `inputs` with the champion, and prunes.
+    """Trains the planned challenger, applies the gate, scores `inputs` with the champion, prunes.
 
-    `actors` are those of `scoring.score`. Returns the published summary. Raises UserError for what
-    `training.train`, `scoring.score` and `published.open_model` raise it.
+    `actors` are those of `scoring.run.score`. Returns the manifest of the published summary. Raises
+    the UserErrors of `training.run.train`, `scoring.run.score` and `runs.published.open_model`.
     """
     task = plan.dataset.task
-    verdict, note = _settle(plan, cluster, storage, gate, command)
-    model = open_model(storage, run_folder(verdict.after.run), task)
+    result, pending = _train_and_promote(plan, cluster, storage, gate, command)
+    model = open_model(storage, run_folder(result.after.run), task)
     predictions = score(model=model, inputs=inputs, storage=storage, actors=actors, gpu=cluster.gpu)
-    # Removed after the summary, so that one that is published by a second start has the same list.
-    marked = mark_old_for_deletion(storage, task.name, **asdict(retention))
-    facts = {
-        **_facts(plan, verdict, storage),
-        "gate": asdict(verdict.gate),
-        "predictions": _predictions(storage, predictions),
-        "retention": asdict(retention),
-        "pruned": marked,
-    }
-    published = _publish(storage, task.name, facts, plan.training, cluster, command)
-    if note:
-        delete_note(storage, task.name, note)
-    for run in marked:
-        remove(storage, task.name, run)
-    delete_void_notes(storage, task.name, read_champion(storage, task.name))
-    remove_remains(storage)
+    # Marked runs are deleted after the summary is published: a job that is started again before
+    # then finds the same marks, and so publishes the same summary.
+    marked = mark_old_runs(storage, task.name, retention, now=datetime.now(UTC))
+    summary = summarize(
+        plan,
+        result,
+        predictions,
+        marked,
+        cluster=cluster,
+        storage=storage,
+        retention=retention,
+        command=command,
+    )
+    published = _publish(storage, summary)
+    if pending:
+        delete_pending(storage, task.name, pending)
+    delete_marked_runs(storage, task.name, marked)
+    delete_impossible(storage, task.name, read_champion(storage, task.name))
+    delete_leftovers(storage, now=datetime.now(UTC))
     return published
 
 
-def _settle(
+def _train_and_promote(
     plan: Plan, cluster: Cluster, storage: Storage, gate: Gate, command: str
-) -> tuple[Verdict, Note | None]:
-    """What becomes of the challenger, and the note to delete when that is published."""
+) -> tuple[RetrainingResult, PendingPromotion | None]:
+    """Returns the result, and the pending promotion to delete when the result is published."""
     task = plan.dataset.task
-    if plan.unfinished:
+    if plan.pending:
         assert plan.champion
-        return plan.unfinished.verdict_now(plan.champion), plan.unfinished
-    if plan.settled:
-        return _stay(plan, storage, gate), None
-    record(storage, task.name, plan.challenger)
+        return plan.pending.result_now(plan.champion), plan.pending
+    if plan.no_training:
+        return _keep_champion(plan, plan.no_training, storage, gate), None
+    register_candidate(storage, task.name, plan.challenger)
     train(plan.dataset, plan.training, cluster, storage, command=command)
-    return challenge(
+    return promote_if_better(
         storage,
         task,
         plan.challenger,
@@ -121,90 +103,39 @@ def _settle(
     )
 
 
-def _stay(plan: Plan, storage: Storage, gate: Gate) -> Verdict:
-    assert plan.settled and plan.champion
-    outcome, reason = plan.settled
+def _keep_champion(
+    plan: Plan, no_training: NoTraining, storage: Storage, gate: Gate
+) -> RetrainingResult:
+    assert plan.champion
     evaluations = {}
-    if outcome == "unchanged":  # or else the champion's own scores are on other data
-        scores = published_scores(storage, plan.champion.run)
+    # Only an unchanged champion was evaluated on this data.
+    if no_training.outcome == "unchanged":
+        scores = read_evaluations(storage, run_folder(plan.champion.run))
         evaluations = {"champion": scores[plan.held_out.part]}
-    state = State.of(plan.champion)
-    return Verdict(
-        outcome=outcome,
-        reason=reason,
-        before=state,
-        after=state,
+    version = ChampionVersion.of(plan.champion)
+    return RetrainingResult(
+        outcome=no_training.outcome,
+        reason=no_training.reason,
+        before=version,
+        after=version,
         gate=gate,
         evaluations=evaluations,
     )
 
 
-def _facts(plan: Plan, verdict: Verdict, storage: Storage) -> dict[str, Any]:
-    """All of the summary that says what happened."""
-    task, dataset, held_out = plan.dataset.task, plan.dataset, plan.held_out
-    parts = {"train": dataset.train, "test": dataset.test}
-    return {
-        "outcome": verdict.outcome,
-        "reason": verdict.reason,
-        "task": task.details,
-        "dataset": {
-            "source": dataset.source,
-            "fingerprint": dataset.fingerprint,
-            **{name: len(part) for name, part in parts.items() if part is not None},
-        },
-        "champion": {
-            "before": asdict(verdict.before) if verdict.before else None,
-            "after": asdict(verdict.after),
-        },
-        "challenger": None if verdict.outcome == "unchanged" else plan.challenger,
-        "pointer": f"{storage.uri}/{champion_key(task.name)}",
-        "model": f"{storage.uri}/{run_folder(verdict.after.run)}",
-        "held_out": {
-            "part": held_out.part, "examples": len(held_out.examples), "note": held_out.note,
-        },
-        "decision": asdict(verdict.decision) if verdict.decision else None,
-        "evaluations": verdict.evaluations,
-    }  # fmt: skip
-
-
-def _predictions(storage: Storage, manifest: Manifest) -> dict[str, Any]:
-    folder = f"{storage.uri}/{predictions_folder(manifest.id)}"
-    return {
-        "id": manifest.id,
-        "images": manifest.details["images"],
-        "labels": f"{folder}/{LABELS}/",
-        "submission": f"{folder}/{SUBMISSION}",
-    }
-
-
-def _publish(
-    storage: Storage,
-    task_name: str,
-    facts: dict[str, Any],
-    training: Training,
-    cluster: Cluster,
-    command: str,
-) -> Manifest:
-    identity = f"{task_name}-{facts['outcome']}-{content_id(facts)}"
-    summary = {
-        "id": identity,
-        **facts,
-        "config": asdict(training) | asdict(cluster),
-        "versions": versions(),
-        "command": command,
-    }
+def _publish(storage: Storage, summary: RetrainingSummary) -> Manifest:
+    fields = summary.to_json()
     with temporary_folder() as folder:
-        (folder / SUMMARY).write_text(json.dumps(summary, indent=1, allow_nan=False))
+        (folder / SUMMARY).write_text(json.dumps(fields, indent=1, allow_nan=False))
         (folder / REPORT).write_text(retraining_page(summary), encoding="utf-8")
-        shown = ("outcome", "reason", "champion", "predictions", "command")
-        details = {field: summary[field] for field in shown}
         published = publish(
             storage,
-            retrainings_folder(identity),
+            retrainings_folder(summary.id),
             folder,
             kind="retraining",
-            id=identity,
-            details=details,
+            id=summary.id,
+            details={name: fields[name] for name in IN_MANIFEST},
         )
-    tidy(storage, retrainings_folder(identity))  # of what a job left that died while it published
+    # Deletes the files of a job that died while it published this summary.
+    tidy(storage, retrainings_folder(summary.id))
     return published

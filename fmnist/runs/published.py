@@ -1,5 +1,6 @@
 """A published model: found by its run's manifest, verified, and of the task that is expected."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 
 from fmnist.errors import UserError
 from fmnist.models.classifier import Classifier
+from fmnist.pages.scores import EvaluationJson
 from fmnist.runs.history import EpochRow
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import MANIFEST, Manifest, fetch, read_manifest
@@ -16,7 +18,7 @@ from fmnist.tasks import TASKS, Task, to_task
 
 MODEL = "model.keras"
 HISTORY = "history.parquet"
-METRICS = "metrics.json"  # an `Evaluation.to_json()` by part of the data
+METRICS = "metrics.json"  # an EvaluationJson for each part of the data
 SIDES = ("height", "width", "channels")  # of an image
 
 
@@ -81,12 +83,21 @@ def load_classifier(model: PublishedModel, *, gpu: bool = False) -> Classifier:
     return classifier
 
 
-def history_of(storage: Storage, prefix: str, manifest: Manifest) -> list[EpochRow]:
-    """A line for each epoch of the run in the folder at `prefix`, verified."""
+def read_history(storage: Storage, prefix: str, manifest: Manifest) -> list[EpochRow]:
+    """Reads the rows, one an epoch, of the run in the folder at `prefix`, and verifies them."""
     with temporary_folder() as folder:
         path = fetch(storage, prefix, manifest, HISTORY, Path(folder, HISTORY))
         rows: list[EpochRow] = pq.read_table(path).to_pylist()
     return rows
+
+
+def read_evaluations(storage: Storage, prefix: str) -> dict[str, EvaluationJson]:
+    """Reads a run's evaluations by part of its data; UserError if nothing is published there."""
+    manifest = _read_run(storage, prefix, f"{storage.uri}/{prefix}")
+    with temporary_folder() as folder:
+        path = fetch(storage, prefix, manifest, METRICS, Path(folder, METRICS))
+        evaluations: dict[str, EvaluationJson] = json.loads(path.read_bytes())
+    return evaluations
 
 
 def _read_run(storage: Storage, prefix: str, where: str) -> Manifest:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fmnist.errors import UserError
 from fmnist.registry.champion import read_champion
-from fmnist.retraining.verdicts import read_notes
+from fmnist.retraining.pending import read_pending
 from fmnist.runs.published import open_model, task_of_run
 from fmnist.scoring.predictions import CollectedLabels
 from fmnist.storage.manifest import Manifest, content_id, publish, read_manifest
@@ -87,7 +87,7 @@ CHAMPION = {
 }
 
 
-NOTED: dict[str, Any] = {
+PENDING_FIELDS: dict[str, Any] = {
     "counter": 2,
     "token": "x",
     "run": "a-2",
@@ -102,7 +102,7 @@ NOTED: dict[str, Any] = {
         "evaluations": {},
     },
 }
-NOTE = NOTED | {"digest": content_id(json.dumps(NOTED, sort_keys=True))}
+PENDING = PENDING_FIELDS | {"digest": content_id(json.dumps(PENDING_FIELDS, sort_keys=True))}
 
 
 @fuzz(300)
@@ -113,23 +113,23 @@ def test_champion(memory_storage: LocalStorage, data: bytes) -> None:
     with suppress(UserError):
         champion = read_champion(memory_storage, "shapes")
         assert champion is not None and champion.counter == len(champion.history)
-        for run in (champion.run, *champion.predecessors, *champion.withdrawn):
+        for run in (champion.run, *champion.predecessors, *champion.rolled_back):
             assert check_key(run) == run
 
 
 @fuzz(200)
-@given(altered(NOTE))
-@example(json.dumps(NOTE).encode())
-def test_note_of_a_verdict(memory_storage: LocalStorage, data: bytes) -> None:
+@given(altered(PENDING))
+@example(json.dumps(PENDING).encode())
+def test_pending_promotion(memory_storage: LocalStorage, data: bytes) -> None:
     memory_storage.write("registry/shapes/verdicts/2-x.json", data)
     with suppress(UserError):
-        (note,) = read_notes(memory_storage, "shapes")
-        assert note.verdict.after.counter == 2
+        (pending,) = read_pending(memory_storage, "shapes")
+        assert pending.result.after.counter == 2
 
 
-def test_a_sound_note_is_read(memory_storage: LocalStorage) -> None:
-    memory_storage.write("registry/shapes/verdicts/2-x.json", json.dumps(NOTE).encode())
-    assert read_notes(memory_storage, "shapes")[0].run == "a-2"
+def test_a_sound_pending_promotion_is_read(memory_storage: LocalStorage) -> None:
+    memory_storage.write("registry/shapes/verdicts/2-x.json", json.dumps(PENDING).encode())
+    assert read_pending(memory_storage, "shapes")[0].run == "a-2"
 
 
 def numpy(**arrays: Any) -> bytes:

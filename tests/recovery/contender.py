@@ -11,16 +11,17 @@ from datetime import datetime
 from pathlib import Path
 
 from fmnist.errors import StorageError, UserError
-from fmnist.registry.candidates import record
+from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import promote, read_champion, rollback
-from fmnist.registry.prune import prune
+from fmnist.registry.prune import Retention, delete_marked_runs, mark_old_runs
 from fmnist.storage.open import Storage, open_storage
 from tests.recovery.histories import Told
 from tests.support.registries import publish_empty
 from tests.support.samples import SHAPES
 
 TASK = SHAPES.name
-KEEP_CHAMPIONS, KEEP_RUNS = 2, 2
+KEEP_CHAMPIONS = 2
+RETENTION = Retention(keep_champions=KEEP_CHAMPIONS, keep_runs=2)
 ACTIONS = {"promote": 6, "rollback": 2, "prune": 2, "train": 3}
 
 
@@ -59,14 +60,13 @@ class Contender:
         return replace(told, moved=True, run=moved.run, now=moved.counter)
 
     def prune(self, told: Told) -> Told:
-        pruned = prune(
-            self.storage, TASK, keep_champions=KEEP_CHAMPIONS, keep_runs=KEEP_RUNS, now=self.now
-        )
+        pruned = mark_old_runs(self.storage, TASK, RETENTION, now=self.now)
+        delete_marked_runs(self.storage, TASK, pruned)
         return replace(told, moved=False, pruned=pruned, now=self.counter())
 
     def train(self, told: Told) -> Told:
         """A new candidate, too young to be pruned in this round."""
-        record(self.storage, TASK, told.command)
+        register_candidate(self.storage, TASK, told.command)
         publish_empty(self.storage, told.command)
         return replace(told, moved=False, now=self.counter())
 

@@ -8,9 +8,10 @@ import pytest
 
 from fmnist.recipes import Cluster
 from fmnist.registry.champion import read_champion
+from fmnist.registry.prune import Retention
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.plan import Plan, make_plan
-from fmnist.retraining.run import Retention, retrain, retrainings_folder
+from fmnist.retraining.run import retrain, retrainings_folder
 from fmnist.runs.ids import run_folder
 from fmnist.scoring.inputs import from_examples
 from fmnist.storage.manifest import read_manifest

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist.registry.candidates import record
+from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import promote, read_champion
 from fmnist.storage.open import S3Storage, open_storage
 from tests.recovery.contender import KEEP_CHAMPIONS
@@ -85,7 +85,7 @@ def test_processes_at_once_lose_no_move_and_no_champion(place, tmp_path: Path) -
     uri, shaky = place
     storage = open_storage(uri)
     for number in range(6):
-        record(storage, "shapes", f"run-{number}")
+        register_candidate(storage, "shapes", f"run-{number}")
         publish_empty(storage, f"run-{number}")
     logs = tmp_path / "logs"
     logs.mkdir()

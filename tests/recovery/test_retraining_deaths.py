@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fmnist.data.export import export_parquet
-from fmnist.registry.candidates import record
+from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import promote, read_champion, rollback
 from fmnist.retraining.plan import make_plan
 from fmnist.storage.open import Storage, open_storage
@@ -26,7 +26,7 @@ TOML = (
 )
 TRAINING = replace(RECIPE, validation=0.0)  # as the flags give it
 DEATHS = (
-    {"DIE_BEFORE": "/champion.json"},  # the verdict is noted
+    {"DIE_BEFORE": "/champion.json"},  # the pending promotion is written
     {"DIE_AFTER": "/champion.json"},
     {"DIE_AFTER": "predictions/"},
     {"DIE_BEFORE": "retrainings/"},  # what is old is marked
@@ -60,7 +60,7 @@ def storage(storage_uri: str) -> Storage:
     storage = open_storage(storage_uri)
     poor = publish_reader(storage, readable(1), TRAINING, knows=2)
     publish_reader(storage, readable(2), TRAINING, knows=4)
-    record(storage, "shapes", "old")
+    register_candidate(storage, "shapes", "old")
     publish_empty(storage, "old")
     assert promote(storage, "shapes", poor, expected=None, command="a test")
     return storage
@@ -123,12 +123,12 @@ def test_a_retraining_killed_at_any_point_says_the_same_in_the_end(start, storag
 def test_a_promotion_that_was_rolled_back_before_its_summary_is_told(
     start, storage: Storage
 ) -> None:
-    """The verdict is published; what scores is the champion that the operator chose."""
+    """Its result is published, and the champion that the operator chose scores the images."""
     code, said = start(DIE_AFTER="/champion.json")
     assert code == -signal.SIGKILL, said
     forced = make_plan(readable(2), TRAINING, storage, force=True)
-    assert forced.unfinished and forced.training == TRAINING  # as if --force had been killed
-    assert make_plan(readable(3), TRAINING, storage).unfinished is None
+    assert forced.pending and forced.training == TRAINING  # as if --force had been killed
+    assert make_plan(readable(3), TRAINING, storage).pending is None
     code, said = start("--dry-run")
     assert code == 0 and f"to finish   the promotion of {forced.challenger} (move 2)" in said, said
     now = rollback(storage, "shapes", command="an operator")

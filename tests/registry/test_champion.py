@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.registry.champion import Champion, champion_key, promote, read_champion, rollback
+from fmnist.registry.champion import Champion, pointer_key, promote, read_champion, rollback
 from fmnist.storage.open import Storage, open_storage
 from tests.support.registries import publish_empty
 from tests.support.samples import SHAPES
@@ -71,14 +71,14 @@ def test_rollbacks_in_turn_go_back_step_by_step(storage: Storage) -> None:
     promote_all(storage, "abc")
     once = rollback(storage, "shapes", command="a test")
     assert (once.run, once.counter, once.history[-1].reason) == ("b", 4, "rolled back")
-    assert once.withdrawn == {"c"}
+    assert once.rolled_back == {"c"}
     twice = rollback(storage, "shapes", command="a test")
-    assert (twice.run, twice.counter, twice.withdrawn) == ("a", 5, {"b", "c"})
+    assert (twice.run, twice.counter, twice.rolled_back) == ("a", 5, {"b", "c"})
     with pytest.raises(UserError, match=r"champion a has no predecessor"):
         rollback(storage, "shapes", command="a test")
     later = promote_all(storage, "d")
     assert (later.counter, later.predecessors) == (6, ("a",))
-    assert promote_all(storage, "c").withdrawn == {"b"}
+    assert promote_all(storage, "c").rolled_back == {"b"}
 
 
 def test_a_rollback_without_a_champion_or_to_a_run_that_is_gone_is_refused(
@@ -161,7 +161,7 @@ def test_a_pointer_of_moves_without_tokens_is_read_and_moved_on(storage: Storage
 
 
 def test_a_task_cannot_lead_out_of_the_registry() -> None:
-    assert champion_key("shapes") == KEY
+    assert pointer_key("shapes") == KEY
     for name in ("", "..", "../fashion", "a//b"):
         with pytest.raises(UserError, match="storage key"):
-            champion_key(name)
+            pointer_key(name)

@@ -8,9 +8,14 @@ import pytest
 
 import fmnist.registry.prune
 from fmnist.errors import UserError
-from fmnist.registry.candidates import claim, mark_for_deletion, read_records, record, remove
+from fmnist.registry.candidates import (
+    mark_for_deletion,
+    protect_from_pruning,
+    read_candidates,
+    register_candidate,
+)
 from fmnist.registry.champion import promote, read_champion, rollback
-from fmnist.registry.prune import mark_old_for_deletion, prune, remove_remains
+from fmnist.registry.prune import Retention, delete_leftovers, delete_marked_runs, mark_old_runs
 from fmnist.storage.manifest import publish, read_manifest
 from fmnist.storage.open import Storage, open_storage
 from tests.support.registries import publish_empty
@@ -26,18 +31,21 @@ def storage(storage_uri: str) -> Storage:
 def candidate(storage: Storage, *runs: str) -> None:
     """Finished runs that retraining made, the last one last."""
     for run in runs:
-        record(storage, "shapes", run)
+        register_candidate(storage, "shapes", run)
         publish_empty(storage, run)
 
 
-def crown(storage: Storage, *runs: str) -> None:
+def promote_each(storage: Storage, *runs: str) -> None:
     for run in runs:
         expected = read_champion(storage, "shapes")
         assert promote(storage, "shapes", run, expected=expected, command="a test")
 
 
 def pruned(storage: Storage, *, champions: int = 0, runs: int = 0, now=TOMORROW) -> str:
-    found = prune(storage, "shapes", keep_champions=champions, keep_runs=runs, now=now)
+    """Prunes as `retrain` does it, and returns the names of the deleted runs."""
+    retention = Retention(keep_champions=champions, keep_runs=runs)
+    found = mark_old_runs(storage, "shapes", retention, now=now)
+    delete_marked_runs(storage, "shapes", found)
     return "".join(found)
 
 
@@ -57,14 +65,14 @@ def test_old_candidates_go_with_all_that_is_theirs(storage: Storage) -> None:
 
 def test_never_the_champion(storage: Storage) -> None:
     candidate(storage, "a", "b")
-    crown(storage, "a")
+    promote_each(storage, "a")
     assert pruned(storage) == "b"
     assert read_manifest(storage, "runs/a")
 
 
 def test_never_the_predecessors_kept_for_rollback(storage: Storage) -> None:
     candidate(storage, *"abcd")
-    crown(storage, *"abcd")
+    promote_each(storage, *"abcd")
     assert pruned(storage, champions=2) == "a"
     assert rollback(storage, "shapes", command="a test").run == "c"
     assert rollback(storage, "shapes", command="a test").run == "b"
@@ -74,20 +82,20 @@ def test_never_the_predecessors_kept_for_rollback(storage: Storage) -> None:
 
 def test_who_was_rolled_back_is_no_predecessor(storage: Storage) -> None:
     candidate(storage, *"abc")
-    crown(storage, *"abc")
+    promote_each(storage, *"abc")
     rollback(storage, "shapes", command="a test")
     assert pruned(storage, champions=1) == "c"
 
 
 def test_the_champion_is_not_counted_among_its_predecessors(storage: Storage) -> None:
     candidate(storage, *"ab")
-    crown(storage, *"aba")
+    promote_each(storage, *"aba")
     assert pruned(storage, champions=1) == ""
 
 
 def test_never_the_newest_finished_candidates(storage: Storage, monkeypatch) -> None:
     candidate(storage, *"abc")
-    record(storage, "shapes", "unfinished")
+    register_candidate(storage, "shapes", "unfinished")
     times = {"a": 3, "b": 1, "c": 2}
     real = type(storage).modified
 
@@ -103,11 +111,11 @@ def test_never_the_newest_finished_candidates(storage: Storage, monkeypatch) -> 
 
 
 def test_never_what_was_touched_within_a_day(storage: Storage) -> None:
-    record(storage, "shapes", "a")
+    register_candidate(storage, "shapes", "a")
     storage.write("runs/a/checkpoints/00001/state", b"")
     candidate(storage, "b")
     soon = datetime.now(UTC) + timedelta(hours=23)
-    assert pruned(storage, now=soon) == pruned(storage, now=None) == ""
+    assert pruned(storage, now=soon) == pruned(storage, now=datetime.now(UTC)) == ""
     assert left(storage) == {"a", "b"}
     assert pruned(storage) == "ab"
 
@@ -133,9 +141,9 @@ def test_what_killed_jobs_left_half_written_goes_after_a_day(
     }
     soon = datetime.now(UTC) + timedelta(hours=23)
     before = storage.keys()
-    remove_remains(storage, now=soon)
+    delete_leftovers(storage, now=soon)
     assert storage.keys() == before
-    remove_remains(storage, now=TOMORROW)
+    delete_leftovers(storage, now=TOMORROW)
     assert set(storage.keys()) == kept
 
 
@@ -147,9 +155,9 @@ def test_drafts_of_killed_writers_go_after_a_day(tmp_path: Path) -> None:
         (tmp_path / folder / ".fmnist-0123").write_bytes(b"half a file")
     storage.write("runs/a/model", b"a file")
     files = {path for path in tmp_path.rglob("*") if path.is_file()}
-    remove_remains(storage, now=datetime.now(UTC) + timedelta(hours=23))
+    delete_leftovers(storage, now=datetime.now(UTC) + timedelta(hours=23))
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == files
-    remove_remains(storage, now=TOMORROW)
+    delete_leftovers(storage, now=TOMORROW)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {".fmnist-0123", ".fmnist-lock", "runs/a/model"}
 
@@ -158,9 +166,9 @@ def test_never_what_others_made(storage: Storage) -> None:
     publish_empty(storage, "by-hand")
     storage.write("runs/begun/checkpoints/00001/state", b"")
     for run in ("by-hand", "begun"):
-        record(storage, "shapes", run)  # as when the same recipe was trained before
+        register_candidate(storage, "shapes", run)  # as when the same recipe was trained before
     publish_empty(storage, "of-another-task")
-    record(storage, "fashion", "new")
+    register_candidate(storage, "fashion", "new")
     storage.write("runs/new/checkpoints/00001/state", b"")
     before = storage.keys()
     assert pruned(storage) == ""
@@ -173,7 +181,7 @@ def test_never_what_is_claimed_between_the_look_and_the_deletion(
     candidate(storage, "a")
 
     def late(*args: object) -> object:
-        crown(storage, "a")
+        promote_each(storage, "a")
         return mark_for_deletion(*args)
 
     monkeypatch.setattr(fmnist.registry.prune, "mark_for_deletion", late)
@@ -181,11 +189,11 @@ def test_never_what_is_claimed_between_the_look_and_the_deletion(
     assert read_champion(storage, "shapes").run == "a" and read_manifest(storage, "runs/a")
 
 
-def test_what_is_condemned_is_never_promoted(storage: Storage) -> None:
+def test_what_is_marked_is_never_promoted(storage: Storage) -> None:
     candidate(storage, "a")
-    assert mark_for_deletion(storage, "shapes", read_records(storage, "shapes")["a"][0])
+    assert mark_for_deletion(storage, "shapes", read_candidates(storage, "shapes")["a"][0])
     with pytest.raises(UserError, match="runs/a: is being pruned"):
-        crown(storage, "a")
+        promote_each(storage, "a")
     assert read_champion(storage, "shapes") is None
 
 
@@ -205,29 +213,29 @@ def test_an_interrupted_prune_is_never_seen_as_whole_and_is_finished(
         patch.setattr(type(storage), "delete", fail)
         pruned(storage)
     assert left(storage) == {"a"} and read_manifest(storage, "runs/a") is None
-    assert pruned(storage, runs=9, now=None) == "a"
+    assert pruned(storage, runs=9, now=datetime.now(UTC)) == "a"
     assert storage.keys() == []
 
 
-def test_what_is_condemned_is_named_again_until_it_is_removed(storage: Storage) -> None:
+def test_what_is_marked_is_named_again_until_it_is_removed(storage: Storage) -> None:
     """So that a job which is killed in between says the same of it when it is started again."""
     candidate(storage, *"ab")
+    retention = Retention(keep_champions=0, keep_runs=0)
     for now in (TOMORROW, datetime.now(UTC)):
-        found = mark_old_for_deletion(storage, "shapes", keep_champions=0, keep_runs=0, now=now)
+        found = mark_old_runs(storage, "shapes", retention, now=now)
         assert found == ["a", "b"] and left(storage) == {"a", "b"}
-    record(storage, "shapes", "a")  # trained anew meanwhile
+    register_candidate(storage, "shapes", "a")  # trained anew meanwhile
     publish_empty(storage, "a")
-    for run in "ab":
-        remove(storage, "shapes", run)
+    delete_marked_runs(storage, "shapes", found)
     assert left(storage) == {"a"} and read_manifest(storage, "runs/a")
 
 
 def test_a_run_that_was_half_removed_is_trained_from_the_beginning(storage: Storage) -> None:
     candidate(storage, "a")
-    mark_for_deletion(storage, "shapes", read_records(storage, "shapes")["a"][0])
-    record(storage, "shapes", "a")
+    mark_for_deletion(storage, "shapes", read_candidates(storage, "shapes")["a"][0])
+    register_candidate(storage, "shapes", "a")
     assert left(storage) == set()
-    claim(storage, "shapes", "a")
+    protect_from_pruning(storage, "shapes", "a")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from fmnist.errors import UserError
-from fmnist.retraining.gate import Gate, check_gate, judge
+from fmnist.retraining.gate import Gate, apply_gate, check_gate
 
 DEFAULT = Gate()
 
@@ -15,7 +15,7 @@ def decide(gained: int, lost: int, *, both: int = 80, neither: int = 5, gate: Ga
     right = [(1, 1)] * both + [(0, 1)] * gained + [(1, 0)] * lost + [(0, 0)] * neither
     champion, challenger = np.array(right).T
     labels = np.arange(len(right)) % 4
-    return judge(labels, (labels + 1 - champion) % 4, (labels + 1 - challenger) % 4, gate)
+    return apply_gate(labels, (labels + 1 - champion) % 4, (labels + 1 - challenger) % 4, gate)
 
 
 def test_the_numbers_by_hand() -> None:

@@ -1,24 +1,26 @@
 """The page of a retraining, in a real browser."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fmnist.retraining.page import retraining_page
+from fmnist.retraining.summary import RetrainingSummary
 from tests.support.browser import Browser
 from tests.support.retrainings import HOSTILE, a_hostile_one, a_summary
 
 # Planned when there was no champion yet; rolled back by somebody else meanwhile.
-A_LATE_ONE = a_summary("kept", judged=False)
-A_LATE_ONE["champion"]["before"] = None
+A_LATE_ONE = a_summary("kept", compared=False)
+A_LATE_ONE = replace(A_LATE_ONE, champion=replace(A_LATE_ONE.champion, before=None))
 
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path):
     """Opens the page of a summary; the returned browser has it before it."""
 
-    def open_page(summary: dict[str, Any], **window: Any) -> Browser:
+    def open_page(summary: RetrainingSummary, **window: Any) -> Browser:
         file = tmp_path / "report.html"
         file.write_text(retraining_page(summary), encoding="utf-8")
         browser.open(file, **window)
@@ -38,26 +40,26 @@ def text(page: Browser, selector: str) -> str:
     [
         (a_summary(), r"Promoted: the new champion is 1.98 points above the old one"),
         (a_summary("kept", gain=-0.004, margin=0.01), "Kept: the challenger is 0.45 points below"),
-        (a_summary("promoted", judged=False), "Promoted: the first champion"),
-        (a_summary("kept", judged=False), "Kept: the challenger had been rolled back"),
+        (a_summary("promoted", compared=False), "Promoted: the first champion"),
+        (a_summary("kept", compared=False), "Kept: the challenger had been rolled back"),
         (A_LATE_ONE, "Kept: the challenger had been rolled back"),
-        (a_summary("unchanged", judged=False), "Unchanged: the champion has learned from this"),
+        (a_summary("unchanged", compared=False), "Unchanged: the champion has learned from this"),
         (a_summary("overtaken"), "Overtaken: another job moved the champion meanwhile"),
     ],
     ids=["promoted", "kept", "first", "rolled back", "late", "unchanged", "overtaken"],
 )
 def test_each_outcome_is_told_at_the_top_and_fits_a_phone(
-    show, summary: dict[str, Any], title: str
+    show, summary: RetrainingSummary, title: str
 ) -> None:
     page = show(summary, width=375, scheme="dark")
     assert text(page, "h1").startswith(title)
-    assert summary["reason"] in text(page, ".lead")
-    assert summary["champion"]["after"]["run"] in text(page, ".lead")
-    assert summary["predictions"]["submission"] in text(page, ".places")
-    judged = summary["decision"] is not None
-    assert page.value("document.querySelectorAll('.plot .point').length") == judged
+    assert summary.reason in text(page, ".lead")
+    assert summary.champion.after.run in text(page, ".lead")
+    assert summary.predictions.submission in text(page, ".places")
+    compared = summary.decision is not None
+    assert page.value("document.querySelectorAll('.plot .point').length") == compared
     tables = page.value("document.querySelectorAll('table').length")
-    assert tables == (2 if summary["evaluations"] else 0)
+    assert tables == (2 if summary.evaluations else 0)
     assert page.value("document.documentElement.scrollWidth") <= 375
 
 
@@ -70,8 +72,8 @@ def test_both_models_stand_side_by_side(show) -> None:
     )
     assert scores[0].split() == ["Score", "Champion", "Challenger"]
     for name in ("champion", "challenger"):
-        assert f"{summary['evaluations'][name]['accuracy']:.2%}" in scores[2]
-        shirt = summary["evaluations"][name]["per_class"][6]
+        assert f"{summary.evaluations[name]['accuracy']:.2%}" in scores[2]
+        shirt = summary.evaluations[name]["per_class"][6]
         assert f"{shirt['recall']:.2%}" in classes[7] and f"{shirt['f1']:.2%}" in classes[7]
     assert len(classes) == 11
 

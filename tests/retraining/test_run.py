@@ -17,11 +17,14 @@ from fmnist.data.export import export_parquet
 from fmnist.errors import UserError
 from fmnist.recipes import Cluster, Training
 from fmnist.registry.champion import promote, read_champion, rollback
-from fmnist.retraining.challenge import challenge, hold_out
+from fmnist.registry.prune import Retention
 from fmnist.retraining.gate import Gate
+from fmnist.retraining.held_out import hold_out
+from fmnist.retraining.pending import read_pending
 from fmnist.retraining.plan import make_plan
-from fmnist.retraining.run import Retention, retrain, retrainings_folder
-from fmnist.retraining.verdicts import State, read_notes
+from fmnist.retraining.promotion import promote_if_better
+from fmnist.retraining.result import ChampionVersion
+from fmnist.retraining.run import retrain, retrainings_folder
 from fmnist.scoring.inputs import from_examples
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
@@ -104,7 +107,7 @@ def test_nights_in_a_row(s3_uri: str, browser: Browser, tmp_path: Path) -> None:
     assert refused["outcome"] == "kept" and "rolled back" in refused["reason"]
     assert refused["champion"]["after"] == {"run": poor, "counter": 3}
     forced = make_plan(tuesday, RECIPE, storage, force=True)
-    assert (forced.training.seed, forced.settled) == (1, None)
+    assert (forced.training.seed, forced.no_training) == (1, None)
 
     page = tmp_path / "report.html"
     path = worse.files["report.html"].path
@@ -126,8 +129,8 @@ def rivals(tmp_path: Path) -> tuple[Storage, Dataset, str, str, str]:
 
 
 def contest(storage: Storage, data: Dataset, run: str, before: Any):
-    """The verdict, of which a note stays only if the run was promoted."""
-    verdict, note = challenge(
+    """Returns the result; a pending promotion stays only if the run was promoted."""
+    result, pending = promote_if_better(
         storage,
         SHAPES,
         run,
@@ -137,11 +140,11 @@ def contest(storage: Storage, data: Dataset, run: str, before: Any):
         gate=Gate(),
         command="a test",
     )
-    assert read_notes(storage, "shapes") == ([note] if note else [])
-    assert bool(note) == (verdict.outcome == "promoted")
-    if note:
-        assert note.happened(read_champion(storage, "shapes")) and note.verdict == verdict
-    return verdict
+    assert read_pending(storage, "shapes") == ([pending] if pending else [])
+    assert bool(pending) == (result.outcome == "promoted")
+    if pending:
+        assert pending.happened(read_champion(storage, "shapes")) and pending.result == result
+    return result
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -151,10 +154,14 @@ def test_whoever_is_overtaken_is_judged_against_the_new_champion(
     storage, data, poor, middle, good = rivals
     other = promote(storage, "shapes", middle, expected=None, command="another night")
     late = contest(storage, data, poor, before=None)
-    assert (late.outcome, late.after) == ("overtaken", State.of(other))
+    assert (late.outcome, late.after) == ("overtaken", ChampionVersion.of(other))
     assert late.decision is not None and not late.decision.passed
     same = contest(storage, data, middle, before=None)
-    assert (same.outcome, same.after, same.decision) == ("overtaken", State.of(other), None)
+    assert (same.outcome, same.after, same.decision) == (
+        "overtaken",
+        ChampionVersion.of(other),
+        None,
+    )
     won = contest(storage, data, good, before=None)
     assert (won.outcome, won.after.run, won.after.counter) == ("promoted", good, 2)
     assert [move.run for move in read_champion(storage, "shapes").history] == [middle, good]
@@ -170,7 +177,7 @@ def test_what_an_operator_rolled_back_is_not_promoted_by_who_had_planned_before(
     assert promote(storage, "shapes", good, expected=planned, command="another job")
     now = rollback(storage, "shapes", command="an operator")
     late = contest(storage, data, good, before=planned)
-    assert (late.outcome, late.after, late.decision) == ("kept", State.of(now), None)
+    assert (late.outcome, late.after, late.decision) == ("kept", ChampionVersion.of(now), None)
     assert f"{good} was champion until it was rolled back" in late.reason
     assert read_champion(storage, "shapes") == now
 

@@ -1,23 +1,34 @@
-"""The summary of a retraining, as `fmnist.retraining.run` makes it, with made-up numbers."""
+"""Summaries of retrainings, as `fmnist.retraining.run` makes them, with made-up numbers."""
 
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from fmnist.retraining.gate import Gate, judge
+from fmnist.registry.prune import Retention
+from fmnist.retraining.gate import Gate, apply_gate
+from fmnist.retraining.result import ChampionVersion, Outcome
+from fmnist.retraining.summary import (
+    ChampionChange,
+    HeldOutSummary,
+    PredictionsSummary,
+    RetrainingSummary,
+)
 from fmnist.runs.evaluation import evaluate
 from fmnist.tasks import FASHION
 
 HOSTILE = "<script>attacked=1</script><b>x</b>{{ 7 * 7 }}"
-FIRST = {"run": "fashion-cnn-1c0ffee1c0ff", "counter": 4}
-SECOND = {"run": "fashion-cnn-2c0ffee2c0ff", "counter": 5}
+FIRST = ChampionVersion(run="fashion-cnn-1c0ffee1c0ff", counter=4)
+SECOND = ChampionVersion(run="fashion-cnn-2c0ffee2c0ff", counter=5)
 
 
 def a_summary(
-    outcome: str = "promoted", *, judged: bool = True, gain: float = 0.02, margin: float = 0.0
-) -> dict[str, Any]:
-    """`gain` is by how much the challenger is better, about; without `judged` nothing was."""
+    outcome: Outcome = "promoted", *, compared: bool = True, gain: float = 0.02, margin: float = 0.0
+) -> RetrainingSummary:
+    """Makes a summary; `gain` is roughly by how much the challenger is better.
+
+    Without `compared`, the gate was not applied.
+    """
     labels, champion = guesses(0.9)
     challenger = guesses(0.9 + gain)[1]
     gate = Gate(margin=margin)
@@ -25,35 +36,34 @@ def a_summary(
         name: evaluate(labels, each, FASHION.classes).to_json()
         for name, each in (("champion", champion), ("challenger", challenger))
     }
-    decision = judge(labels, champion.argmax(axis=1), challenger.argmax(axis=1), gate)
+    decision = apply_gate(labels, champion.argmax(axis=1), challenger.argmax(axis=1), gate)
     shown = {"promoted": ("challenger",), "unchanged": ("champion",)}.get(outcome, ())
-    before = FIRST if judged or outcome != "promoted" else None
-    return {
-        "id": f"fashion-{outcome}-5d0c2b1a9e77",
-        "outcome": outcome,
-        "reason": decision.reason if judged else "There was a reason, and it is told here.",
-        "task": {"name": "fashion", "classes": list(FASHION.classes), "shape": [28, 28, 1]},
-        "dataset": {"source": "parquet at s3://bucket/images", "fingerprint": "c0ffee" * 10},
-        "champion": {"before": before, "after": SECOND if outcome == "promoted" else FIRST},
-        "challenger": SECOND["run"],
-        "pointer": "s3://bucket/fmnist/registry/fashion/champion.json",
-        "model": f"s3://bucket/fmnist/runs/{SECOND['run']}",
-        "held_out": {"part": "test", "examples": len(labels), "note": "What they are."},
-        "decision": asdict(decision) if judged else None,
-        "evaluations": evaluations if judged else {name: evaluations[name] for name in shown},
-        "gate": asdict(gate),
-        "predictions": {
-            "id": "0123456789ab",
-            "images": 10_000,
-            "labels": "s3://bucket/fmnist/predictions/0123456789ab/labels/",
-            "submission": "s3://bucket/fmnist/predictions/0123456789ab/submission.csv",
-        },
-        "retention": {"keep_champions": 3, "keep_runs": 7},
-        "pruned": ["fashion-cnn-0000000000aa", "fashion-cnn-0000000000bb"],
-        "config": {"architecture": "cnn", "epochs": 13, "batch": 256, "seed": 0},
-        "versions": {"keras": "3.15.1", "ray": "2.60.0"},
-        "command": "python -m jobs.retrain --data s3://bucket/images --storage s3://bucket/fmnist",
-    }
+    before = FIRST if compared or outcome != "promoted" else None
+    return RetrainingSummary(
+        outcome=outcome,
+        reason=decision.reason if compared else "There was a reason, and it is told here.",
+        task={"name": "fashion", "classes": list(FASHION.classes), "shape": [28, 28, 1]},
+        dataset={"source": "parquet at s3://bucket/images", "fingerprint": "c0ffee" * 10},
+        champion=ChampionChange(before=before, after=SECOND if outcome == "promoted" else FIRST),
+        challenger=SECOND.run,
+        pointer="s3://bucket/fmnist/registry/fashion/champion.json",
+        model=f"s3://bucket/fmnist/runs/{SECOND.run}",
+        held_out=HeldOutSummary(part="test", examples=len(labels), note="What they are."),
+        decision=decision if compared else None,
+        evaluations=evaluations if compared else {name: evaluations[name] for name in shown},
+        gate=gate,
+        predictions=PredictionsSummary(
+            id="0123456789ab",
+            images=10_000,
+            labels="s3://bucket/fmnist/predictions/0123456789ab/labels/",
+            submission="s3://bucket/fmnist/predictions/0123456789ab/submission.csv",
+        ),
+        retention=Retention(),
+        pruned=["fashion-cnn-0000000000aa", "fashion-cnn-0000000000bb"],
+        config={"architecture": "cnn", "epochs": 13, "batch": 256, "seed": 0},
+        versions={"keras": "3.15.1", "ray": "2.60.0"},
+        command="python -m jobs.retrain --data s3://bucket/images --storage s3://bucket/fmnist",
+    )
 
 
 def guesses(accuracy: float) -> tuple[np.ndarray, np.ndarray]:
@@ -65,15 +75,19 @@ def guesses(accuracy: float) -> tuple[np.ndarray, np.ndarray]:
     return labels, 0.45 * shares + 0.55 * np.eye(10)[chosen]
 
 
-def a_hostile_one() -> dict[str, Any]:
-    """A summary whose every text attacks."""
-    return _spoilt(a_summary()) | {"outcome": "promoted"}
+def a_hostile_one() -> RetrainingSummary:
+    """A summary in which each text, but for the outcome and the part, is an attack."""
+    summary: RetrainingSummary = _with_attacks(a_summary())
+    held_out = replace(summary.held_out, part="test")
+    return replace(summary, outcome="promoted", held_out=held_out)
 
 
-def _spoilt(value: Any) -> Any:
+def _with_attacks(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        changed = {each.name: _with_attacks(getattr(value, each.name)) for each in fields(value)}
+        return replace(value, **changed)
     if isinstance(value, dict):
-        fixed = {"part": "test"}
-        return {name: fixed.get(name) or _spoilt(each) for name, each in value.items()}
+        return {name: _with_attacks(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_spoilt(each) for each in value]
+        return [_with_attacks(each) for each in value]
     return HOSTILE if isinstance(value, str) else value
