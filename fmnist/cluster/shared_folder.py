@@ -14,7 +14,8 @@ from pathlib import Path
 from ray.util import get_node_ip_address
 
 from fmnist.errors import UserError
-from fmnist.storage.atomic import draft, fsync, os_errors
+from fmnist.storage.atomic import fsync, unfinished_file
+from fmnist.storage.errors import os_errors
 from fmnist.storage.folder import LocalStorage
 from fmnist.storage.open import Storage
 
@@ -53,7 +54,7 @@ def mark_storage(storage: Storage) -> Iterator[Mark | None]:
         return
     with ExitStack() as stack:
         with os_errors(f"write to {storage.root}"):
-            file = stack.enter_context(draft(storage.root / "mark"))
+            file = stack.enter_context(unfinished_file(storage.root / "mark"))
             fsync(file)
         yield Mark(file=Path(file.name), node=_this_node())
 

@@ -24,7 +24,14 @@ from fmnist.recipes import Cluster, Training
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.published import open_model, read_history
 from fmnist.storage.atomic import temporary_folder
-from fmnist.storage.manifest import Manifest, content_id, publish, read_manifest, tidy, versions
+from fmnist.storage.manifest import (
+    Manifest,
+    content_id,
+    delete_other_attempts,
+    publish,
+    read_manifest,
+    versions,
+)
 from fmnist.storage.open import Storage
 from fmnist.training.early_stopping import records
 from fmnist.training.spec import RunSpec, put_splits
@@ -73,7 +80,7 @@ def compare(
     facts = _facts(jobs, runs, failures, name)
     prefix = comparison_folder(facts["id"])
     if published := read_manifest(storage, prefix):
-        tidy(storage, prefix)  # of what a job left that died while it published
+        delete_other_attempts(storage, prefix)  # of what a job left that died while it published
         return published
     best = best_cell(facts)
     evidence = _evidence(jobs, best) if best else None
@@ -93,7 +100,7 @@ def compare(
             id=facts["id"],
             details={**details, "runs": len(runs), "failed": failed},
         )
-    tidy(storage, prefix)
+    delete_other_attempts(storage, prefix)
     return published
 
 

@@ -1,18 +1,17 @@
 """Data sets written as Parquet, or as the competition's two CSV files."""
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pyarrow import fs
 
 from fmnist.data.dataset import Dataset
 from fmnist.data.formats import competition_csv, parquet
-from fmnist.data.locations import READ_ERRORS, locate, reason
+from fmnist.data.locations import locate
 from fmnist.errors import UserError
+from fmnist.storage.atomic import atomic_folder
+from fmnist.storage.errors import READ_ERRORS, explain
 
 
 def export_parquet(dataset: Dataset, target: str) -> None:
@@ -23,7 +22,7 @@ def export_parquet(dataset: Dataset, target: str) -> None:
     export leaves what it wrote.
     """
 
-    def write(filesystem: Any, folder: str) -> None:
+    def write(filesystem: fs.FileSystem, folder: str) -> None:
         for name, part in (("train", dataset.train), ("test", dataset.test)):
             if part is not None:
                 parquet.write_part(part, filesystem, f"{folder}/{name}")
@@ -38,7 +37,7 @@ def export_csv(dataset: Dataset, target: str) -> None:
     Otherwise as `export_parquet`.
     """
 
-    def write(filesystem: Any, folder: str) -> None:
+    def write(filesystem: fs.FileSystem, folder: str) -> None:
         if dataset.train is not None:
             path = f"{folder}/{competition_csv.FILES['train']}"
             competition_csv.write_csv(dataset.train, filesystem, path)
@@ -50,7 +49,7 @@ def export_csv(dataset: Dataset, target: str) -> None:
     _publish(target, write)
 
 
-def _publish(target: str, write: Callable[[Any, str], None]) -> None:
+def _publish(target: str, write: Callable[[fs.FileSystem, str], None]) -> None:
     location = locate(target)
     if location.filesystem is None:
         raise UserError(f"{target}: expected a path, file:// or s3:// to write to")
@@ -58,20 +57,9 @@ def _publish(target: str, write: Callable[[Any, str], None]) -> None:
         raise UserError(f"{target}: is not empty, expected a new folder")
     try:
         if isinstance(location.filesystem, fs.LocalFileSystem):
-            _write_locally(Path(location.path), write)
+            with atomic_folder(Path(location.path)) as folder:
+                write(location.filesystem, str(folder))
         else:
-            write(location.filesystem, location.path.rstrip("/"))
+            write(location.filesystem, location.path)
     except READ_ERRORS as error:
-        raise UserError(f"{target}: could not be written: {reason(error)}") from error
-
-
-def _write_locally(folder: Path, write: Callable[[Any, str], None]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        write(fs.LocalFileSystem(), str(unfinished))
-        unfinished.chmod(0o755)  # mkdtemp gives it to its owner alone
-        unfinished.rename(folder)  # refused if something was written there meanwhile
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+        raise UserError(f"{target}: could not be written: {explain(error)}") from error

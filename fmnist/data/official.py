@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import logging
-import os
 import re
 import subprocess
 import tempfile
@@ -12,9 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from fmnist.data.formats.idx import inflated, read_at_most
-from fmnist.data.locations import READ_ERRORS, Location, locate, reason
+from fmnist.data.locations import Location, locate
 from fmnist.errors import UserError
+from fmnist.storage.atomic import atomic_write
+from fmnist.storage.errors import READ_ERRORS, explain
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +69,11 @@ Files = dict[str, bytearray]
 
 
 def default_cache() -> Path:
-    """`$XDG_CACHE_HOME/fmnist`, or `~/.cache/fmnist`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fmnist"
+    """The user's cache folder of this program: on Linux `$XDG_CACHE_HOME/fmnist`.
+
+    That is `~/.cache/fmnist` where the variable is not set.
+    """
+    return user_cache_path("fmnist")
 
 
 def find_official(cache: Path) -> tuple[Files, str]:
@@ -83,7 +89,7 @@ def find_official(cache: Path) -> tuple[Files, str]:
             files = read()
         except UserError as error:
             reasons.append(str(error))
-            if not isinstance(error, _AbsentError):
+            if not isinstance(error, _UnavailableError):
                 log.warning("%s", error)
             continue
         return files, where
@@ -94,8 +100,8 @@ def find_official(cache: Path) -> tuple[Files, str]:
     )
 
 
-class _AbsentError(UserError):
-    """Nothing is there, which is no news as long as another place has it."""
+class _UnavailableError(UserError):
+    """A place has no files or does not answer; not logged, since another place may have them."""
 
 
 def _places(cache: Path) -> Iterator[tuple[str, Callable[[], Files]]]:
@@ -104,7 +110,7 @@ def _places(cache: Path) -> Iterator[tuple[str, Callable[[], Files]]]:
     yield f"Debian package in {package}", lambda: _read_all(locate(package), ".gz")
     for mirror in MIRRORS:
         yield f"mirror {mirror}", partial(_read_mirror, mirror, cache)
-    yield f"Debian package {PACKAGE}", lambda: _keep(_read_package(), cache)
+    yield f"Debian package {PACKAGE}", lambda: store_in_cache(_read_package(), cache)
 
 
 def _read_all(base: Location, suffix: str) -> Files:
@@ -116,7 +122,7 @@ def _read_verified(location: Location, file: OfficialFile) -> bytearray:
     try:
         stream = location.open(MIRROR_TIMEOUT)
     except READ_ERRORS as error:
-        raise _AbsentError(f"{location.uri}: {reason(error)}") from error
+        raise _UnavailableError(f"{location.uri}: {explain(error)}") from error
     with stream:
         data = read_at_most(inflated(stream, location.uri), file.size + 1, location.uri)
     found = hashlib.sha256(data).hexdigest()
@@ -135,7 +141,7 @@ def _read_cache(cache: Path) -> Files:
     for file in FILES:
         try:
             files[file.name] = _read_verified(base.child(file.name), file)
-        except _AbsentError:
+        except _UnavailableError:
             raise
         except UserError as error:
             with contextlib.suppress(OSError):
@@ -145,19 +151,18 @@ def _read_cache(cache: Path) -> Files:
 
 
 def _read_mirror(mirror: str, cache: Path) -> Files:
-    return _keep(_read_all(locate(mirror), ".gz"), cache)
+    return store_in_cache(_read_all(locate(mirror), ".gz"), cache)
 
 
-def _keep(files: Files, cache: Path) -> Files:
-    """Stores verified files decompressed, so that the next load only reads and verifies."""
+def store_in_cache(files: Files, cache: Path) -> Files:
+    """Stores verified files decompressed, so that the next load only reads and verifies them."""
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # as the XDG specification asks
-        with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as folder:
-            for name, data in files.items():
-                (Path(folder) / name).write_bytes(data)
-                (Path(folder) / name).replace(cache / name)
+        for name, data in files.items():
+            with atomic_write(cache / name) as file:
+                file.write(data)
     except OSError as error:
-        log.warning("Fashion-MNIST could not be kept in the cache %s: %s", cache, error.strerror)
+        log.warning("Fashion-MNIST could not be kept in the cache %s: %s", cache, explain(error))
     return files
 
 
@@ -166,7 +171,7 @@ def _read_package() -> Files:
     with tempfile.TemporaryDirectory(prefix="fmnist-") as folder:
         try:
             _run(["apt-get", "-qq", "download", PACKAGE], folder)
-        except _AbsentError:
+        except _UnavailableError:
             # A fresh container has no package lists: fetch them to here, which needs no root.
             (Path(folder) / "lists").mkdir()
             private = [
@@ -191,8 +196,8 @@ def _run(command: list[str], folder: str) -> None:
     except subprocess.CalledProcessError as error:
         message = re.search(r"^E: (.*)", error.stderr, re.MULTILINE)
         text = re.sub(r"\S+://\S+", "a URI", message[1]) if message else "no reason given"
-        raise _AbsentError(f"{what} failed: {text}") from error
+        raise _UnavailableError(f"{what} failed: {text}") from error
     except subprocess.TimeoutExpired as error:
-        raise _AbsentError(f"{what} took over {PACKAGE_TIMEOUT:.0f} s") from error
+        raise _UnavailableError(f"{what} took over {PACKAGE_TIMEOUT:.0f} s") from error
     except OSError as error:
-        raise _AbsentError(f"{what}: {error.strerror}") from error
+        raise _UnavailableError(f"{what}: {error.strerror}") from error

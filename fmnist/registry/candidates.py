@@ -104,7 +104,7 @@ def read_candidates(storage: Storage, task_name: str) -> dict[str, tuple[Candida
     """
     folder = f"{registry_folder(task_name)}/candidates"
     found = {}
-    for key, time in storage.modified(folder).items():
+    for key, time in storage.modification_times(folder).items():
         name = key.removeprefix(f"{folder}/")
         if "/" not in name and name.endswith(SUFFIX):
             run = name.removesuffix(SUFFIX)

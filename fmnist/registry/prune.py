@@ -17,7 +17,7 @@ from fmnist.registry.candidates import (
 )
 from fmnist.registry.champion import read_champion
 from fmnist.runs.ids import run_folder
-from fmnist.storage.manifest import MANIFEST, remove_abandoned
+from fmnist.storage.manifest import MANIFEST, delete_abandoned_attempts
 from fmnist.storage.open import Storage
 
 YOUNG = timedelta(days=1)  # a run that changed within this time may still be in use by a job
@@ -56,7 +56,7 @@ def mark_old_runs(
     # Candidates are read before the champion: a promotion after this has changed a candidate's
     # file, and then that candidate can't be marked.
     candidates = read_candidates(storage, task_name)
-    times = {run: storage.modified(run_folder(run)) for run in candidates}
+    times = {run: storage.modification_times(run_folder(run)) for run in candidates}
     champions = _kept_champions(storage, task_name, retention)
     others = {run: files for run, files in times.items() if run not in champions}
     kept = champions | _newest_finished(others, retention.keep_runs)
@@ -92,9 +92,9 @@ def delete_leftovers(storage: Storage, *, now: datetime) -> None:
     """
     before = now - YOUNG
     for folder in ("runs", "predictions", "retrainings", "comparisons", "registry"):
-        storage.delete_drafts(folder, before=before)
+        storage.delete_unfinished(folder, before=before)
     for folder in ("retrainings", "comparisons"):
-        remove_abandoned(storage, folder, before=before)
+        delete_abandoned_attempts(storage, folder, before=before)
 
 
 def _kept_champions(storage: Storage, task_name: str, retention: Retention) -> set[str]:

@@ -23,7 +23,7 @@ from fmnist.runs.published import open_model, read_evaluations
 from fmnist.scoring.inputs import Inputs
 from fmnist.scoring.run import score
 from fmnist.storage.atomic import temporary_folder
-from fmnist.storage.manifest import Manifest, publish, tidy
+from fmnist.storage.manifest import Manifest, delete_other_attempts, publish
 from fmnist.storage.open import Storage
 from fmnist.training.run import train
 
@@ -137,5 +137,5 @@ def _publish(storage: Storage, summary: RetrainingSummary) -> Manifest:
             details={name: fields[name] for name in IN_MANIFEST},
         )
     # Deletes the files of a job that died while it published this summary.
-    tidy(storage, retrainings_folder(summary.id))
+    delete_other_attempts(storage, retrainings_folder(summary.id))
     return published

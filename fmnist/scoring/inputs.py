@@ -23,8 +23,9 @@ from fmnist.data.fingerprints import fingerprint_of, row_digests, short_hashes, 
 from fmnist.data.formats.parquet import find_parquet_files, open_file, read_batches
 from fmnist.data.formats.parquet_schema import to_table
 from fmnist.data.load import find_format, load, load_format
-from fmnist.data.locations import Location, locate, reading
+from fmnist.data.locations import Location, locate
 from fmnist.errors import UserError
+from fmnist.storage.errors import read_errors
 from fmnist.tasks import Task
 
 COLUMNS = ["id", "image"]
@@ -146,7 +147,7 @@ def from_parquet(task: Task, location: Location) -> Inputs:
 
 def _sizes_and_times(filesystem: FileSystem, paths: list[str]) -> list[tuple[int, int]]:
     """Size in bytes and time of the last change of each file."""
-    with reading(", ".join(paths[:1])):
+    with read_errors(", ".join(paths[:1])):
         return [(info.size, info.mtime_ns) for info in filesystem.get_file_info(paths)]
 
 
@@ -176,12 +177,12 @@ def summarize_file(
     Raises UserError naming file and row of what is wrong, and both nodes if the file is missing on
     the task's node and the driver, which has found it, is on another.
     """
-    with reading(path):
+    with read_errors(path):
         there = filesystem.get_file_info(path).type != FileType.NotFound
     if not there and (reader := NodeAddress.here()).node != driver.node:
         raise not_shared_error(path, driver=driver.address, reader=reader.address)
     ids, hashes, total = [np.empty(0, np.int64)], [np.empty(0, np.uint64)], 0
-    with reading(path), filesystem.open_input_file(path) as stream:
+    with read_errors(path), filesystem.open_input_file(path) as stream:
         file = open_file(stream, task, path)
         schema = file.schema.to_arrow_schema()
         for examples in read_batches(file, COLUMNS, task, path):

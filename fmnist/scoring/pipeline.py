@@ -20,12 +20,12 @@ from fmnist.cluster.remote import (
     process_death_error,
 )
 from fmnist.cluster.shared_folder import Mark, mark_storage
-from fmnist.data.locations import READ_ERRORS, reason
 from fmnist.errors import UserError
 from fmnist.models.classifier import batch_rows
 from fmnist.scoring.actor import DataChanged, ScoringActor
 from fmnist.scoring.inputs import CHUNK_BYTES
 from fmnist.scoring.job import ScoringJob
+from fmnist.storage.errors import READ_ERRORS, explain
 
 BLOCKS_PER_ACTOR = 16  # that are read, predicted or waiting, all together
 GPU_BATCHES = 4  # in each call of an actor; only the last batch of a call is padded
@@ -203,7 +203,7 @@ def _find_cause(error: BaseException, action: str) -> Exception | None:
         elif isinstance(cause, FileNotFoundError) and reader != driver:
             return not_shared_error(action, driver=driver, reader=reader)
         elif isinstance(cause, READ_ERRORS):
-            return UserError(f"{action}: {reason(cause)}")
+            return UserError(f"{action}: {explain(cause)}")
         else:
             cause = cause.__cause__
     return None

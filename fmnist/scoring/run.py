@@ -66,7 +66,7 @@ def score(
     while True:
         with (
             suppress(LeaseLost),
-            hold_lease(storage, f"{folder}/{LEASE}", tell=log.warning) as lease,
+            hold_lease(storage, f"{folder}/{LEASE}", notify=log.warning) as lease,
         ):
             return _score(job, lease)
 

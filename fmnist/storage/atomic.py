@@ -1,24 +1,58 @@
-"""Files that appear whole or not at all: written under a private name, then given their own."""
+"""Files and folders that appear whole or not at all: written under a private name, then renamed."""
 
 import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
-from fmnist.errors import StorageError
+from fmnist.storage.errors import os_errors
 
-RESERVED = ".fmnist-"  # begins the names of drafts and locks, which are no keys
+RESERVED = ".fmnist-"  # begins the names of unfinished files and of locks, which are no keys
 
 
 @contextmanager
-def draft(target: Path) -> Iterator[BinaryIO]:
-    """A new file in the folder of `target`, under a name that nobody else has; removed at the end.
+def atomic_write(
+    target: Path, *, lock: AbstractContextManager[None] | None = None
+) -> Iterator[BinaryIO]:
+    """Yields a new file that takes the place of `target` once the block has ended without an error.
 
-    It gets the mode that the umask gives to `target`, because it becomes `target`.
+    A reader, and whoever comes after a crash, finds the old content or the new. `lock` is held only
+    while the file is renamed, so that nobody waits for a slow disk.
+    """
+    with unfinished_file(target) as file:
+        yield file
+        fsync(file)
+        with lock or nullcontext():
+            replace_by(target, file)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yields a new folder that becomes `target` once the block has ended without an error.
+
+    Raises OSError if there is a `target` by then that is not an empty folder.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=RESERVED))
+    try:
+        yield folder
+        folder.chmod(0o755)  # mkdtemp gives it to its owner alone
+        folder.rename(target)
+        fsync_folder(target.parent)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def unfinished_file(target: Path) -> Iterator[BinaryIO]:
+    """Yields a new file beside `target`, under a name that nobody else has; removed at the end.
+
+    Its mode is the one that the umask gives to `target`, because it may become `target`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.parent / f"{RESERVED}{secrets.token_hex(8)}"
@@ -29,19 +63,21 @@ def draft(target: Path) -> Iterator[BinaryIO]:
         path.unlink(missing_ok=True)
 
 
-def put_in_place(file: BinaryIO, target: Path) -> None:
-    """Gives a draft its name, in such an order that a crash leaves the old content or the new."""
+def replace_by(target: Path, file: BinaryIO) -> None:
+    """Renames an unfinished file to `target`; after a crash `target` is the old file or the new."""
     fsync(file)
     Path(file.name).replace(target)
     fsync_folder(target.parent)
 
 
 def fsync(file: BinaryIO) -> None:
+    """Waits until what was written to the file is on the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def fsync_folder(folder: Path) -> None:
+    """Waits until the names of the files in the folder are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -51,9 +87,10 @@ def fsync_folder(folder: Path) -> None:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A private folder for temporary files, removed at the end; UserError where the disk is full.
+    """Yields a private folder for temporary files, removed at the end.
 
-    What the block itself reads and writes elsewhere has its own words for its errors.
+    Raises StorageError where the disk is full. Other OSErrors of the block become one too, so the
+    block has to translate those that it makes elsewhere.
     """
     place = os.environ.get("TMPDIR", "/tmp")  # Python would take another where this one is full
     with os_errors(f"write temporary files to {place}"):
@@ -62,12 +99,3 @@ def temporary_folder() -> Iterator[Path]:
             yield Path(folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def os_errors(action: str) -> Iterator[None]:
-    """Says what the operating system refused (permission, a full disk) as the user's to mend."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"cannot {action}: {error.strerror or error}") from error

@@ -1,26 +1,33 @@
-"""What both kinds of storage share: the interface, the rules of a key, and a content's digest."""
+"""Interface of storage; transfers and digests of files, which are the same for folders and S3."""
 
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
+
+import pyarrow.fs
 
 from fmnist.errors import UserError
-from fmnist.storage.atomic import draft, os_errors, put_in_place
+from fmnist.storage.atomic import replace_by, unfinished_file
+from fmnist.storage.errors import os_errors
 
 
 class Readable(Protocol):
+    """A stream of bytes to be read."""
+
     def read(self, size: int = -1, /) -> bytes: ...
 
 
 class Writable(Protocol):
+    """A stream that bytes are written to."""
+
     def write(self, data: bytes, /) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class FileDigest:
     """`size` in bytes and `sha256` as 64 hexadecimal digits."""
 
     size: int
@@ -37,62 +44,64 @@ class Storage(ABC):
     @property
     @abstractmethod
     def uri(self) -> str:
-        """What `open_storage` takes to find the same place again, without a slash at the end."""
+        """The URI that `open_storage` opens again, without a slash at the end."""
 
     @abstractmethod
     def check(self, *, writable: bool, probe: bool = True) -> None:
         """Raises UserError where there is no such place, or no permission; leaves nothing there.
 
-        Whether a store is fit to be written to may take a `probe`, which is written and removed.
+        With `probe`, a file may be written and removed, to find out if the store is fit for writes.
         """
 
     @abstractmethod
     def read_version(self, key: str) -> tuple[bytes, str] | None:
-        """The content and its version, which is a digest: equal contents have equal versions."""
+        """The content and its version, which is a digest: equal contents have equal versions.
 
-    @abstractmethod
-    def write(self, key: str, data: bytes) -> None:
-        """Puts `data` in place at once: a reader sees the old content or the new one."""
-
-    @abstractmethod
-    def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
-        """Writes if the content still has that version; None: if there is nothing yet.
-
-        Of many that try at the same time one is told the new version; the others get None.
+        None if there is no such key.
         """
 
     @abstractmethod
-    def exists(self, key: str) -> bool: ...
+    def write(self, key: str, data: bytes) -> None:
+        """Writes `data` so that a reader sees the old content or the new one, never a part."""
+
+    @abstractmethod
+    def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
+        """Writes if the content still has that version; None: if there is no such key yet.
+
+        Returns the new version if it was written, else None: of many that try at the same time, one
+        succeeds.
+        """
 
     @abstractmethod
     def keys(self, prefix: str = "") -> list[str]:
-        """The key `prefix` itself and all below `prefix/`, sorted; all there are without one."""
+        """The key `prefix` itself and all keys below `prefix/`, sorted; without a prefix, all."""
 
     @abstractmethod
-    def modified(self, prefix: str) -> dict[str, datetime]:
-        """What `keys(prefix)` lists, with the time of its last write by the store's own clock."""
+    def modification_times(self, prefix: str) -> dict[str, datetime]:
+        """The time of the last write of each of `keys(prefix)`, by the store's own clock."""
 
     @abstractmethod
     def delete(self, prefix: str) -> None:
-        """Removes what `keys(prefix)` lists; it is no mistake if there is nothing."""
+        """Removes all of `keys(prefix)`; does nothing if there are none."""
 
-    def delete_drafts(self, prefix: str, *, before: datetime) -> None:
-        """Removes files below `prefix/` that a killed writer left, if not touched since `before`.
+    def delete_unfinished(self, prefix: str, *, before: datetime) -> None:
+        """Removes unfinished files below `prefix/`, which are no keys, if last written `before`.
 
-        They are no keys. A store where nothing appears before it is whole has none.
+        Killed writers leave them in folders, but not on S3, where only whole objects appear.
         """
         return
 
     @abstractmethod
-    def arrow(self, key: str = "") -> tuple[Any, str]:
-        """A `pyarrow.fs.FileSystem` and the path of `key` in it, for Ray Data and Train."""
+    def arrow(self, key: str = "") -> tuple[pyarrow.fs.FileSystem, str]:
+        """Arrow's file system, for Ray Data and Ray Train, and the path of `key` in it."""
 
     @abstractmethod
-    def _send(self, source: Readable, key: str) -> None: ...
+    def _upload_from(self, source: Readable, key: str) -> None:
+        """Writes the content of a stream, as `write` does."""
 
     @abstractmethod
-    def _receive(self, key: str, sink: Writable) -> bool:
-        """Writes the content into `sink` in order; False if there is no such key."""
+    def _download_to(self, sink: Writable, key: str) -> bool:
+        """Writes the content into `sink`, each byte once; returns False if there is no such key."""
 
     def read(self, key: str) -> bytes:
         """The content; FileNotFoundError if there is no such key."""
@@ -102,48 +111,48 @@ class Storage(ABC):
         return found[0]
 
     def create(self, key: str, data: bytes) -> bool:
-        """Writes only if there is no such key; False if there is."""
+        """Writes if there is no such key, and returns True; else returns False."""
         return self.replace(key, data, version=None) is not None
 
-    def upload(self, source: Path, key: str) -> Content:
-        """Writes a file of any size, read once; what was read is what the answer describes."""
+    def upload(self, source: Path, key: str) -> FileDigest:
+        """Writes a file of any size, and returns the digest of the bytes that were read from it."""
         with os_errors(f"upload {source} to {self.uri}/{key}"), source.open("rb") as file:
-            passing = Passing(file)
-            self._send(passing, key)
-        return passing.content
+            stream = HashingStream(file)
+            self._upload_from(stream, key)
+        return stream.digest
 
     def download(self, key: str, target: Path, *, sha256: str | None = None) -> None:
-        """Replaces `target` by the content at once, and only if it has that digest.
+        """Replaces the file `target` by the content, whole, and only if it has that digest.
 
         Raises FileNotFoundError if there is no such key, UserError if the digest differs.
         """
-        with os_errors(f"download {self.uri}/{key} to {target}"), draft(target) as file:
-            passing = Passing(file)
-            present = self._receive(key, passing)
-            if present and sha256 in (None, passing.content.sha256):
-                put_in_place(file, target)
+        with os_errors(f"download {self.uri}/{key} to {target}"), unfinished_file(target) as file:
+            stream = HashingStream(file)
+            present = self._download_to(stream, key)
+            if present and sha256 in (None, stream.digest.sha256):
+                replace_by(target, file)
                 return
         if not present:
             raise FileNotFoundError(f"{self.uri}/{key}")
         raise UserError(
-            f"{self.uri}/{key}: found {passing.content.size} bytes with SHA-256 "
-            f"{passing.content.sha256}, expected {sha256}"
+            f"{self.uri}/{key}: found {stream.digest.size} bytes with SHA-256 "
+            f"{stream.digest.sha256}, expected {sha256}"
         )
 
-    def content(self, key: str) -> Content:
+    def digest(self, key: str) -> FileDigest:
         """Size and digest of a file of any size; FileNotFoundError if there is no such key."""
-        passing = Passing(None)
+        stream = HashingStream(None)
         with os_errors(f"read {self.uri}/{key}"):
-            present = self._receive(key, passing)
+            present = self._download_to(stream, key)
         if not present:
             raise FileNotFoundError(f"{self.uri}/{key}")
-        return passing.content
+        return stream.digest
 
 
-class Passing:
-    """Hashes the bytes that pass on their way from or to a file, or to nowhere.
+class HashingStream:
+    """Passes bytes on from or to a file, or to nowhere, and hashes them.
 
-    It can't seek, and so nothing that uses it passes a byte twice.
+    It can't seek, so that whoever reads or writes it can't pass a byte twice.
     """
 
     def __init__(self, file: BinaryIO | None) -> None:
@@ -153,18 +162,19 @@ class Passing:
 
     def read(self, size: int = -1, /) -> bytes:
         assert self._file is not None
-        return self._seen(self._file.read(size))
+        return self._hash(self._file.read(size))
 
     def write(self, data: bytes, /) -> int:
         if self._file is not None:
             self._file.write(data)
-        return len(self._seen(data))
+        return len(self._hash(data))
 
-    def _seen(self, data: bytes) -> bytes:
+    def _hash(self, data: bytes) -> bytes:
         self._sha256.update(data)
         self._size += len(data)
         return data
 
     @property
-    def content(self) -> Content:
-        return Content(size=self._size, sha256=self._sha256.hexdigest())
+    def digest(self) -> FileDigest:
+        """Digest of the bytes that were passed on so far."""
+        return FileDigest(size=self._size, sha256=self._sha256.hexdigest())

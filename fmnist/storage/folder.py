@@ -10,25 +10,33 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow.fs
 
 from fmnist.errors import UserError
-from fmnist.storage.atomic import RESERVED, draft, fsync, fsync_folder, os_errors, put_in_place
+from fmnist.storage.atomic import (
+    RESERVED,
+    atomic_write,
+    fsync,
+    fsync_folder,
+    replace_by,
+    unfinished_file,
+)
 from fmnist.storage.base import Readable, Storage, Writable
+from fmnist.storage.errors import os_errors
 from fmnist.storage.uri import check_key
 
-LOCK = f"{RESERVED}lock"  # one a root, never removed: a lock that is removed can be held by two
+LOCK = f"{RESERVED}lock"  # one for each root; never removed, since two could hold a removed lock
 CHUNK = 1 << 20  # bytes copied at a time
-ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # S3 has no folders either
+# A key that goes through a file, or that is a folder, is absent, as it is on S3.
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalStorage(Storage):
-    """`root` is an absolute folder, or a symbolic link to one; it is made by the first write.
+    """`root` is an absolute folder, or a symbolic link to one; the first write makes it.
 
-    Links within are followed as far as they stay within: a key can't lead out of the root.
+    Links below the root are followed if they stay below it: a key can't lead out of the root.
     """
 
     root: Path
@@ -40,8 +48,8 @@ class LocalStorage(Storage):
     def check(self, *, writable: bool, probe: bool = True) -> None:
         with os_errors(f"open {self.uri}"):
             found = next(path for path in (self.root, *self.root.parents) if path.exists())
-            folder = found.is_dir()
-        if not folder:
+            is_folder = found.is_dir()
+        if not is_folder:
             raise UserError(f"storage {self.uri}: {found} is a file, expected a folder")
         if not writable and found != self.root:
             raise UserError(f"storage {self.uri}: there is no such folder")
@@ -61,26 +69,21 @@ class LocalStorage(Storage):
 
     def write(self, key: str, data: bytes) -> None:
         with os_errors(f"write {self._path(key)}"):
-            self._send(io.BytesIO(data), key)
+            self._upload_from(io.BytesIO(data), key)
 
     def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
         path = self._path(key)
-        with os_errors(f"write {path}"), draft(path) as file:
+        with os_errors(f"write {path}"), unfinished_file(path) as file:
             file.write(data)
+            fsync(file)
             if version is None:
-                fsync(file)
                 return _version(data) if _link(Path(file.name), path) else None
             with self._locked():
                 found = self.read_version(key)
                 if found is None or found[1] != version:
                     return None
-                put_in_place(file, path)
+                replace_by(path, file)
         return _version(data)
-
-    def exists(self, key: str) -> bool:
-        path = self._path(key)
-        with os_errors(f"read {path}"):
-            return path.is_file()
 
     def keys(self, prefix: str = "") -> list[str]:
         start = self._path(prefix) if prefix else self.root
@@ -89,16 +92,16 @@ class LocalStorage(Storage):
                 return [prefix]
             return sorted(
                 Path(folder, name).relative_to(self.root).as_posix()
-                for folder, _, names in os.walk(start, onerror=_unless_absent)
+                for folder, _, names in os.walk(start, onerror=_raise_unless_absent)
                 for name in names
                 if not name.startswith(RESERVED)
             )
 
-    def modified(self, prefix: str) -> dict[str, datetime]:
+    def modification_times(self, prefix: str) -> dict[str, datetime]:
         times = {}
         for key in self.keys(prefix):
             path = self._path(key)
-            with os_errors(f"read {path}"), suppress(FileNotFoundError):
+            with os_errors(f"read {path}"), suppress(FileNotFoundError):  # deleted meanwhile
                 times[key] = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         return times
 
@@ -112,27 +115,23 @@ class LocalStorage(Storage):
                 with self._locked():
                     path.unlink(missing_ok=True)
 
-    def delete_drafts(self, prefix: str, *, before: datetime) -> None:
+    def delete_unfinished(self, prefix: str, *, before: datetime) -> None:
         start = self._path(prefix)
-        with os_errors(f"delete what was left unfinished in {start}"):
-            for folder, _, names in os.walk(start, onerror=_unless_absent):
+        with os_errors(f"delete unfinished files in {start}"):
+            for folder, _, names in os.walk(start, onerror=_raise_unless_absent):
                 for path in (Path(folder, name) for name in names if name.startswith(RESERVED)):
                     with suppress(FileNotFoundError):
                         if datetime.fromtimestamp(path.stat().st_mtime, UTC) < before:
                             path.unlink()
 
-    def arrow(self, key: str = "") -> tuple[Any, str]:
+    def arrow(self, key: str = "") -> tuple[pyarrow.fs.FileSystem, str]:
         return pyarrow.fs.LocalFileSystem(), str(self._path(key) if key else self.root)
 
-    def _send(self, source: Readable, key: str) -> None:
-        path = self._path(key)
-        with draft(path) as file:
+    def _upload_from(self, source: Readable, key: str) -> None:
+        with atomic_write(self._path(key), lock=self._locked()) as file:
             shutil.copyfileobj(source, file, CHUNK)
-            fsync(file)  # before the lock, so that nobody waits for a slow disk
-            with self._locked():
-                put_in_place(file, path)
 
-    def _receive(self, key: str, sink: Writable) -> bool:
+    def _download_to(self, sink: Writable, key: str) -> bool:
         try:
             with self._path(key).open("rb") as file:
                 shutil.copyfileobj(file, sink, CHUNK)
@@ -148,7 +147,7 @@ class LocalStorage(Storage):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Nobody else, in any process, changes a key's content between a compare and its swap."""
+        """Keeps all processes from changing a key between a compare and its swap."""
         with (self.root / LOCK).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -159,7 +158,10 @@ def _version(data: bytes) -> str:
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Gives a finished file its name unless it is taken; unlike a rename, this never replaces."""
+    """Gives a finished file its name and returns True; returns False if the name is taken.
+
+    Unlike a rename, a link never replaces a file.
+    """
     try:
         os.link(source, target)
     except FileExistsError:
@@ -170,7 +172,7 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _unless_absent(error: OSError) -> None:
-    """`os.walk` hides errors by default; only a folder that has just been deleted may be missed."""
+def _raise_unless_absent(error: OSError) -> None:
+    """Raises what `os.walk` would hide, unless a folder was deleted while it was listed."""
     if not isinstance(error, ABSENT):
         raise error

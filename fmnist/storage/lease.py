@@ -1,8 +1,8 @@
-"""One job does a piece of work, and another that wants the same waits for it.
+"""Leases: one job does a piece of work, and another one that is to do the same waits for it.
 
-A lease saves work; nothing rests on it: whatever is published is published whole, once, also if two
-jobs should do the same at once. That happens where a holder was silent for too long (its machine
-was paused, its network was away) and works on beside the job that took over, until it is told.
+A lease only saves work. Results stay right without it: each is published whole and once, even if
+two jobs make it at the same time. Two do if the holder was silent for too long (its machine was
+paused, or its network was down): it works on beside the job that took over until it notices.
 """
 
 import json
@@ -19,13 +19,13 @@ from typing import Any
 from fmnist.errors import UserError
 from fmnist.storage.open import Storage
 
-LEASE = "lease.json"  # in the folder of what is worked on
-BEAT = 5.0  # seconds between two signs of life
-EXPIRY = 20.0  # seconds without one, after which a holder counts as dead
-POLL = 1.0  # seconds
+LEASE = "lease.json"  # in the folder of the result
+HEARTBEAT = 5.0  # seconds between two signs of life of a holder
+EXPIRY = 20.0  # seconds without a heartbeat, after which a holder counts as dead
+POLL = 1.0  # seconds between two looks at a lease that another job holds
 
 
-class LeaseLost(Exception):  # noqa: N818 - it is an outcome
+class LeaseLost(Exception):  # noqa: N818 - an expected outcome, not an error
     """Another job has taken over the work."""
 
 
@@ -34,36 +34,35 @@ def hold_lease(
     storage: Storage,
     key: str,
     *,
-    tell: Callable[[str], Any],
+    notify: Callable[[str], Any],
     on_loss: Callable[[], Any] = lambda: None,
 ) -> Iterator["Lease"]:
-    """Holds the lease at `key` while the block runs, after waiting for whoever has it.
+    """Holds the lease at `key` while the block runs, after waiting for its present holder.
 
-    Whoever has it and is dead loses it: at once if that can be seen from here, since it was a
-    process of this machine, else after `EXPIRY`. `tell` is told once if there is something to wait
-    for, and if the lease is lost; then `on_loss` is called too, in another thread. The block should
-    end soon after that, and may ask for the lease again.
+    A dead holder loses the lease: at once if it was a process of this machine, else after `EXPIRY`.
+    `notify` gets a message for the user when the wait begins, and when the lease is lost; then
+    `on_loss` is called too, in another thread. The block should end soon after that.
     """
     lease = Lease(storage, key)
-    lease.take(tell)
-    over = threading.Event()
-    beats = threading.Thread(target=lease.beat, args=(over, tell, on_loss), daemon=True)
-    beats.start()
+    lease.acquire(notify)
+    ended = threading.Event()
+    heartbeat = threading.Thread(target=lease.keep, args=(ended, notify, on_loss), daemon=True)
+    heartbeat.start()
     try:
         yield lease
     finally:
-        over.set()
-        beats.join()
-        lease.leave()
+        ended.set()
+        heartbeat.join()
+        lease.release()
 
 
 class Lease:
-    """One holder's view of a lease: whether it still has it."""
+    """A lease as one of its holders sees it."""
 
     def __init__(self, storage: Storage, key: str) -> None:
         self._storage, self._key = storage, key
         self._me = {"token": secrets.token_hex(8), "host": socket.gethostname(), **_process()}
-        self._version: str | None = None  # of what we wrote last, as far as we know
+        self._version: str | None = None  # of this holder's last write, as far as it knows
         self._beats = 0
         self._lost = threading.Event()
 
@@ -72,8 +71,9 @@ class Lease:
         if self._lost.is_set():
             raise LeaseLost
 
-    def take(self, tell: Callable[[str], Any]) -> None:
-        seen, since, told = None, time.monotonic(), False
+    def acquire(self, notify: Callable[[str], Any]) -> None:
+        """Waits until the lease is free, or its holder dead, and takes it."""
+        seen, since, notified = None, time.monotonic(), False
         while True:
             data, version = self._storage.read_version(self._key) or (b"", None)
             if version != seen:
@@ -83,33 +83,35 @@ class Lease:
                 if self._write(version):
                     return
             else:
-                if not told:
+                if not notified:
                     who = f"process {holder.get('pid')} on {holder.get('host')}"
-                    tell(f"waiting for another job that does the same ({who})")
-                told = True
+                    notify(f"waiting for another job that does the same ({who})")
+                notified = True
                 time.sleep(POLL)
 
-    def beat(
-        self, over: threading.Event, tell: Callable[[str], Any], on_loss: Callable[[], Any]
+    def keep(
+        self, ended: threading.Event, notify: Callable[[str], Any], on_loss: Callable[[], Any]
     ) -> None:
-        while not over.wait(BEAT):
-            with suppress(UserError):  # a storage that fails now may be back at the next beat
+        """Renews the lease at each heartbeat, until the work has ended or the lease is lost."""
+        while not ended.wait(HEARTBEAT):
+            with suppress(UserError):  # a storage that fails now may be back at the next heartbeat
                 if not self._renew():
                     self._lost.set()
-                    tell(f"another job took over, since this one was silent for {EXPIRY:.0f} s")
+                    notify(f"another job took over, since this one was silent for {EXPIRY:.0f} s")
                     on_loss()
                     return
 
-    def leave(self) -> None:
+    def release(self) -> None:
+        """Makes the lease free, if this holder still has it."""
         with suppress(UserError):
             if self._own_version():
                 self._storage.delete(self._key)
 
     def _renew(self) -> bool:
-        """Returns False if somebody else has the lease.
+        """Returns False if another job has the lease.
 
-        A beat may have been written although it failed, as where only the answer was lost: then
-        what is in the way of the next one is our own.
+        Where only the answer to the last heartbeat was lost, the lease has a version that this
+        holder does not know, although it wrote it.
         """
         return self._write(self._version) or self._write_over_own()
 
@@ -118,7 +120,7 @@ class Lease:
         return version is not None and self._write(version)
 
     def _own_version(self) -> str | None:
-        """The version of the lease if it is ours."""
+        """The version of the lease if this holder wrote it, else None."""
         data, version = self._storage.read_version(self._key) or (b"", None)
         return version if _holder(data).get("token") == self._me["token"] else None
 
@@ -139,7 +141,7 @@ def _holder(data: bytes) -> dict[str, Any]:
 
 
 def _process() -> dict[str, Any]:
-    """This process, as others on the same machine can find it; Linux only."""
+    """Names this process so that others on the same machine find it; only its id outside Linux."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         space = Path("/proc/self/ns/pid").readlink()  # a container has process ids of its own
@@ -148,7 +150,10 @@ def _process() -> dict[str, Any]:
 
 
 def _started(pid: int) -> str | None:
-    """When a process of this machine started, in ticks since boot; None if it is not alive."""
+    """Start of a process of this machine, in ticks since boot; None if it is not alive.
+
+    Not psutil's `create_time`, which changes when the clock is set: a holder would seem dead.
+    """
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,8 +1,8 @@
-"""A result is published whole or not at all: its manifest, written last, makes it one.
+"""Publishes results, whole or not at all: the manifest, written last, makes files a result.
 
 S3 can't rename a folder, and two jobs may publish the same id at once. So each attempt uploads
-into a folder of its own, and the manifest, of which the first stays, says which attempt counts.
-Only of a checkpoint a newer one takes the place.
+into a folder of its own, and the manifest says whose files count. The first manifest stays; only
+that of a checkpoint is replaced by a newer one.
 """
 
 import hashlib
@@ -16,14 +16,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from fmnist.errors import UserError
-from fmnist.storage.open import Content, Storage, check_key
-from fmnist.storage.records import check_fields, parse
+from fmnist.storage.open import FileDigest, Storage, check_key
+from fmnist.storage.records import JsonObject, check_fields, parse_fields
 
 MANIFEST = "manifest.json"
-ATTEMPT = re.compile("[0-9a-f]{8}")  # its folder
+ATTEMPT = re.compile("[0-9a-f]{8}")  # the name of an attempt's folder
 PACKAGES = ("ray", "tensorflow", "keras", "numpy", "pandas", "pyarrow", "scikit-learn", "boto3")
 FIELDS: dict[str, type] = {"kind": str, "id": str, "files": dict, "details": dict}
 FILE_FIELDS: dict[str, type] = {"path": str, "size": int, "sha256": str}
@@ -40,12 +39,12 @@ class FileEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a result consists of: `files` by name, and `details` (JSON) on how it was made."""
+    """The parts of a result: `files` by name, and `details` about how it was made."""
 
     kind: str
     id: str
     files: dict[str, FileEntry]
-    details: dict[str, Any]
+    details: JsonObject
 
 
 def publish(
@@ -55,16 +54,16 @@ def publish(
     *,
     kind: str,
     id: str,
-    details: dict[str, Any],
-    newer: bool = False,
+    details: JsonObject,
+    replace: bool = False,
 ) -> Manifest:
     """Uploads every file below `folder`, then the manifest; `files` has their names in `folder`.
 
-    If the id is published already, also if that happens meanwhile, that one stays and is returned.
-    With `newer`, this one takes its place instead: whoever reads finds the one or the other whole.
+    If there is a manifest at `prefix`, also if it was written meanwhile, it stays and is returned.
+    With `replace`, the new one takes its place: a reader finds the old result or the new one whole.
     """
-    _encode(details)  # what is not JSON is found before anything is uploaded
-    if not newer and (found := read_manifest(storage, prefix)):
+    _encode(details)  # raises ValueError for what is not JSON, before anything is uploaded
+    if not replace and (found := read_manifest(storage, prefix)):
         return found
     attempt = secrets.token_hex(4)
     try:
@@ -76,19 +75,20 @@ def publish(
         }
     except BaseException as error:
         found = None
-        with suppress(UserError):  # the first error is the one to tell
+        with suppress(UserError):  # the first error is the one that the user should see
             storage.delete(f"{prefix}/{attempt}")
-            if isinstance(error, UserError) and not newer:
+            if isinstance(error, UserError) and not replace:
                 found = read_manifest(storage, prefix)
-        if found:  # somebody else was first, and has tidied up these files meanwhile
+        if found:  # another job was first, and has removed these files meanwhile
             return found
         raise
     manifest = Manifest(kind=kind, id=id, files=files, details=details)
-    if newer:
+    if replace:
         _replace(storage, prefix, manifest)
         return manifest
-    published = _commit(storage, prefix, manifest)  # if it fails, it may be there nevertheless
-    if published.files != files:  # somebody else's manifest was there first
+    # Where this fails, the manifest may have been written all the same, so its files stay.
+    published = _commit(storage, prefix, manifest)
+    if published.files != files:  # another job's manifest was first
         storage.delete(f"{prefix}/{attempt}")
     return published
 
@@ -100,24 +100,24 @@ def publish_keys(
     *,
     kind: str,
     id: str,
-    details: dict[str, Any],
+    details: JsonObject,
 ) -> Manifest:
     """Like `publish`, for files that are already in place at `prefix/name`; each is read once."""
     if found := read_manifest(storage, prefix):
         return found
-    files = {name: _entry(name, storage.content(f"{prefix}/{name}")) for name in sorted(names)}
+    files = {name: _entry(name, storage.digest(f"{prefix}/{name}")) for name in sorted(names)}
     return _commit(storage, prefix, Manifest(kind=kind, id=id, files=files, details=details))
 
 
 def read_manifest(storage: Storage, prefix: str) -> Manifest | None:
-    """The manifest of a published result, or None; UserError if it is none of ours."""
+    """The manifest of a published result, or None; UserError if it is not a valid manifest."""
     key = f"{prefix}/{MANIFEST}"
     found = storage.read_version(key)
     return _parse(found[0], f"{storage.uri}/{key}") if found else None
 
 
 def fetch(storage: Storage, prefix: str, manifest: Manifest, name: str, target: Path) -> Path:
-    """Downloads a published file to `target`, which is left as it was unless the digest is right.
+    """Downloads a published file to `target`, which stays as it was unless the digest is right.
 
     Raises UserError that names the file and both digests.
     """
@@ -134,25 +134,26 @@ def fetch(storage: Storage, prefix: str, manifest: Manifest, name: str, target: 
     return target
 
 
-def tidy(storage: Storage, prefix: str) -> None:
-    """Removes the files of all attempts to publish at `prefix` but those of the one that counts.
+def delete_other_attempts(storage: Storage, prefix: str) -> None:
+    """Removes the files of all attempts to publish at `prefix`, but for those in the manifest.
 
-    One that is still at work loses its files too: this is for where none can count any more.
+    An attempt that is still uploading loses its files too, so call this only once no other attempt
+    can become the result.
     """
-    kept = _attempts(storage.read_version(f"{prefix}/{MANIFEST}"))
+    kept = _attempts_in(storage.read_version(f"{prefix}/{MANIFEST}"))
     names = [key.removeprefix(f"{prefix}/").split("/") for key in storage.keys(prefix)]
     attempts = {name[0] for name in names if len(name) > 1 and ATTEMPT.fullmatch(name[0])}
     for attempt in attempts - kept:
         storage.delete(f"{prefix}/{attempt}")
 
 
-def remove_abandoned(storage: Storage, folder: str, *, before: datetime) -> None:
-    """Removes attempts to publish something at `folder/…` that were given up.
+def delete_abandoned_attempts(storage: Storage, folder: str, *, before: datetime) -> None:
+    """Removes the files of attempts to publish results at `folder/…` whose jobs are dead.
 
-    No manifest refers to them, and nobody has touched them since `before`. Where a manifest is
+    No manifest refers to these files, and none was written since `before`. Where a manifest is
     damaged, nothing is removed.
     """
-    times = storage.modified(folder)
+    times = storage.modification_times(folder)
     attempts: dict[str, dict[str, datetime]] = {}
     for key, time in times.items():
         name, *rest = key.removeprefix(f"{folder}/").split("/")
@@ -161,21 +162,21 @@ def remove_abandoned(storage: Storage, folder: str, *, before: datetime) -> None
             touched[rest[0]] = max(time, touched.get(rest[0], time))
     for prefix, touched in attempts.items():
         published = f"{prefix}/{MANIFEST}" in times
-        if published and len(touched) == 1:  # so it is the one that counts
+        if published and len(touched) == 1:  # the manifest refers to it
             continue
-        kept = _attempts(storage.read_version(f"{prefix}/{MANIFEST}"))
+        kept = _attempts_in(storage.read_version(f"{prefix}/{MANIFEST}"))
         for attempt, time in touched.items():
             if attempt not in kept and time < before and bool(kept) == published:
                 storage.delete(f"{prefix}/{attempt}")
 
 
-def content_id(*parts: Any) -> str:
-    """12 hexadecimal digits that follow from the parts (JSON) alone."""
+def content_id(*parts: object) -> str:
+    """12 hexadecimal digits that follow from the parts, which are JSON, alone."""
     return hashlib.sha256(_encode(parts)).hexdigest()[:12]
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of what a result depends on, without importing any of it."""
+    """Versions of Python and of the packages that a result depends on, which are not imported."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -184,8 +185,7 @@ def versions() -> dict[str, str]:
 
 
 def _parse(data: bytes, where: str) -> Manifest:
-    fields = parse(data, where, "a manifest")
-    check_fields(fields, FIELDS, where)
+    fields = parse_fields(data, FIELDS, where, "a manifest")
     check_key(fields["id"])
     for name, entry in fields["files"].items():
         check_fields(entry, FILE_FIELDS, f"{where}: file {name!r}")
@@ -195,8 +195,8 @@ def _parse(data: bytes, where: str) -> Manifest:
     return Manifest(**fields | {"files": files})
 
 
-def _entry(path: str, content: Content) -> FileEntry:
-    return FileEntry(path=path, size=content.size, sha256=content.sha256)
+def _entry(path: str, digest: FileDigest) -> FileEntry:
+    return FileEntry(path=path, size=digest.size, sha256=digest.sha256)
 
 
 def _files_below(folder: Path) -> list[str]:
@@ -204,27 +204,27 @@ def _files_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
-def _encode(value: Any) -> bytes:
-    """Canonical JSON: equal values have equal bytes. ValueError for NaN, which JSON has not."""
+def _encode(value: object) -> bytes:
+    """Canonical JSON: equal values have equal bytes. ValueError for NaN, which is not JSON."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _replace(storage: Storage, prefix: str, manifest: Manifest) -> None:
-    """Puts the manifest in place of the one that is there, and then removes the files of that one.
+    """Replaces the manifest, and then removes the files of the old one.
 
-    Other attempts are left alone, since their manifest may be about to come.
+    The files of other attempts stay, since their manifest may be about to be written.
     """
     key, moved = f"{prefix}/{MANIFEST}", None
     while moved is None:
         found = storage.read_version(key)
         version = found[1] if found else None
         moved = storage.replace(key, _encode(asdict(manifest)), version=version)
-    for attempt in _attempts(found):
+    for attempt in _attempts_in(found):
         storage.delete(f"{prefix}/{attempt}")
 
 
-def _attempts(found: tuple[bytes, str] | None) -> set[str]:
-    """The folders that a manifest refers to; none where it is damaged."""
+def _attempts_in(found: tuple[bytes, str] | None) -> set[str]:
+    """The attempts' folders that a manifest refers to; none if the manifest is damaged."""
     with suppress(UserError):
         files = _parse(found[0], "").files if found else {}
         return {entry.path.partition("/")[0] for entry in files.values()}
@@ -232,6 +232,7 @@ def _attempts(found: tuple[bytes, str] | None) -> set[str]:
 
 
 def _commit(storage: Storage, prefix: str, manifest: Manifest) -> Manifest:
+    """Writes the manifest unless there is one, and returns the one that is there then."""
     storage.create(f"{prefix}/{MANIFEST}", _encode(asdict(manifest)))
     published = read_manifest(storage, prefix)
     if published is None:

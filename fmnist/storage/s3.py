@@ -9,6 +9,7 @@ import os
 import random
 import secrets
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,15 +17,22 @@ from functools import cached_property
 from typing import Any
 
 import boto3
+import pyarrow.fs
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
 from fmnist.errors import UserError
 from fmnist.storage.atomic import RESERVED
 from fmnist.storage.base import Readable, Storage, Writable
-from fmnist.storage.s3_arrow import CONNECT_TIMEOUT, READ_TIMEOUT, ArrowS3, avoid_trailers, endpoint
-from fmnist.storage.s3_conditions import NEVER, if_match, wants_marks
-from fmnist.storage.s3_errors import ABSENT, IN_CONFLICT, OVERTAKEN, code_of, s3_errors
+from fmnist.storage.errors import CONDITION_FAILED, CONFLICT, NOT_FOUND, code_of, s3_errors
+from fmnist.storage.s3_arrow import (
+    CONNECT_TIMEOUT,
+    READ_TIMEOUT,
+    ArrowS3,
+    disable_trailing_checksums,
+    endpoint,
+)
+from fmnist.storage.s3_conditions import NO_OBJECT, accepts_quoted_etags, if_match
 from fmnist.storage.uri import check_key
 
 ATTEMPTS = 11  # of one request, with backoff and jitter: 23 s on average; AWS_MAX_ATTEMPTS wins
@@ -36,11 +44,14 @@ DELETED_AT_ONCE = 1000  # keys, S3's limit for one request
 
 @dataclass(frozen=True, kw_only=True)
 class S3Storage(Storage):
-    """The keys below `prefix/` of a bucket, or all of it where the prefix is empty."""
+    """The keys below `prefix/` of a bucket, or all of it where the prefix is empty.
+
+    `quoted_etags` says how the store wants ETags in conditions (see s3_conditions).
+    """
 
     bucket: str
     prefix: str = ""
-    marks: bool = field(default=True, init=False, compare=False)  # see s3_conditions
+    quoted_etags: bool = field(default=True, init=False, compare=False)
 
     @property
     def uri(self) -> str:
@@ -52,39 +63,37 @@ class S3Storage(Storage):
         if not writable or not probe:
             return
         if endpoint():
-            marks = wants_marks(self._client, self.bucket, self._root)
-            object.__setattr__(self, "marks", marks)
+            quoted = accepts_quoted_etags(self._client, self.bucket, self._root)
+            object.__setattr__(self, "quoted_etags", quoted)
         else:
-            # Whether a write is allowed is told, without writing, by a condition that can't hold.
-            self._put("write-probe", b"", if_match(NEVER, marks=True))
+            # A condition that can't hold shows, without a write, whether a write is allowed.
+            self._put("write-probe", b"", if_match(NO_OBJECT, quoted=True))
 
     def read_version(self, key: str) -> tuple[bytes, str] | None:
         content = io.BytesIO()
-        version = self._read_into(content, key)
+        version = self._download_version(content, key)
         return None if version is None else (content.getvalue(), version)
 
     def write(self, key: str, data: bytes) -> None:
         self._put(key, data, {})
 
     def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
-        unchanged = {"IfNoneMatch": "*"} if version is None else if_match(version, marks=self.marks)
-        return self._put(key, data, unchanged)
-
-    def exists(self, key: str) -> bool:
-        return self._head(key) is not None
+        if version is None:
+            return self._put(key, data, {"IfNoneMatch": "*"})
+        return self._put(key, data, if_match(version, quoted=self.quoted_etags))
 
     def keys(self, prefix: str = "") -> list[str]:
-        return sorted(self.modified(prefix))
+        return sorted(self.modification_times(prefix))
 
-    def modified(self, prefix: str) -> dict[str, datetime]:
+    def modification_times(self, prefix: str) -> dict[str, datetime]:
         return {
             name.removeprefix(self._root): time
-            for name, time in self._times(prefix).items()
+            for name, time in self._list(prefix).items()
             if not name.endswith("/") and f"/{RESERVED}" not in f"/{name}"
         }
 
     def delete(self, prefix: str) -> None:
-        names = list(self._times(check_key(prefix)))  # never all of them
+        names = list(self._list(check_key(prefix)))  # the check refuses an empty prefix
         with self._errors("delete", prefix):
             for start in range(0, len(names), DELETED_AT_ONCE):
                 batch = [{"Key": name} for name in names[start : start + DELETED_AT_ONCE]]
@@ -94,11 +103,11 @@ class S3Storage(Storage):
                 for failure in answer.get("Errors", ()):
                     raise ClientError({"Error": failure}, "DeleteObjects")
 
-    def arrow(self, key: str = "") -> tuple[Any, str]:
+    def arrow(self, key: str = "") -> tuple[pyarrow.fs.FileSystem, str]:
         name = self._name(key) if key else self._root
         return ArrowS3(), f"{self.bucket}/{name}".rstrip("/")
 
-    def _send(self, source: Readable, key: str) -> None:
+    def _upload_from(self, source: Readable, key: str) -> None:
         name, token = self._name(key), secrets.token_hex(8)
         with self._errors("write", key):
             try:
@@ -111,23 +120,23 @@ class S3Storage(Storage):
                 if code_of(error) != "NoSuchUpload" or not self._own_version(key, token):
                     raise
 
-    def _receive(self, key: str, sink: Writable) -> bool:
-        return self._read_into(sink, key) is not None
+    def _download_to(self, sink: Writable, key: str) -> bool:
+        return self._download_version(sink, key) is not None
 
-    def _read_into(self, sink: Writable, key: str) -> str | None:
-        """The version of what was written into `sink`; None if there is no such key.
+    def _download_version(self, sink: Writable, key: str) -> str | None:
+        """Writes the content into `sink`, and returns its version; None if there is no such key.
 
         Boto retries a request, but not the body of its answer, and its own downloads write some
-        bytes twice where a body breaks off. So we ask again for what is missing.
+        bytes twice where a body breaks off. So this asks again for the bytes that are missing.
         """
         name, version, received = self._name(key), "", 0
         with self._errors("read", key):
-            for attempt in range(TRIES):
+            for is_last in _tries():
                 rest = {"Range": f"bytes={received}-", "IfMatch": version} if received else {}
                 try:
                     answer = self._client.get_object(Bucket=self.bucket, Key=name, **rest)
                 except ClientError as error:
-                    if code_of(error) in ABSENT and not received:
+                    if code_of(error) in NOT_FOUND and not received:
                         return None
                     raise
                 version = answer["ETag"]
@@ -136,22 +145,24 @@ class S3Storage(Storage):
                         received += sink.write(chunk)
                     return str(version)
                 except (HTTPClientError, IncompleteReadError):
-                    if attempt == TRIES - 1:
+                    if is_last:
                         raise
-                    _back_off(attempt)
         raise AssertionError
 
     @property
     def _root(self) -> str:
-        """What the names of all keys begin with."""
+        """The beginning of the names of all keys in the bucket."""
         return f"{self.prefix}/" if self.prefix else ""
 
     def _name(self, key: str) -> str:
-        """The key in the bucket."""
+        """The key's name in the bucket."""
         return self._root + check_key(key)
 
-    def _times(self, prefix: str) -> dict[str, datetime]:
-        """The names in the bucket, also of the markers that Arrow writes for empty folders."""
+    def _list(self, prefix: str) -> dict[str, datetime]:
+        """Names in the bucket, and when they were written.
+
+        Among them are the markers that Arrow writes for empty folders, which are no keys.
+        """
         start = self._name(prefix) if prefix else self._root
         with self._errors("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -165,14 +176,14 @@ class S3Storage(Storage):
         }
 
     def _put(self, key: str, data: bytes, condition: dict[str, str]) -> str | None:
-        """The new version; None if the condition does not hold.
+        """Writes the content, and returns its version; None if the condition does not hold.
 
-        A request whose answer was lost is sent again by boto, and then meets its own first write;
-        a token in the metadata tells that from somebody else's.
+        Boto sends a request again if its answer was lost, and then fails because of its own first
+        write; a token in the metadata tells that write from somebody else's.
         """
         name, token = self._name(key), secrets.token_hex(8)
         with self._errors("write", key):
-            for attempt in range(TRIES):
+            for is_last in _tries():
                 try:
                     answer = self._client.put_object(
                         Bucket=self.bucket,
@@ -183,36 +194,29 @@ class S3Storage(Storage):
                     )
                     return str(answer["ETag"])
                 except ClientError as error:
-                    if condition and code_of(error) in OVERTAKEN:
+                    if condition and code_of(error) in CONDITION_FAILED:
                         return self._own_version(key, token)
-                    if code_of(error) not in IN_CONFLICT or attempt == TRIES - 1:
+                    if code_of(error) not in CONFLICT or is_last:
                         raise
-                    _back_off(attempt)
         raise AssertionError
 
     def _own_version(self, key: str, token: str) -> str | None:
-        """The version of what is there, if that was written with this token."""
-        found = self._head(key)
-        return str(found["ETag"]) if found and found["Metadata"].get(TOKEN) == token else None
-
-    def _head(self, key: str) -> dict[str, Any] | None:
-        """What S3 says of the key without its content; None if there is nothing."""
-        name = self._name(key)
+        """The version of the content if it was written with this token, else None."""
         with self._errors("read", key):
             try:
-                found: dict[str, Any] = self._client.head_object(Bucket=self.bucket, Key=name)
+                found = self._client.head_object(Bucket=self.bucket, Key=self._name(key))
             except ClientError as error:
-                if code_of(error) in ABSENT:
+                if code_of(error) in NOT_FOUND:
                     return None
                 raise
-        return found
+        return str(found["ETag"]) if found["Metadata"].get(TOKEN) == token else None
 
     @cached_property
     def _client(self) -> Any:
         retries: dict[str, Any] = {"mode": "standard"}
         if "AWS_MAX_ATTEMPTS" not in os.environ:
             retries["total_max_attempts"] = ATTEMPTS
-        avoid_trailers()
+        disable_trailing_checksums()
         config = Config(
             retries=retries,
             connect_timeout=CONNECT_TIMEOUT,
@@ -226,12 +230,20 @@ class S3Storage(Storage):
             raise UserError(f"storage {self.uri}: AWS_ENDPOINT_URL is not a valid URL") from None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the client: it can't be pickled, and belongs to this machine's environment."""
-        return {"bucket": self.bucket, "prefix": self.prefix, "marks": self.marks}
+        """The fields without the client, which can't be pickled and has this machine's settings."""
+        return {"bucket": self.bucket, "prefix": self.prefix, "quoted_etags": self.quoted_etags}
 
     def _errors(self, action: str, key: str = "") -> AbstractContextManager[None]:
         return s3_errors(f"{action} {self.uri}/{key}" if key else f"{action} {self.uri}")
 
 
-def _back_off(attempt: int) -> None:
-    time.sleep(random.uniform(0, 0.05 * 2**attempt))
+def _tries() -> Iterator[bool]:
+    """Yields for each try whether it is the last; waits a random time, which grows, between two.
+
+    Not tenacity's retries: a download goes on where it broke off, and only errors of its body count
+    here, since boto has retried all others already.
+    """
+    for number in range(TRIES):
+        if number:
+            time.sleep(random.uniform(0, 0.05 * 2 ** (number - 1)))
+        yield number == TRIES - 1

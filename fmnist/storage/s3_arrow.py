@@ -1,4 +1,4 @@
-"""S3 as Arrow reads and writes it, as patient as the rest of this package."""
+"""S3 as Arrow reads and writes it, with timeouts and retries like those of boto here."""
 
 import os
 from typing import Any
@@ -11,14 +11,14 @@ ATTEMPTS = 8  # of one request, with backoff and jitter: about half a minute; AW
 
 
 class ArrowS3(pyarrow.fs.S3FileSystem):
-    """Credentials and endpoint come from the environment; `region` too, unless it is given.
+    """Arrow's S3 file system, which keeps its retries when it is pickled.
 
-    Arrow's own file system forgets its retries when it is sent to another process, and there sends
-    a request that hangs 31 times.
+    Arrow's own loses them in another process, and there sends a request that hangs 31 times.
+    Credentials and endpoint come from the environment; `region` too, unless it is given.
     """
 
     def __init__(self, region: str | None = None) -> None:
-        avoid_trailers()
+        disable_trailing_checksums()
         attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", ATTEMPTS))
         super().__init__(
             region=region,
@@ -32,16 +32,16 @@ class ArrowS3(pyarrow.fs.S3FileSystem):
         return ArrowS3, (self.region,)
 
 
-def avoid_trailers() -> None:
-    """Other stores than Amazon's are sent no checksums that they have not asked for.
+def disable_trailing_checksums() -> None:
+    """Sends other stores than Amazon's no checksums that they have not asked for.
 
-    Arrow would send them behind a body of unsaid length, which Ceph's gateway refuses (411
-    MissingContentLength). The AWS libraries read the variable; where the user has set it, it stays.
+    Arrow would send them after a body of unknown length, which Ceph's gateway refuses (411
+    MissingContentLength). The AWS libraries read the variable; a value that the user has set stays.
     """
     if endpoint():
         os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
 
 
 def endpoint() -> str | None:
-    """The store's address where it is not Amazon's."""
+    """The store's address if it is not Amazon's."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

@@ -18,7 +18,13 @@ import numpy as np
 from fmnist.errors import StorageError, UserError
 from fmnist.storage.arrays import read_arrays
 from fmnist.storage.atomic import temporary_folder
-from fmnist.storage.manifest import MANIFEST, fetch, publish, read_manifest, tidy
+from fmnist.storage.manifest import (
+    MANIFEST,
+    delete_other_attempts,
+    fetch,
+    publish,
+    read_manifest,
+)
 from fmnist.storage.open import Storage
 from fmnist.storage.records import check_fields, parse
 
@@ -84,7 +90,7 @@ class Checkpoints:
                 kind="checkpoint",
                 id=prefix,
                 details={"epoch": progress.epoch, "step": progress.step},
-                newer=True,
+                replace=True,
             )
         self._damaged.discard(progress.name)
         self._prune(progress)
@@ -147,7 +153,7 @@ class Checkpoints:
     def tidy(self) -> None:
         """Removes what attempts left that were given up; for when the run is over."""
         for name in self._names(complete=False):
-            tidy(self.storage, self._prefix(name))
+            delete_other_attempts(self.storage, self._prefix(name))
 
     def _names(self, *, complete: bool = True) -> list[str]:
         """Of the checkpoints, in order; if not `complete`, also of what was begun."""

@@ -49,7 +49,7 @@ def fit(spec: RunSpec) -> RunResult:
     while True:
         try:
             with (
-                hold_lease(spec.storage, key, tell=tell, on_loss=pause) as lease,
+                hold_lease(spec.storage, key, notify=tell, on_loss=pause) as lease,
                 remove_stale_placement_groups(),
             ):
                 monitor.go_on.remote()

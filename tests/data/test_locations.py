@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from fmnist.data.locations import locate, reading
+from fmnist.data.locations import locate
 from fmnist.errors import UserError
+from fmnist.storage.errors import read_errors
 
 
 class _Refusing(http.server.BaseHTTPRequestHandler):
@@ -82,22 +83,22 @@ def test_a_uri_that_is_not_understood_is_refused(spec: str, mistake: str) -> Non
 def test_an_http_base_tells_absent_from_refused(refusing_server: str) -> None:
     with pytest.raises(FileNotFoundError):
         locate(refusing_server).child("404").open()
-    with pytest.raises(UserError, match=r"/503: HTTP status 503$"), reading("http://x/503"):
+    with pytest.raises(UserError, match=r"/503: HTTP status 503$"), read_errors("http://x/503"):
         locate(refusing_server).child("503").open()
     with pytest.raises(UserError, match=r"http://a\.\.b/x: "):
         locate("http://a..b").child("x").open()
 
 
 def test_reasons_are_one_line_without_uris() -> None:
-    with pytest.raises(UserError, match=r"^x: cannot get a URI now$"), reading("x"):
+    with pytest.raises(UserError, match=r"^x: cannot get a URI now$"), read_errors("x"):
         raise OSError("cannot get http://me:secret@host/x now\nand more")
     with (
         pytest.raises(UserError, match=r"^x: S3 error ACCESS_DENIED in HeadObject$"),
-        reading("x"),
+        read_errors("x"),
     ):
         raise OSError(
             "When getting information for key 'k' in bucket 'b':"
             " AWS Error ACCESS_DENIED during HeadObject operation: No response body."
         )
-    with pytest.raises(UserError, match=r"^x: no permission to read it$"), reading("x"):
+    with pytest.raises(UserError, match=r"^x: no permission to read it$"), read_errors("x"):
         raise PermissionError(13, "Permission denied")

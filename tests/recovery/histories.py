@@ -110,5 +110,5 @@ def _check_whole(storage: Storage, run: str) -> None:
     manifest = read_manifest(storage, run_folder(run))
     assert manifest is not None, f"{run} is not whole"
     for name, entry in manifest.files.items():
-        found = storage.content(f"{run_folder(run)}/{entry.path}")
+        found = storage.digest(f"{run_folder(run)}/{entry.path}")
         assert (found.size, found.sha256) == (entry.size, entry.sha256), f"{run}: {name}"

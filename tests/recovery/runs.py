@@ -55,7 +55,7 @@ def outcome(uri: str, dataset: Dataset) -> dict[str, Any]:
     history = json.loads(storage.read(progress))["history"]
     metrics = manifest["files"]["metrics.json"]["path"]
     return {
-        "variables": storage.content(variables).sha256,
+        "variables": storage.digest(variables).sha256,
         "history": [{k: v for k, v in row.items() if k not in MEASURED} for row in history],
         "metrics": json.loads(storage.read(f"{folder(dataset)}/{metrics}")),
     }

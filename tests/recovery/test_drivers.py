@@ -93,7 +93,7 @@ def test_a_submitted_jobs_driver_is_killed_and_then_the_job_is_stopped(
     assert seconds < 30
     log = head.job("logs", second).stdout
     assert "going on after epoch 1" in log and "waiting for another job" not in log
-    assert not storage.exists(f"{folder(small)}/manifest.json")
+    assert storage.read_version(f"{folder(small)}/manifest.json") is None
     run(small, storage_uri)
     assert outcome(storage_uri, small) == undisturbed[1]
 
@@ -125,7 +125,7 @@ def test_the_progress_actor_is_killed_and_the_job_can_still_be_told_to_end(
     assert "stopped; the same command goes on from here" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert checkpoints(storage, small)[-1] > "00001"
-    assert not storage.exists(f"{folder(small)}/manifest.json")
+    assert storage.read_version(f"{folder(small)}/manifest.json") is None
 
 
 def test_the_progress_actor_is_killed_and_progress_is_shown_again(

@@ -73,7 +73,7 @@ def content(uri, kind):
     found = {name: manifest.files[name].sha256 for name in names}
     for key in storage.keys(kind):
         if key.endswith(".npz"):
-            found[key.split("/")[3]] = storage.content(key).sha256
+            found[key.split("/")[3]] = storage.digest(key).sha256
     return found
 
 

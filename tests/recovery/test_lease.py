@@ -30,7 +30,7 @@ FAULTS: dict[str, Callable[[Proxy], None]] = {
 def test_beats_go_on_after_failures(
     proxy: Proxy, s3_uri: str, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr(lease, "BEAT", 0.05)
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     storage = open_storage(s3_uri)
 
@@ -38,11 +38,11 @@ def test_beats_go_on_after_failures(
         return int(json.loads(storage.read(KEY))["beats"])
 
     told: list[str] = []
-    with hold_lease(storage, KEY, tell=told.append) as mine:
+    with hold_lease(storage, KEY, notify=told.append) as mine:
         FAULTS[fault](proxy)
         time.sleep(1)
         proxy.heal()
         before = beats()
         wait(lambda: beats() > before + 3, seconds=20)
         mine.check()
-    assert not told and not storage.exists(KEY)
+    assert not told and storage.read_version(KEY) is None

@@ -54,7 +54,7 @@ BEGIN = """
 import logging, sys, ray
 from fmnist.storage import lease
 from fmnist.storage.open import open_storage
-lease.BEAT, lease.EXPIRY = 0.2, 3.0
+lease.HEARTBEAT, lease.EXPIRY = 0.2, 3.0
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 ray.init(address=sys.argv[1], log_to_driver=False)
 storage = open_storage(sys.argv[2])
@@ -110,7 +110,7 @@ def test_training_that_was_paused_gives_way_and_finds_the_result(
 ) -> None:
     storage, lease = open_storage(storage_uri), f"{folder(small)}/lease.json"
     first = start(TRAINS, storage_uri)
-    wait(lambda: storage.exists(lease))
+    wait(lambda: storage.read_version(lease) is not None)
     second = start(TRAINS, storage_uri)
     waits(second)
     wait(lambda: "00001" in checkpoints(storage, small))
@@ -121,7 +121,7 @@ def test_training_that_was_paused_gives_way_and_finds_the_result(
     assert "waiting for another job" in out.partition("took over")[2]
     assert "epoch 4/4" in other and "epoch 4/4" not in out
     assert outcome(storage_uri, small) == undisturbed[1]
-    assert not storage.exists(lease)
+    assert storage.read_version(lease) is None
 
 
 def test_scoring_that_was_paused_gives_way_and_finds_the_result(
@@ -138,7 +138,7 @@ def test_scoring_that_was_paused_gives_way_and_finds_the_result(
     prefix = predictions_folder(predictions_id(model, inputs, probabilities=False))
     lease = f"{prefix}/lease.json"
     first = start(SCORES, storage_uri)
-    wait(lambda: storage.exists(lease))
+    wait(lambda: storage.read_version(lease) is not None)
     second = start(SCORES, storage_uri)
     waits(second)
     wait(lambda: list_label_files(storage, prefix))
@@ -152,4 +152,4 @@ def test_scoring_that_was_paused_gives_way_and_finds_the_result(
     assert {name for name in manifest.files if "/" in name} == set(
         list_label_files(storage, prefix)
     )
-    assert not storage.exists(lease)
+    assert storage.read_version(lease) is None

@@ -257,7 +257,7 @@ def test_data_that_change_before_publication_are_refused(
     with pytest.raises(UserError, match=str(tmp_path / "data")):
         score(model=model, inputs=inputs, storage=storage, actors=1)
     assert read_manifest(storage, folder_of(model, inputs)) is None
-    assert not storage.exists(f"{folder_of(model, inputs)}/submission.csv")
+    assert storage.read_version(f"{folder_of(model, inputs)}/submission.csv") is None
 
 
 def test_data_that_were_written_again_and_are_the_same_are_not_refused(

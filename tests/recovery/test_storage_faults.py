@@ -84,16 +84,16 @@ def shaken(steady: Storage, proxy: Proxy) -> S3Storage:
 def reads(storage: Storage, folder: Path) -> None:
     storage.download("large", folder / "got")
     assert (folder / "got").read_bytes() == LARGE
-    assert storage.content("content").size == len(CONTENT)
+    assert storage.digest("content").size == len(CONTENT)
     assert storage.read("content") == CONTENT
-    assert storage.exists("content") and not storage.exists("nothing")
+    assert storage.read_version("content") is not None and storage.read_version("nothing") is None
 
 
 def writes(storage: Storage, folder: Path) -> None:
     storage.check(writable=True)
     (folder / "source").write_bytes(LARGE)
     uploaded = storage.upload(folder / "source", "uploaded")
-    assert storage.content("uploaded") == uploaded
+    assert storage.digest("uploaded") == uploaded
     storage.write("written", CONTENT)
     assert storage.read("written") == CONTENT
 
@@ -221,8 +221,8 @@ def test_an_upload_that_the_store_no_longer_knows_is_whole_or_an_error(
     if lost:
         proxy.fail(lose, times=1, **completion)
         proxy.fail(status(404, "NoSuchUpload"), times=1, **completion)
-        assert shaken.upload(tmp_path / "source", "key") == steady.content("large")
-        assert steady.content("key") == steady.content("large")
+        assert shaken.upload(tmp_path / "source", "key") == steady.digest("large")
+        assert steady.digest("key") == steady.digest("large")
         assert proxy.heal() == 2
     else:
         proxy.fail(status(404, "NoSuchUpload"), **completion)

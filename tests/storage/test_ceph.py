@@ -60,7 +60,7 @@ def test_two_nights_train_score_and_move_the_champion(ceph_uri: str) -> None:
 
 def test_the_form_of_conditions_is_found_without_a_trace_and_kept(ceph_uri: str) -> None:
     storage = open_storage(ceph_uri)
-    assert isinstance(storage, S3Storage) and not storage.marks
+    assert isinstance(storage, S3Storage) and not storage.quoted_etags
     sent = pickle.loads(pickle.dumps(storage))
     version = sent.replace("key", b"one", version=None)
     assert sent.replace("key", b"two", version=version) and sent.read("key") == b"two"
@@ -75,9 +75,9 @@ def test_arrow_uploads_large_and_small_files(ceph_uri: str, tmp_path: Path) -> N
         system, path = storage.arrow(name)
         with system.open_output_stream(path) as file:
             file.write(bytes(size))
-        assert storage.content(name).size == size
+        assert storage.digest(name).size == size
     (tmp_path / "file").write_bytes(bytes(20 << 20))
-    assert storage.upload(tmp_path / "file", "uploaded") == storage.content("large")
+    assert storage.upload(tmp_path / "file", "uploaded") == storage.digest("large")
 
 
 def test_what_the_user_has_set_for_checksums_stays(

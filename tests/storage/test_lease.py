@@ -45,12 +45,12 @@ def storage(storage_uri):
 
 def test_a_lease_is_free_again_after_its_block(storage):
     told = []
-    with hold_lease(storage, KEY, tell=told.append):
-        assert storage.exists(KEY)
-    assert not storage.exists(KEY)
-    with pytest.raises(RuntimeError), hold_lease(storage, KEY, tell=told.append):
+    with hold_lease(storage, KEY, notify=told.append):
+        assert storage.read_version(KEY) is not None
+    assert storage.read_version(KEY) is None
+    with pytest.raises(RuntimeError), hold_lease(storage, KEY, notify=told.append):
         raise RuntimeError
-    assert not storage.exists(KEY) and not told
+    assert storage.read_version(KEY) is None and not told
 
 
 def test_whoever_comes_second_waits_until_the_first_leaves(storage):
@@ -58,7 +58,7 @@ def test_whoever_comes_second_waits_until_the_first_leaves(storage):
     inside, leave = threading.Event(), threading.Event()
 
     def first():
-        with hold_lease(storage, KEY, tell=told.append):
+        with hold_lease(storage, KEY, notify=told.append):
             inside.set()
             leave.wait()
             order.append("first")
@@ -70,7 +70,7 @@ def test_whoever_comes_second_waits_until_the_first_leaves(storage):
     thread = threading.Thread(target=first)
     thread.start()
     inside.wait()
-    with hold_lease(storage, KEY, tell=tell):
+    with hold_lease(storage, KEY, notify=tell):
         order.append("second")
     thread.join()
     assert order == ["first", "second"]
@@ -81,28 +81,28 @@ def test_whoever_comes_second_waits_until_the_first_leaves(storage):
 def test_a_dead_process_of_this_machine_loses_its_lease_at_once(storage, clock):
     def die():
         holder = lease.Lease(storage, KEY)
-        holder.take(print)
+        holder.acquire(print)
 
     context = multiprocessing.get_context("fork")
     process = context.Process(target=die)
     process.start()
     process.join()
-    assert storage.exists(KEY)
-    with hold_lease(storage, KEY, tell=pytest.fail):
+    assert storage.read_version(KEY) is not None
+    with hold_lease(storage, KEY, notify=pytest.fail):
         pass
     assert clock.now == 0
 
 
 def test_a_silent_holder_elsewhere_loses_its_lease_after_a_while(storage, clock):
     storage.write(KEY, json.dumps({"machine": "another", "pid": 1, "beats": 7}).encode())
-    with hold_lease(storage, KEY, tell=lambda text: None):
+    with hold_lease(storage, KEY, notify=lambda text: None):
         assert EXPIRY <= clock.now < EXPIRY + 3
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"nonsense", b'{"pid": "../x", "machine": 3}'])
 def test_a_damaged_lease_expires_too(storage, clock, content):
     storage.write(KEY, content)
-    with hold_lease(storage, KEY, tell=lambda text: None):
+    with hold_lease(storage, KEY, notify=lambda text: None):
         assert json.loads(storage.read(KEY))["beats"] >= 1
 
 
@@ -118,7 +118,7 @@ def test_a_holder_that_shows_life_keeps_its_lease(storage, clock, monkeypatch):
 
     monkeypatch.setattr(clock, "sleep", sleep)
     sleep(0)
-    with hold_lease(storage, KEY, tell=lambda text: None):
+    with hold_lease(storage, KEY, notify=lambda text: None):
         assert clock.now >= 3 * EXPIRY
 
 
@@ -126,9 +126,9 @@ HOLDER = """
 import sys, time
 from fmnist.storage import lease
 from fmnist.storage.open import open_storage
-lease.BEAT = 0.2
+lease.HEARTBEAT = 0.2
 told = lambda text: print(text, flush=True)
-with lease.hold_lease(open_storage(sys.argv[1]), sys.argv[2], tell=told) as mine:
+with lease.hold_lease(open_storage(sys.argv[1]), sys.argv[2], notify=told) as mine:
     told("has it")
     while True:
         try:
@@ -148,7 +148,7 @@ def test_a_holder_that_was_paused_is_told_that_it_lost_the_lease(storage, monkey
         try:
             assert holder.stdout.readline() == "has it\n"
             os.kill(holder.pid, signal.SIGSTOP)
-            with hold_lease(storage, KEY, tell=lambda text: None) as mine:
+            with hold_lease(storage, KEY, notify=lambda text: None) as mine:
                 os.kill(holder.pid, signal.SIGCONT)
                 out, error = holder.communicate(timeout=30)
                 assert "another job took over" in out and error == "lost it\n"
@@ -156,15 +156,15 @@ def test_a_holder_that_was_paused_is_told_that_it_lost_the_lease(storage, monkey
                 assert json.loads(storage.read(KEY))["pid"] == os.getpid()
         finally:
             holder.kill()
-    assert not storage.exists(KEY)
+    assert storage.read_version(KEY) is None
 
 
 def test_whose_lease_is_gone_is_told_in_the_block_and_outside(storage, monkeypatch):
-    monkeypatch.setattr(lease, "BEAT", 0.05)
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
     lost, told = threading.Event(), []
     with (
         pytest.raises(LeaseLost),
-        hold_lease(storage, KEY, tell=told.append, on_loss=lost.set) as mine,
+        hold_lease(storage, KEY, notify=told.append, on_loss=lost.set) as mine,
     ):
         mine.check()
         storage.write(KEY, b"somebody else's")

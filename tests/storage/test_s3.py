@@ -131,7 +131,7 @@ def test_opening_writes_nothing_on_amazon_and_leaves_nothing_elsewhere(
     monkeypatch.setattr(S3Storage._client, "func", client)
     monkeypatch.setattr(s3, "endpoint", lambda: None if amazon else "elsewhere")
     storage = open_storage(s3_uri)
-    assert isinstance(storage, S3Storage) and storage.marks
+    assert isinstance(storage, S3Storage) and storage.quoted_etags
     written = [name for name, failed in sent if name == "PutObject" and not failed]
     assert len(written) == (0 if amazon else 2)
     assert "Contents" not in s3_client.list_objects_v2(Bucket=storage.bucket)

@@ -38,16 +38,15 @@ def test_what_is_absent(storage: Storage, tmp_path: Path) -> None:
     storage.write("a", b"")
     storage.write("folder/b", b"")
     for key in ("nothing", "a/below-a-file", "folder"):
-        assert not storage.exists(key)
         assert storage.read_version(key) is None
         with pytest.raises(FileNotFoundError):
             storage.read(key)
         with pytest.raises(FileNotFoundError):
             storage.download(key, tmp_path / "target")
         with pytest.raises(FileNotFoundError):
-            storage.content(key)
+            storage.digest(key)
     assert list(tmp_path.glob("*target*")) == []
-    assert storage.exists("a")
+    assert storage.read_version("a") is not None
 
 
 def test_keys_are_sorted_and_below_the_prefix(storage: Storage) -> None:
@@ -64,10 +63,10 @@ def test_modified_tells_when_each_key_was_written(storage: Storage) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)  # S3 has whole seconds
     for key in ("a/c/2", "a/b", "ab"):
         storage.write(key, b"")
-    times = storage.modified("a")
+    times = storage.modification_times("a")
     assert sorted(times) == storage.keys("a") == ["a/b", "a/c/2"]
     assert all(before < time < before + timedelta(minutes=5) for time in times.values())
-    assert storage.modified("none") == {}
+    assert storage.modification_times("none") == {}
 
 
 def test_delete_removes_a_key_or_what_is_below_it(storage: Storage) -> None:
@@ -98,16 +97,15 @@ def test_keys_that_could_leave_the_root_are_refused(storage: Storage, tmp_path: 
     uses: list[Callable[[str], object]] = [
         storage.read,
         storage.read_version,
-        storage.exists,
         storage.delete,
-        storage.content,
+        storage.digest,
         lambda key: storage.write(key, b""),
         lambda key: storage.create(key, b""),
         lambda key: storage.replace(key, b"", version="0"),
         lambda key: storage.upload(source, key),
         lambda key: storage.download(key, tmp_path / "target"),
         lambda key: storage.keys(key or ".."),
-        lambda key: storage.modified(key or ".."),
+        lambda key: storage.modification_times(key or ".."),
         lambda key: storage.arrow(key or ".."),
     ]
     for key in BAD_KEYS:
@@ -139,7 +137,7 @@ def test_a_large_file_goes_and_comes_back(storage: Storage, tmp_path: Path) -> N
     source.write_bytes(os.urandom(1 << 20) * 20)  # S3: several parts, each way
     sent = storage.upload(source, "large")
     assert sent.size == 20 << 20
-    assert storage.content("large") == sent
+    assert storage.digest("large") == sent
     storage.download("large", target, sha256=sent.sha256)
     assert target.read_bytes() == source.read_bytes()
 

@@ -9,8 +9,9 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from fmnist.data.dataset import Examples, check_ids, check_labels
-from fmnist.data.locations import Location, reading, reason
+from fmnist.data.locations import Location
 from fmnist.errors import UserError
+from fmnist.storage.errors import explain, read_errors
 from fmnist.tasks import Task
 
 FILES = {"train": "train.csv", "test": "testX.csv"}
@@ -60,7 +61,7 @@ def _columns(pixels: int, labelled: bool) -> list[str]:
 def _check_header(location: Location, pixels: int) -> list[str]:
     """The file's columns, which are exactly the expected ones, with or without Label."""
     most = 16 * (pixels + 256)  # room for the names, quoted, and some that do not belong
-    with reading(location.uri), location.open() as stream:
+    with read_errors(location.uri), location.open() as stream:
         start = stream.read(most)
     if not start:
         raise UserError(f"{location.uri}: is empty, expected a CSV file with a header")
@@ -105,7 +106,7 @@ def _read_table(location: Location, columns: list[str]) -> pa.Table:
     except pa.ArrowException as error:
         raise UserError(f"{location.uri}: {_explain(str(error), columns)}") from error
     except OSError as error:
-        raise UserError(f"{location.uri}: {reason(error)}") from error
+        raise UserError(f"{location.uri}: {explain(error)}") from error
 
 
 def _explain(text: str, columns: list[str]) -> str:

@@ -10,8 +10,9 @@ from typing import BinaryIO
 import numpy as np
 
 from fmnist.data.dataset import Examples, check_labels, check_room
-from fmnist.data.locations import CHUNK, READ_ERRORS, reading, reason
+from fmnist.data.locations import CHUNK
 from fmnist.errors import UserError
+from fmnist.storage.errors import READ_ERRORS, explain, read_errors
 from fmnist.tasks import Rows, Task
 
 IMAGES_MAGIC = 0x0803  # unsigned bytes in three dimensions
@@ -71,7 +72,7 @@ def inflated(stream: BinaryIO, name: str) -> BinaryIO:
 def read_at_most(stream: BinaryIO, most: int, where: str) -> bytearray:
     """Up to `most` bytes, in pieces: a read of the whole would reserve all that is asked for."""
     data = bytearray()
-    with reading(where):
+    with read_errors(where):
         while len(data) < most and (piece := stream.read(min(CHUNK, most - len(data)))):
             data += piece
     return data
@@ -107,7 +108,7 @@ def _open_either(open_file: Opener, name: str, base: str) -> tuple[BinaryIO, str
         except FileNotFoundError:
             continue
         except READ_ERRORS as error:
-            raise UserError(f"{where}: {reason(error)}") from error
+            raise UserError(f"{where}: {explain(error)}") from error
     return None
 
 

@@ -13,8 +13,9 @@ from pyarrow import parquet as pq
 
 from fmnist.data.dataset import Examples, check_ids, check_room
 from fmnist.data.formats.parquet_schema import check_columns, check_table, to_table
-from fmnist.data.locations import READ_ERRORS, Location, reading
+from fmnist.data.locations import Location
 from fmnist.errors import UserError
+from fmnist.storage.errors import READ_ERRORS, read_errors
 from fmnist.tasks import Task
 
 PARTS = ("train", "test")
@@ -150,7 +151,7 @@ def _read_footers(filesystem: Any, paths: list[str], task: Task) -> dict[str, pq
     """By path; UserError for more rows than there is memory for."""
     footers, rows = {}, 0
     for path in paths:
-        with reading(path), filesystem.open_input_file(path) as stream:
+        with read_errors(path), filesystem.open_input_file(path) as stream:
             footers[path] = read_footer(stream, task, path)
         rows += footers[path].num_rows
         check_room(rows * task.pixels, f"{path}: with its {footers[path].num_rows:,} rows")
@@ -160,7 +161,7 @@ def _read_footers(filesystem: Any, paths: list[str], task: Task) -> dict[str, pq
 def _read_file(
     filesystem: Any, path: str, task: Task, footer: pq.FileMetaData
 ) -> Iterator[Examples]:
-    with reading(path), filesystem.open_input_file(path) as stream:
+    with read_errors(path), filesystem.open_input_file(path) as stream:
         file = open_file(stream, task, path, footer)
         columns = [name for name in ("id", "image", "label") if name in file.schema_arrow.names]
         yield from read_batches(file, columns, task, path)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fmnist.data.dataset import Examples, check_labels
-from fmnist.data.locations import reading
 from fmnist.errors import UserError
+from fmnist.storage.errors import read_errors
 from fmnist.tasks import Task
 
 IMAGE_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
@@ -66,7 +66,7 @@ def check_columns(schema: pa.Schema, where: str) -> None:
 def _integers(table: pa.Table, name: str, where: str, first: int) -> np.ndarray:
     column = table.column(name)
     _check_no_null(column, name, where, first)
-    with reading(f"{where}: column {name!r}"):
+    with read_errors(f"{where}: column {name!r}"):
         return np.asarray(column.cast(pa.int64()))
 
 

@@ -16,7 +16,7 @@ from fmnist.models.classifier import Classifier
 from fmnist.runs.evaluation import Evaluation, evaluate, to_table
 from fmnist.runs.published import HISTORY, METRICS, MODEL
 from fmnist.storage.atomic import temporary_folder
-from fmnist.storage.manifest import publish, tidy, versions
+from fmnist.storage.manifest import delete_other_attempts, publish, versions
 from fmnist.training.checkpoints import epoch_name
 from fmnist.training.page import RunPage, run_page
 from fmnist.training.worker import distributed
@@ -91,7 +91,7 @@ def _publish(
         headline = {name: _headline(evaluation) for name, evaluation in evaluations.items()}
         details = {**run, "scores": headline}
         publish(job.storage, job.folder, folder, kind="run", id=job.id, details=details)
-    tidy(job.storage, job.folder)
+    delete_other_attempts(job.storage, job.folder)
     worker.checkpoints.tidy()
 
 

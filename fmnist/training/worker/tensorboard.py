@@ -8,7 +8,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 
-from fmnist.storage.atomic import os_errors
+from fmnist.storage.errors import os_errors
 from fmnist.storage.open import Storage
 
 TAGS = {
