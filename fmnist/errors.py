@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend."""
+"""Errors that the user can correct, as opposed to bugs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +7,12 @@ from typing import Any
 class UserError(ValueError):
     """Bad input, configuration or storage: its message says what was found and what was expected.
 
-    A job prints it as one message and ends with exit code 2. Anything else that is raised is a bug.
+    A job prints the message and ends with exit code 2. Any other exception is a bug.
     """
 
     @classmethod
     def of(cls, problems: list[str]) -> "UserError":
-        """One error for several mistakes, so that the user mends all of them at once."""
+        """One error for several mistakes, so that the user can correct all of them at once."""
         if len(problems) == 1:
             return cls(problems[0])
         error = cls(f"{len(problems)} mistakes:" + "".join(f"\n  - {each}" for each in problems))
@@ -31,11 +31,11 @@ class UserError(ValueError):
 
 
 class StorageError(UserError):
-    """Storage, or a disk, refused or failed: this says nothing about the data that lie there."""
+    """Storage, or a disk, refused or failed; the data there may be sound."""
 
 
 def together(*checks: Callable[[], Any]) -> None:
-    """Makes all the checks, and raises one UserError for all that they found, each once."""
+    """Makes all the checks, and raises one UserError with all their messages, each once."""
     problems: list[str] = []
     for check in checks:
         try:

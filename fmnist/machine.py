@@ -1,4 +1,4 @@
-"""What this machine is, for the record, and what it multiplies fast."""
+"""Processor, cores and memory of this machine, as far as this process may use them."""
 
 import os
 from collections.abc import Iterator
@@ -16,23 +16,26 @@ def processor() -> str:
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16."""
+    """Returns True if this processor has instructions for bfloat16."""
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(_field("flags").split())
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or fewer in a container."""
+    """Bytes of memory that this process may use: the machine's, or fewer in a container.
+
+    Not psutil's, which knows the machine's memory only and not the limits of control groups.
+    """
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([machine, *_limits()])
 
 
 def _limits() -> Iterator[int]:
-    """The limits of the control groups, of either version, that this process is in."""
+    """Yields the limits, in bytes, of the control groups (of version 1 or 2) of this process."""
     if not OWN_CGROUPS.exists():
         return
     for line in OWN_CGROUPS.read_text().splitlines():
@@ -43,8 +46,8 @@ def _limits() -> Iterator[int]:
             root, name = CGROUPS / "memory", "memory.limit_in_bytes"
         else:
             continue
-        # A group has its parents' limits too. In a container the path may be the host's, and the
-        # container's own group be the root.
+        # The limits of a group's parents hold for it too. In a container the path may be the one
+        # that the host sees, while the container sees its own group as the root.
         group = root / path.lstrip("/")
         for folder in (group, *group.parents[: len(group.parts) - len(root.parts)]):
             with suppress(OSError, ValueError):  # no such file, or `max`
@@ -52,6 +55,7 @@ def _limits() -> Iterator[int]:
 
 
 def _field(name: str) -> str:
+    """A field of the first processor in /proc/cpuinfo; empty if there is none."""
     if CPU_INFO.exists():
         for line in CPU_INFO.read_text(errors="replace").splitlines():
             key, _, value = line.partition(":")

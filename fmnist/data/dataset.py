@@ -38,9 +38,9 @@ class Examples:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """What a task trains on and is tested on; a part that the source does not have is None.
+    """The training and test examples of a task; a part that the source does not have is None.
 
-    `source` says where the data came from, for people, and holds no credentials.
+    `source` is where the data came from, as text for people; it holds no credentials.
     """
 
     task: Task
@@ -90,7 +90,7 @@ def split(train: Examples, validation: float) -> tuple[Examples, Examples | None
 
 
 def split_rows(count: int, validation: float) -> tuple[np.ndarray, np.ndarray | None]:
-    """The positions of what `split` takes for training and for validation."""
+    """Row numbers of the examples that `split` takes for training and for validation."""
     if validation == 0:
         return np.arange(count), None
     if not 0 < validation < 1:
@@ -108,7 +108,7 @@ def split_rows(count: int, validation: float) -> tuple[np.ndarray, np.ndarray | 
 
 
 def check_ids(ids: np.ndarray, where: str) -> None:
-    """Raises UserError naming the first id that is there twice."""
+    """Raises UserError naming the first id that occurs more than once."""
     values, counts = np.unique(ids, return_counts=True)
     repeated = values[counts > 1]
     if len(repeated):
@@ -119,7 +119,7 @@ def check_ids(ids: np.ndarray, where: str) -> None:
 
 
 def check_room(size: int, where: str) -> None:
-    """Raises UserError for more bytes than this process may use: small files can inflate."""
+    """Raises UserError for more bytes than this process may use, as a small file may inflate to."""
     if size > (most := memory()):
         raise UserError(
             f"{where} would take {size:,} bytes, more than the {most:,} of this machine's memory"

@@ -1,4 +1,4 @@
-"""What tells one set of images from another, whatever their order, files and format."""
+"""Fingerprints of sets of images: the same for the same images in any order, files and format."""
 
 import hashlib
 
@@ -19,15 +19,15 @@ def row_digests(examples: Examples) -> list[bytes]:
 
 
 def sum_of_hashes(digests: list[bytes]) -> int:
-    """Their sum: it does not depend on the rows' order, and ids are unique."""
+    """Sum of the hashes of rows with unique ids, which does not depend on the order of the rows."""
     return sum(map(int.from_bytes, digests))
 
 
 def fingerprint_of(digest: int) -> str:
-    """A sum of all rows' digests as 64 hexadecimal digits."""
+    """A sum of hashes as 64 hexadecimal digits."""
     return f"{digest % (1 << SUM_BITS):064x}"
 
 
 def short_hashes(digests: list[bytes]) -> np.ndarray:
-    """The first 8 bytes of each as (n,) uint64: 32 for each image would take a lot of memory."""
+    """The first 8 bytes of each hash as (n,) uint64; all 32 bytes would take much memory."""
     return np.frombuffer(b"".join(digest[:8] for digest in digests), np.uint64)

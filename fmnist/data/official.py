@@ -1,4 +1,4 @@
-"""The official Fashion-MNIST files: found, fetched, verified and kept in a cache."""
+"""Finds or fetches the official Fashion-MNIST files, verifies them and keeps them in a cache."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,7 @@
-"""Arrays read from NumPy's .npz without trust: no objects, and no more memory than the file has."""
+"""Reads arrays from NumPy's .npz files that nobody vouches for.
+
+No objects are loaded, since they could run code, and no more memory is taken than the file has.
+"""
 
 import math
 import struct
@@ -10,8 +13,8 @@ import numpy as np
 
 from fmnist.errors import UserError
 
-# What Python's zipfile and NumPy raise for damaged files.
-DAMAGES = (
+# Exceptions that Python's zipfile and NumPy raise for damaged files.
+DAMAGE_ERRORS = (
     OSError,
     ValueError,
     EOFError,
@@ -29,15 +32,18 @@ def read_arrays(path: Path, *, where: str) -> list[np.ndarray]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_claims(archive, path.stat().st_size)
+            _check_claimed_sizes(archive, path.stat().st_size)
         with np.load(path, allow_pickle=False) as arrays:
             return [arrays[name] for name in sorted(arrays.files)]
-    except DAMAGES as error:
+    except DAMAGE_ERRORS as error:
         raise UserError(f"{where}: found no arrays ({error}), expected NumPy's .npz") from error
 
 
-def _check_claims(archive: zipfile.ZipFile, size: int) -> None:
-    """Raises ValueError where a header promises more than is there; NumPy would make room."""
+def _check_claimed_sizes(archive: zipfile.ZipFile, size: int) -> None:
+    """Raises ValueError if a header claims more bytes than the file has.
+
+    NumPy would allocate memory for the claim.
+    """
     entries = archive.infolist()
     if sum(max(entry.file_size, entry.compress_size) for entry in entries) > size:
         raise ValueError("compressed or cut off")

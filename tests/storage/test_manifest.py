@@ -134,7 +134,7 @@ def test_who_finds_its_files_tidied_away_since_another_was_first_returns_that_on
         others.append(publish_run(storage, folder, by="another"))
         raise StorageError("cannot write: No such file or directory")
 
-    monkeypatch.setattr(type(storage), "_send", be_overtaken)
+    monkeypatch.setattr(type(storage), "_upload_from", be_overtaken)
     assert [publish_run(storage, folder)] == others
 
 

@@ -156,9 +156,13 @@ def _started(folders: pytest.TempPathFactory) -> Ceph:
 
 @pytest.fixture
 def ceph_uri(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A storage root in a new bucket; the environment of this process leads to it."""
+    """A storage root in a new bucket; the environment of this process leads to it.
+
+    The session of boto3 is a new one: the default session keeps the credentials that it found
+    first, which may be those of the other S3 server.
+    """
     set_environment(monkeypatch, ceph.url)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", PASSWORD)
     name = f"bucket-{uuid.uuid4().hex}"
-    boto3.client("s3").create_bucket(Bucket=name)
+    boto3.session.Session().client("s3").create_bucket(Bucket=name)
     return f"s3://{name}/results"

@@ -59,7 +59,7 @@ def set_environment(patch: pytest.MonkeyPatch, url: str) -> None:
 
 @pytest.fixture(scope="session")
 def s3_client(s3_server: str) -> Any:
-    return boto3.client("s3")
+    return boto3.session.Session().client("s3")
 
 
 @pytest.fixture

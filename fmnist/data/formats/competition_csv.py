@@ -96,7 +96,7 @@ def _difference(found: list[str], expected: list[str]) -> str:
 
 def _read_table(location: Location, columns: list[str]) -> pa.Table:
     types = {name: pa.int64() if name in ("Id", "Label") else pa.uint8() for name in columns}
-    # Threads would gain little, and Arrow tells the row of a mistake only without them.
+    # Threads would gain little, and with them Arrow does not name the row of a mistake.
     block = max(1 << 20, 16 * len(columns))  # bytes; a row has to fit
     how = arrow_csv.ReadOptions(use_threads=False, block_size=block)
     convert = arrow_csv.ConvertOptions(column_types=types, null_values=[])

@@ -1,6 +1,6 @@
 """Fashion-MNIST's IDX files, plain or gzipped (format: http://yann.lecun.com/exdb/mnist/).
 
-Memory is bounded by what a file really holds, whatever its header claims.
+Reading takes no more memory than a file has bytes (once inflated), whatever its header claims.
 """
 
 import gzip
@@ -65,12 +65,12 @@ def read_labels(stream: BinaryIO, classes: int, where: str) -> np.ndarray:
 
 
 def inflated(stream: BinaryIO, name: str) -> BinaryIO:
-    """The stream itself, or what it inflates to where the name ends in `.gz`."""
+    """The stream itself; for a name that ends in `.gz`, a stream of the inflated bytes."""
     return gzip.GzipFile(fileobj=stream) if name.endswith(".gz") else stream  # type: ignore[return-value]
 
 
 def read_at_most(stream: BinaryIO, most: int, where: str) -> bytearray:
-    """Up to `most` bytes, in pieces: a read of the whole would reserve all that is asked for."""
+    """Up to `most` bytes, in pieces, since one read would allocate memory for all of them."""
     data = bytearray()
     with read_errors(where):
         while len(data) < most and (piece := stream.read(min(CHUNK, most - len(data)))):

@@ -87,7 +87,7 @@ def open_file(
 
 
 def read_footer(stream: Any, task: Task, where: str) -> pq.FileMetaData:
-    """What a file says of itself; UserError if its schema is wrong."""
+    """The footer of a file, with schema and number of rows; UserError if the schema is wrong."""
     try:
         metadata = pq.read_metadata(stream)
         schema = metadata.schema.to_arrow_schema()
@@ -139,7 +139,7 @@ def _files_below(folder: Location) -> list[str]:
 
 
 def _allocate(count: int, task: Task, *, labelled: bool) -> Examples:
-    """Room for so many; it takes memory as it is filled, not for what a footer only claims."""
+    """Empty arrays for so many examples; they take memory only as they are filled."""
     return Examples(
         ids=np.empty(count, np.int64),
         images=np.empty((count, *task.shape), np.uint8),
@@ -148,7 +148,7 @@ def _allocate(count: int, task: Task, *, labelled: bool) -> Examples:
 
 
 def _read_footers(filesystem: Any, paths: list[str], task: Task) -> dict[str, pq.FileMetaData]:
-    """By path; UserError for more rows than there is memory for."""
+    """The footers by path; UserError for more rows than there is memory for."""
     footers, rows = {}, 0
     for path in paths:
         with read_errors(path), filesystem.open_input_file(path) as stream:

@@ -93,14 +93,15 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _lengths(chunk: pa.Array) -> np.ndarray:
-    """Bytes of each value; of those in a dictionary before they are written out."""
+    """Number of bytes of each value, without decoding a dictionary."""
     if pa.types.is_dictionary(chunk.type):
-        return _lengths(chunk.dictionary)[np.asarray(chunk.indices)]
+        lengths: np.ndarray = _lengths(chunk.dictionary)[np.asarray(chunk.indices)]
+        return lengths
     return np.asarray(pc.binary_length(chunk))
 
 
 def _bytes(chunk: pa.Array, pixels: int) -> np.ndarray:
-    """The bytes of all images of a chunk, without a copy where Arrow has them so already."""
+    """The pixels of all images of a chunk; not copied if Arrow has them in one buffer."""
     if not len(chunk):
         return np.empty(0, np.uint8)
     if pa.types.is_dictionary(chunk.type):
