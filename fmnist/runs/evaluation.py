@@ -77,7 +77,7 @@ class _Score(NamedTuple):
 
 
 def evaluate(labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> Evaluation:
-    """Score (n, k) float probabilities against (n,) int labels in 0..k-1; n > 0, k = len(classes).
+    """Scores (n, k) float probabilities against (n,) int labels in 0..k-1; n > 0, k = len(classes).
 
     The predicted class is the most probable one, the first of them at a tie.
     """
@@ -153,14 +153,17 @@ def _counted(
 
 
 def _class_interval(index: int, c: int, confusion: np.ndarray, resamples: np.ndarray) -> Interval:
-    """Precision and recall are proportions: of those near 0 and 1 the bootstrap is too sure."""
+    """Returns Wilson's interval for precision and recall; a bootstrap's is too narrow near 0, 1.
+
+    F1 is no proportion, so its interval is from the bootstrap.
+    """
     if index < 2:
         return intervals.wilson(int(confusion[c, c]), int(confusion.take(c, axis=1 - index).sum()))
     return intervals.percentiles(resamples[:, index, c])
 
 
 def _roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> tuple[list[_Score], _Score]:
-    """One-vs-rest AUC of each class, and the macro mean of those that are defined."""
+    """Returns the one-vs-rest AUC of each class, and the macro mean of those that are defined."""
     from sklearn.metrics import roc_auc_score
 
     scores = []
@@ -194,7 +197,7 @@ def _fields(scores: dict[str, _Score]) -> dict[str, Any]:
 
 
 def to_table(evaluations: dict[str, Evaluation]) -> pa.Table:
-    """One row a score: split, metric, class (null: overall), value, and its 95% interval low–high.
+    """Makes a row for each score: split, metric, class (null: overall), value, interval low–high.
 
     Overall rows also hold `examples`, rows of a class its `support`. Undefined values are null.
     """
@@ -208,8 +211,8 @@ def to_table(evaluations: dict[str, Evaluation]) -> pa.Table:
 
 def _rows(
     split: str, name: str | None, scores: Evaluation | ClassScores, metrics: tuple[str, ...]
-) -> list[dict]:
-    rows = []
+) -> list[dict[str, str | float | None]]:
+    rows: list[dict[str, str | float | None]] = []
     for metric in metrics:
         low, high = scores.intervals.get(metric, (None, None))
         value = getattr(scores, metric)

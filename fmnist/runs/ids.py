@@ -1,4 +1,4 @@
-"""What a run is called, and what is noted of it before it is published."""
+"""Ids and folders of runs, and the description of a run that is not finished yet."""
 
 import json
 from dataclasses import asdict
@@ -17,16 +17,16 @@ FORMAT = 1  # raised when the same configuration would train to other weights
 
 
 def run_folder(run_id: str) -> str:
-    """Where in the storage root a run lies."""
+    """Folder of a run in the storage root."""
     return f"runs/{run_id}"
 
 
 def run_id(task: Task, training: Training, fingerprint: str) -> str:
-    """Follows from configuration and data alone: submitted again, a run finds itself.
+    """Returns the id that follows from configuration and data, so that a run is found again.
 
-    The fingerprint of the data set has its task in it. Runs were called so before they had the
-    choice of `deterministic`, hence it counts only where it is not what it always was. A fraction
-    that is given as a whole number (0 for 0.0) counts as the fraction, as the flags read it.
+    The fingerprint includes the task. `deterministic` is part of the id only if it is False: older
+    runs, which had no such choice, keep their ids. A fraction that is given as a whole number
+    (0 for 0.0) counts as the fraction, as the flags read it.
     """
     fractions = {name for name, kind in get_type_hints(Training).items() if kind is float}
     config = {
@@ -40,16 +40,19 @@ def run_id(task: Task, training: Training, fingerprint: str) -> str:
 
 
 def begin(dataset: Dataset, training: Training, storage: Storage) -> None:
-    """Notes what an unfinished run is of, for `check_resumed`; the first note stays."""
+    """Writes configuration and fingerprint of a run that starts; `check_resumed` compares them.
+
+    If the run was begun before, its file stays as it is.
+    """
     folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
-    note = {"config": asdict(training), "fingerprint": dataset.fingerprint}
-    storage.create(f"{folder}/{BEGUN}", json.dumps(note, allow_nan=False).encode())
+    described = {"config": asdict(training), "fingerprint": dataset.fingerprint}
+    storage.create(f"{folder}/{BEGUN}", json.dumps(described, allow_nan=False).encode())
 
 
 def check_resumed(
     run: str, dataset: Dataset, training: Training, cluster: Cluster, storage: Storage
 ) -> None:
-    """Raises UserError unless this configuration and these data go on with that run."""
+    """Raises UserError unless this configuration and these data are those of the run."""
     check(training, cluster)
     training = resolve_auto(training, dataset.task, len(labelled(dataset)))
     if run == run_id(dataset.task, training, dataset.fingerprint):
@@ -58,18 +61,17 @@ def check_resumed(
     found = read_record(storage, f"{run_folder(run)}/{BEGUN}", fields, "a run's beginning")
     if found is None:
         raise UserError(f"{storage.uri}: found no run {run!r}, expected one that was begun")
-    note = found[0]
-    begun = (
-        asdict(Training()) | note["config"]
-    )  # a field that is newer than the run has its default
+    described = found[0]
+    # A setting that is newer than the run gets its default.
+    begun = asdict(Training()) | described["config"]
     problems = [
         f"{name} is {value}, but the run was begun with {begun[name]}"
         for name, value in asdict(training).items()
         if value != begun[name]
     ]
-    if note["fingerprint"] != dataset.fingerprint:
+    if described["fingerprint"] != dataset.fingerprint:
         problems.append(
             f"the data at {dataset.source} has changed: found fingerprint {dataset.fingerprint}, "
-            f"but the run was begun with {note['fingerprint']}"
+            f"but the run was begun with {described['fingerprint']}"
         )
     raise UserError.of([f"run {run} can't go on: {problem}" for problem in problems])

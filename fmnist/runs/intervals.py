@@ -13,18 +13,21 @@ SEED = 42  # the same evaluation always gives the same intervals
 
 
 def wilson(successes: int, trials: int) -> Interval:
-    """Of a proportion, within [0, 1]; without trials, all of it. Wilson (1927), JASA 22:209–212."""
+    """Returns a proportion's interval, within [0, 1]: Wilson (1927), JASA 22:209–212.
+
+    Without trials, it is all of [0, 1].
+    """
     if trials == 0:
         return 0.0, 1.0
-    share = successes / trials
-    spread = Z * np.sqrt(share * (1 - share) / trials + Z**2 / (4 * trials**2))
-    centre = share + Z**2 / (2 * trials)
-    scale = 1 + Z**2 / trials
-    return max(0.0, float((centre - spread) / scale)), min(1.0, float((centre + spread) / scale))
+    # Not at the top: the import takes a second, and most processes never evaluate.
+    from scipy.stats import binomtest
+
+    found = binomtest(successes, trials).proportion_ci(LEVEL, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def paired_interval(gained: int, lost: int, trials: int) -> Interval:
-    """Of the difference of two proportions over the same trials, within [-1, 1].
+    """Returns the interval of the difference of two proportions over the same trials, in [-1, 1].
 
     Only the second succeeded in `gained` of them, only the first in `lost`. Wald's interval with
     half a count added to each of the four cells: Agresti & Min (2005), Statistics in Medicine
@@ -37,16 +40,16 @@ def paired_interval(gained: int, lost: int, trials: int) -> Interval:
 
 
 def mean_interval(values: np.ndarray) -> Interval:
-    """Of the mean of (n,) non-negative values, n ≥ 2: the mean ± 1.96 standard errors."""
+    """Returns the mean of (n,) non-negative values, n ≥ 2, ± 1.96 standard errors."""
     mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
     return max(0.0, float(mean - Z * error)), float(mean + Z * error)
 
 
 def resampled_scores(confusion: np.ndarray) -> np.ndarray:
-    """Bootstrap of precision, recall and F1: (RESAMPLES, 3, k) float64 from (k, k) counts.
+    """Bootstraps precision, recall and F1: (RESAMPLES, 3, k) float64 from (k, k) counts.
 
     Drawing n examples with replacement and counting them is one multinomial draw of the cells of
-    the confusion matrix (Efron & Tibshirani 1993, ch. 6), which needs no example twice in memory.
+    the confusion matrix (Efron & Tibshirani 1993, ch. 6), so that no example has to be copied.
     NaN where a draw holds no example of a class; precision is 0 where it was never predicted.
     """
     actual, predicted = np.nonzero(confusion)
@@ -60,7 +63,7 @@ def resampled_scores(confusion: np.ndarray) -> np.ndarray:
 
 
 def _scores(actual: np.ndarray, predicted: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
-    """Precision, recall and F1 of each class, (3, k), from a sparse confusion matrix."""
+    """Returns precision, recall and F1 of each class, (3, k), from a sparse confusion matrix."""
     support = np.bincount(actual, counts, k)
     chosen = np.bincount(predicted, counts, k)
     hits = np.bincount(actual, counts * (actual == predicted), k)
@@ -73,13 +76,13 @@ def _scores(actual: np.ndarray, predicted: np.ndarray, counts: np.ndarray, k: in
 
 
 def percentiles(resamples: np.ndarray) -> Interval:
-    """Of (RESAMPLES,) bootstrapped values, which may hold NaN: the percentile interval."""
+    """Returns the percentile interval of (RESAMPLES,) bootstrapped values, which may hold NaN."""
     low, high = np.nanquantile(resamples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
 def auc_components(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """What each example adds to an AUC's error: (n,) float64; their squares sum to its variance.
+    """Returns each example's part of an AUC's error, (n,); their squares sum to its variance.
 
     `positive` is (n,) bool with at least two examples of either kind. DeLong, DeLong &
     Clarke-Pearson (1988), Biometrics 44:837–845. Components of several AUCs over the same examples
@@ -95,7 +98,7 @@ def auc_components(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def _placements(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The share of `others` below each score; a tie counts as half."""
+    """Returns the share of `others` below each score; a tie counts as half."""
     others = np.sort(others)
     below = np.searchsorted(others, scores, "left")
     up_to = np.searchsorted(others, scores, "right")
@@ -103,6 +106,6 @@ def _placements(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def auc_interval(auc: float, components: np.ndarray) -> Interval:
-    """`auc` ± 1.96 standard errors, within [0, 1]."""
+    """Returns `auc` ± 1.96 standard errors, within [0, 1]."""
     spread = Z * float(np.sqrt((components**2).sum()))
     return max(0.0, auc - spread), min(1.0, auc + spread)

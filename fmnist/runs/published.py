@@ -1,4 +1,4 @@
-"""A published model: found by its run's manifest, verified, and of the task that is expected."""
+"""Reads what a finished run has published: its task, model, history and evaluations, verified."""
 
 import json
 from dataclasses import dataclass, field

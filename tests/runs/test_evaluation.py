@@ -140,6 +140,17 @@ def test_wilson_interval() -> None:
     assert intervals.wilson(0, 0) == (0, 1)
 
 
+@pytest.mark.parametrize("trials", [1, 2, 7, 100, 60_000])
+def test_wilson_interval_is_its_formula(trials: int) -> None:
+    z = 1.959963984540054
+    for hits in {0, 1, trials // 2, trials - 1, trials}:
+        share = hits / trials
+        spread = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+        centre, scale = share + z**2 / (2 * trials), 1 + z**2 / trials
+        expected = max(0, (centre - spread) / scale), min(1, (centre + spread) / scale)
+        assert intervals.wilson(hits, trials) == pytest.approx(expected, rel=0, abs=1e-12)
+
+
 def test_interval_of_the_loss_is_196_standard_errors() -> None:
     losses = np.array([1.0, 2.0, 3.0, 4.0])
     error = math.sqrt(5 / 3 / 4)
