@@ -1,4 +1,4 @@
-"""Reads arrays from NumPy's .npz files that nobody vouches for.
+"""Reads arrays from NumPy's .npz files that are not trusted.
 
 No objects are loaded, since they could run code, and no more memory is taken than the file has.
 """

@@ -20,8 +20,8 @@ def atomic_write(
 ) -> Iterator[BinaryIO]:
     """Yields a new file that takes the place of `target` once the block has ended without an error.
 
-    A reader, and whoever comes after a crash, finds the old content or the new. `lock` is held only
-    while the file is renamed, so that nobody waits for a slow disk.
+    Readers find the old content or the new, also after a crash. `lock` is held only while the file
+    is renamed, so that other holders don't wait for a slow disk.
     """
     with unfinished_file(target) as file:
         yield file
@@ -50,7 +50,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def unfinished_file(target: Path) -> Iterator[BinaryIO]:
-    """Yields a new file beside `target`, under a name that nobody else has; removed at the end.
+    """Yields a new file beside `target`, under a name that no other file has; removed at the end.
 
     Its mode is the one that the umask gives to `target`, because it may become `target`.
     """
@@ -89,8 +89,8 @@ def fsync_folder(folder: Path) -> None:
 def temporary_folder() -> Iterator[Path]:
     """Yields a private folder for temporary files, removed at the end.
 
-    Raises StorageError where the disk is full. Other OSErrors of the block become one too, so the
-    block has to translate those that it makes elsewhere.
+    Raises StorageError where the disk is full. Any OSError of the block becomes one, so the block
+    has to translate those that come from files elsewhere.
     """
     place = os.environ.get("TMPDIR", "/tmp")  # Python would take another where this one is full
     with os_errors(f"write temporary files to {place}"):

@@ -152,7 +152,7 @@ class Storage(ABC):
 class HashingStream:
     """Passes bytes on from or to a file, or to nowhere, and hashes them.
 
-    It can't seek, so that whoever reads or writes it can't pass a byte twice.
+    It can't seek, so that no byte is passed on twice.
     """
 
     def __init__(self, file: BinaryIO | None) -> None:

@@ -79,7 +79,7 @@ def read_errors(where: str) -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str:
-    """What went wrong, in one line, without hosts, request ids and credentials."""
+    """The cause of an error in one line, without hosts, request ids and credentials."""
     if isinstance(error, S3_ERRORS):
         return _explain_s3(error)
     if isinstance(error, urllib.error.HTTPError):

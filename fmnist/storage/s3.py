@@ -179,7 +179,7 @@ class S3Storage(Storage):
         """Writes the content, and returns its version; None if the condition does not hold.
 
         Boto sends a request again if its answer was lost, and then fails because of its own first
-        write; a token in the metadata tells that write from somebody else's.
+        write; a token in the metadata shows whose write it was.
         """
         name, token = self._name(key), secrets.token_hex(8)
         with self._errors("write", key):

@@ -1,4 +1,4 @@
-"""What a file claims, or would inflate to, is refused before it takes memory."""
+"""Files that claim, or would inflate to, more than memory holds are refused first."""
 
 import gzip
 import io
@@ -84,7 +84,7 @@ assert peak() - before < bound, (peak() - before) >> 20
 
 
 def test_memory_is_bounded_by_what_a_file_holds(memory_folder: Path) -> None:
-    """What a file claims, or inflates to, is refused before it takes memory."""
+    """Each file is refused before what it claims or inflates to takes memory."""
     root = LocalStorage(root=memory_folder / "bombs")
     labels = "train-labels-idx1-ubyte"
     images = "train-images-idx3-ubyte"

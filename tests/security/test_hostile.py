@@ -1,4 +1,4 @@
-"""What may be hostile: files in the storage, names and ids, and whoever reads what jobs leave."""
+"""Hostile input: files in the storage, names and ids; and readers of files that jobs leave."""
 
 import ast
 import io
@@ -85,7 +85,7 @@ class Attack:
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Iterator[Path]:
-    """What hostile code would leave; it must not be there at the end."""
+    """A folder that hostile code would make; it must not be there at the end."""
     path = tmp_path / "attacked"
     yield path
     assert not path.exists()
@@ -334,6 +334,6 @@ def test_temporary_files_and_the_cache_are_their_owners_alone(
 def test_files_are_made_temporary_by_tempfile_alone() -> None:
     """Nobody writes to a fixed name in a folder that all share."""
     for path in [*(ROOT / "fmnist").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]:
-        # drafts.temporary_folder names the folder in which tempfile then makes a private one.
+        # atomic.temporary_folder names the folder in which tempfile then makes a private one.
         text = path.read_text().replace('os.environ.get("TMPDIR", "/tmp")', "")
         assert "/tmp" not in text and "gettempdir" not in text and "mktemp(" not in text, path

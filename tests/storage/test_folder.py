@@ -1,4 +1,4 @@
-"""What the operating system may refuse to a storage folder."""
+"""Errors of the operating system in a storage folder."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Who holds a lease, and who gets it when; time is the test's own."""
+"""Leases: a job holds one, and the next job gets it; the clock is a fake."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""What S3, or the way to it, may refuse or lose."""
+"""Errors of S3, and of the network on the way to it."""
 
 import socket
 import threading
