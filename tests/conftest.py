@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fmnist.data.dataset import Dataset
+from fmnist.data.export import export_parquet
 from fmnist.data.load import load
 from fmnist.tasks import COMPETITION, FASHION
 
@@ -35,6 +37,16 @@ def pytest_configure() -> None:
 def fashion() -> Dataset:
     """The official Fashion-MNIST, found or fetched as a user's would be."""
     return load(FASHION)
+
+
+@pytest.fixture(scope="session")
+def real_images(fashion: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of Parquet with 150 real images to train on and 41 to test on."""
+    folder = str(tmp_path_factory.mktemp("data") / "small")
+    assert fashion.train is not None and fashion.test is not None
+    parts = {"train": fashion.train.take(np.arange(150)), "test": fashion.test.take(np.arange(41))}
+    export_parquet(Dataset(task=fashion.task, source="", **parts), folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from ray._private.state import state
 from ray.cluster_utils import Cluster
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 
-from tests.recovery.faulty import Proxy, faulty
+from tests.support.faulty import Proxy, faulty
 from tests.support.head import ROOT, environment
 from tests.support.s3 import serving, set_environment
 

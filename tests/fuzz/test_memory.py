@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fmnist.storage.open import LocalStorage
-from tests.fuzz.test_results import SAVED, checkpoint
+from tests.support.checkpoints import SAVED, checkpoint
 from tests.support.fuzzing import parquet
 from tests.support.paths import ROOT
 

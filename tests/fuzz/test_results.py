@@ -2,9 +2,7 @@
 
 import io
 import json
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +15,10 @@ from fmnist.registry.champion import read_champion
 from fmnist.retraining.pending import read_pending
 from fmnist.runs.published import open_model, task_of_run
 from fmnist.scoring.predictions import CollectedLabels
-from fmnist.storage.manifest import Manifest, content_id, publish, read_manifest
+from fmnist.storage.manifest import Manifest, content_id, read_manifest
 from fmnist.storage.open import LocalStorage, check_key
-from fmnist.training.checkpoints import PROGRESS, VARIABLES, Checkpoints, TrainingState
+from fmnist.training.checkpoints import TrainingState
+from tests.support.checkpoints import SAVED, checkpoint
 from tests.support.fuzzing import TABLES, altered, bytes_like, fuzz, parquet
 from tests.support.samples import SHAPES, examples
 
@@ -138,26 +137,7 @@ def numpy(**arrays: Any) -> bytes:
     return stream.getvalue()
 
 
-SAVED = {
-    "epoch": 2,
-    "step": 7,
-    "sums": [[1.5, 2]],
-    "seconds": 0.5,
-    "precision": "float32",
-    "history": [{"epoch": epoch, "loss": 0.5, "val_loss": 0.4} for epoch in (1, 2)],
-}
 ARRAYS = numpy(a=np.ones((2, 3), np.float32), b=np.array(2), c=np.zeros(0, np.uint32))
-
-
-def checkpoint(storage: LocalStorage, progress: bytes, arrays: bytes) -> Checkpoints:
-    """A checkpoint of this content, with its digests."""
-    storage.delete("runs/c")
-    with tempfile.TemporaryDirectory() as name:
-        Path(name, PROGRESS).write_bytes(progress)
-        Path(name, VARIABLES).write_bytes(arrays)
-        prefix = "runs/c/checkpoints/00002"
-        publish(storage, prefix, Path(name), kind="checkpoint", id=prefix, details={})
-    return Checkpoints(storage=storage, run="runs/c", keep=2)
 
 
 @fuzz(150)

@@ -4,11 +4,8 @@ import json
 import os
 import sys
 
-import numpy as np
 import pytest
 
-from fmnist.data.dataset import Dataset
-from fmnist.data.export import export_parquet
 from fmnist.data.formats.parquet import write_part
 from fmnist.runs.ids import run_folder
 from fmnist.scoring.job import predictions_folder
@@ -17,44 +14,26 @@ from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from jobs import export, score, train
 from jobs.launch import IN_RAY_JOB, launch
-from tests.support.head import run
+from tests.support.head import printed_id, run
 from tests.support.models import dense, publish_run
 from tests.support.samples import SHAPES, examples
 
 SMALL = ("--batch", "32", "--epochs", "1", "--cpus-per-worker", "1")
 
 
-@pytest.fixture(scope="module")
-def images(fashion, tmp_path_factory):
-    """A folder of Parquet with 150 real images to train on and 41 to test on."""
-    folder = tmp_path_factory.mktemp("data") / "small"
-    parts = {
-        "train": fashion.train.take(np.arange(150)),
-        "test": fashion.test.take(np.arange(41)),
-    }
-    export_parquet(Dataset(task=fashion.task, source="", **parts), str(folder))
-    return folder
-
-
-def published(output, kind):
-    """The id that a job printed."""
-    (line,) = [line for line in output.splitlines() if line.startswith(f"{kind} ")]
-    return line.split()[1]
-
-
-def test_submitted_jobs_train_and_score_on_s3(head, images, s3_uri):
-    data = ("--data", str(images), "--storage", s3_uri)
+def test_submitted_jobs_train_and_score_on_s3(head, real_images, s3_uri):
+    data = ("--data", real_images, "--storage", s3_uri)
     trained = head.submit("jobs.train", *data, *SMALL, "--workers", "2")
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "epoch 1/1  loss" in trained.stdout
-    run_id = published(trained.stdout, "run")
+    run_id = printed_id(trained.stdout, "run")
     scored = head.submit("jobs.score", *data, "--run", run_id)
     assert scored.returncode == 0, scored.stdout + scored.stderr
 
     storage = open_storage(s3_uri)
     manifest = read_manifest(storage, run_folder(run_id))
     assert manifest.details["hardware"]["workers"] == 2
-    folder = predictions_folder(published(scored.stdout, "predictions"))
+    folder = predictions_folder(printed_id(scored.stdout, "predictions"))
     lines = storage.read(f"{folder}/{SUBMISSION}").decode().splitlines()
     assert lines[0] == "Id,Label" and len(lines) == 42
     for text in (trained.stdout, trained.stderr, json.dumps(manifest.details)):
@@ -70,16 +49,16 @@ def test_a_submitted_job_that_fails_ends_as_a_failure(head, tmp_path):
     assert list(tmp_path.iterdir()) == [empty]
 
 
-def test_without_a_cluster_one_command_trains_and_scores_and_finds_itself(images, tmp_path):
+def test_without_a_cluster_one_command_trains_and_scores_and_finds_itself(real_images, tmp_path):
     command = (
-        sys.executable, "-m", "jobs.train", "--data", str(images), "--storage", str(tmp_path),
+        sys.executable, "-m", "jobs.train", "--data", real_images, "--storage", str(tmp_path),
         "--score", *SMALL,
     )  # fmt: skip
     first = run(*command)
     assert first.returncode == 0, first.stderr
     again = run(*command)
     assert "epoch 1/1" in first.stdout and "epoch 1/1" not in again.stdout
-    assert published(first.stdout, "run") == published(again.stdout, "run")
+    assert printed_id(first.stdout, "run") == printed_id(again.stdout, "run")
     submission = next(tmp_path.rglob(SUBMISSION)).read_text().splitlines()
     assert [int(line.split(",")[0]) for line in submission[1:]] == list(range(41))
 
@@ -147,16 +126,16 @@ def test_a_run_that_is_not_there_is_told(fails, tmp_path):
     assert "elsewhere" in fails(score, "--run", "elsewhere/fashion-cnn-0")
 
 
-def test_an_export_over_something_is_refused(fails, tmp_path, images):
+def test_an_export_over_something_is_refused(fails, tmp_path, real_images):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("mine")
-    assert "full" in fails(export, "--data", str(images), "--to", "full")
+    assert "full" in fails(export, "--data", real_images, "--to", "full")
 
 
-def test_an_export_can_be_read_again(monkeypatch, capsys, tmp_path, images):
+def test_an_export_can_be_read_again(monkeypatch, capsys, tmp_path, real_images):
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
-    for source, target in ((images, first), (first, second)):
-        monkeypatch.setattr(sys, "argv", ["export", "--data", str(source), "--to", target])
+    for source, target in ((real_images, first), (first, second)):
+        monkeypatch.setattr(sys, "argv", ["export", "--data", source, "--to", target])
         launch(export.parse, export.run)
     printed = [line for line in capsys.readouterr().out.splitlines() if "fingerprint" in line]
     assert len(printed) == 2 and printed[0] == printed[1]
@@ -168,7 +147,7 @@ def test_a_scoring_job_prints_its_own_lines_and_no_others(tmp_path):
     write_part(examples(SHAPES, 300), *open_storage(str(tmp_path / "data")).arrow("test"))
     where = ("--data", str(tmp_path / "data"), "--storage", storage.uri)
     done = run(sys.executable, "-m", "jobs.score", "--run", "r1", *where)
-    number = published(done.stdout, "predictions")
+    number = printed_id(done.stdout, "predictions")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         f"predictions {number} for 300 images are finished",

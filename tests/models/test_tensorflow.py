@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.support.s3 import ROOT
+from tests.support.paths import ROOT
 
 SCRIPT = """
 import sys

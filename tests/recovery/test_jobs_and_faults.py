@@ -10,7 +10,7 @@ import pytest
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from jobs.launch import IN_RAY_JOB
-from tests.recovery.faulty import (
+from tests.support.faulty import (
     DENIED,
     SLOW_DOWN,
     TOO_MANY,
@@ -22,7 +22,8 @@ from tests.recovery.faulty import (
     lose,
     reset,
 )  # fmt: skip
-from tests.support.head import ROOT, environment
+from tests.support.head import environment, printed_id
+from tests.support.paths import ROOT
 
 TRAIN = (
     "jobs.train", "--batch", "32", "--epochs", "3", "--cpus-per-worker", "1",
@@ -40,7 +41,7 @@ def shaken(s3_server):
 
 
 @pytest.fixture
-def run(ray_cluster, real):
+def run(ray_cluster, real_images):
     """Runs a job on the cluster, all of whose processes find S3 at `url`; what it printed."""
 
     def run(url, *command, fails=False):
@@ -49,7 +50,7 @@ def run(ray_cluster, real):
         env = environment(RAY_ADDRESS=ray_cluster.address, **variables, **{IN_RAY_JOB: job})
         begin = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", *command, "--data", real],
+            [sys.executable, "-m", *command, "--data", real_images],
             cwd=ROOT, env=env, capture_output=True, text=True, timeout=250,
         )  # fmt: skip
         print(command[0], round(time.monotonic() - begin, 1), "s")
@@ -77,15 +78,10 @@ def content(uri, kind):
     return found
 
 
-def published(output, kind):
-    (line,) = [line for line in output.splitlines() if line.startswith(f"{kind} ")]
-    return line.split()[1]
-
-
 @pytest.mark.timeout(500)
 def test_jobs_whose_storage_fails_for_a_while_and_for_good(run, shaken, s3_server, bucket):
     calm, rough = f"s3://{bucket}/calm", f"s3://{bucket}/rough"
-    trained = published(run(s3_server, *TRAIN, "--storage", calm), "run")
+    trained = printed_id(run(s3_server, *TRAIN, "--storage", calm), "run")
     run(s3_server, "jobs.score", "--run", trained, "--storage", calm, "--actors", "1")
 
     shaken.fail(DENIED, methods=WRITES, key="/checkpoints/00002")

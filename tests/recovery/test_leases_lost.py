@@ -24,8 +24,8 @@ from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from tests.recovery.runs import checkpoints, folder, outcome, wait, workers
 from tests.support.models import convolutional, publish_run
+from tests.support.paths import ROOT
 from tests.support.predictions import check_against, labels_of
-from tests.support.s3 import ROOT
 from tests.support.samples import SHAPES, examples
 
 pytestmark = pytest.mark.long

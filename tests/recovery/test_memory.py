@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.support.s3 import ROOT
+from tests.support.paths import ROOT
 
 # On a node whose memory counts as full at once, so that whatever works there is killed.
 SCRIPT = """

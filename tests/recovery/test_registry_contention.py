@@ -15,11 +15,11 @@ from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import promote, read_champion
 from fmnist.storage.open import S3Storage, open_storage
 from tests.recovery.contender import KEEP_CHAMPIONS
-from tests.recovery.faulty import UNAVAILABLE, Exchange, Proxy, faulty, lose, proxy, reset
 from tests.recovery.histories import Told, check_moves, check_registry, read_log
 from tests.recovery.runs import wait
+from tests.support.faulty import UNAVAILABLE, Exchange, Proxy, faulty, lose, proxy, reset
+from tests.support.paths import ROOT
 from tests.support.registries import publish_empty
-from tests.support.s3 import ROOT
 
 __all__ = ["proxy"]
 

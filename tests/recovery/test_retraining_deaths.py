@@ -17,8 +17,8 @@ from fmnist.registry.champion import promote, read_champion, rollback
 from fmnist.retraining.plan import make_plan
 from fmnist.storage.open import Storage, open_storage
 from tests.support.challengers import RECIPE, publish_reader, readable
+from tests.support.paths import ROOT
 from tests.support.registries import publish_empty
-from tests.support.s3 import ROOT
 
 TOML = (
     'name = "shapes"\nclasses = ["circle", "square", "star", "dot"]\n'

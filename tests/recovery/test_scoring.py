@@ -28,8 +28,8 @@ from fmnist.storage.open import Storage, open_storage
 from tests.recovery.runs import wait
 from tests.support.cluster import STORE, processes
 from tests.support.models import convolutional, publish_run
+from tests.support.paths import ROOT
 from tests.support.predictions import check_against, labels_of
-from tests.support.s3 import ROOT
 from tests.support.samples import SHAPES, examples
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

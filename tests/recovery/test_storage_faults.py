@@ -16,7 +16,7 @@ from fmnist.storage import s3, s3_arrow
 from fmnist.storage.manifest import publish, read_manifest
 from fmnist.storage.open import S3Storage, Storage, open_storage
 from fmnist.training.checkpoints import Checkpoints, TrainingState
-from tests.recovery.faulty import (
+from tests.support.faulty import (
     DENIED,
     SLOW_DOWN,
     TOO_MANY,

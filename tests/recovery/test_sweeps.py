@@ -74,8 +74,8 @@ class Comparison:
 
 
 @pytest.fixture
-def comparison(real: str, tmp_path: Path) -> Iterator[Comparison]:
-    comparison = Comparison(real, tmp_path)
+def comparison(real_images: str, tmp_path: Path) -> Iterator[Comparison]:
+    comparison = Comparison(real_images, tmp_path)
     yield comparison
     comparison.driver.kill()
     comparison.driver.wait()
@@ -124,12 +124,12 @@ def test_a_sweep_that_is_told_to_end_saves_its_runs_and_goes_on(comparison):
     assert not [line for line in comparison.log.splitlines() if not ours(line)]
 
 
-def test_no_more_runs_at_once_than_the_heads_memory_holds(real, tmp_path):
+def test_no_more_runs_at_once_than_the_heads_memory_holds(real_images, tmp_path):
     """There are CPUs for two."""
     head = {"num_cpus": 2, "memory": TRIAL_MEMORY * 3 // 2, "object_store_memory": STORE}
     cluster = Cluster(initialize_head=True, head_node_args=head | {"include_dashboard": False})
     try:
-        comparison = Comparison(real, tmp_path, cluster.address)
+        comparison = Comparison(real_images, tmp_path, cluster.address)
         options = ("--epochs", "1", "--batch", "50")
         comparison.start(*options, "--dry-run")
         assert comparison.driver.wait() == 0, comparison.log

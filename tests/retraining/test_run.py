@@ -30,9 +30,9 @@ from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from jobs import retrain as job
 from jobs.launch import launch
-from tests.recovery.faulty import faulty
 from tests.support.browser import Browser
 from tests.support.challengers import RECIPE, publish_reader, readable
+from tests.support.faulty import faulty
 from tests.support.paths import ROOT
 from tests.support.samples import SHAPES
 

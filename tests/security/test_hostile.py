@@ -28,7 +28,7 @@ from fmnist.storage.open import Storage, check_key, open_storage
 from fmnist.tasks import find_task
 from fmnist.training.checkpoints import Checkpoints
 from jobs.score import find_run
-from tests.fuzz.test_results import SAVED, checkpoint
+from tests.support.checkpoints import SAVED, checkpoint
 from tests.support.models import dense, publish_run
 from tests.support.paths import ROOT
 from tests.support.samples import SHAPES, examples

@@ -9,7 +9,7 @@ import pytest
 
 from fmnist.registry.champion import read_champion
 from fmnist.storage.open import S3Storage, open_storage
-from tests.support.s3 import ROOT
+from tests.support.paths import ROOT
 
 NIGHTS = """
 import json, sys

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fmnist.storage.open import Storage, open_storage
-from tests.support.s3 import ROOT
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(params=["folder", "s3", "ceph"])

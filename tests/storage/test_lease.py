@@ -13,7 +13,7 @@ import pytest
 from fmnist.storage import lease
 from fmnist.storage.lease import EXPIRY, LeaseLost, hold_lease
 from fmnist.storage.open import open_storage
-from tests.support.s3 import ROOT
+from tests.support.paths import ROOT
 
 KEY = "runs/one/lease.json"
 

@@ -12,7 +12,7 @@ import pytest
 from fmnist.errors import UserError
 from fmnist.storage import s3
 from fmnist.storage.open import S3Storage, open_storage
-from tests.recovery.faulty import Exchange, faulty, status
+from tests.support.faulty import Exchange, faulty, status
 from tests.support.s3 import SECRET
 
 

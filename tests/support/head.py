@@ -30,6 +30,12 @@ def run(*command: str, env: dict[str, str] | None = None) -> Done:
     )
 
 
+def printed_id(output: str, kind: str) -> str:
+    """Id of the result that a job printed: `run …` or `predictions …`."""
+    (line,) = [line for line in output.splitlines() if line.startswith(f"{kind} ")]
+    return line.split()[1]
+
+
 class Head:
     """What a user does with `ray job`."""
 

@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import sys
+from typing import Any
 
 
-def main(job: dict) -> None:
-    """Trains `job["steps"]` steps of `job["batch"]` without dropout, then evaluates."""
+def main(job: dict[str, Any]) -> None:
+    """Trains `job["steps"]` steps of `job["batch"]` images without dropout, then evaluates."""
     cluster = {"worker": job["addresses"]}
     os.environ["TF_CONFIG"] = json.dumps(
         {"cluster": cluster, "task": {"type": "worker", "index": job["rank"]}}
@@ -27,12 +28,12 @@ def main(job: dict) -> None:
     import keras
     import numpy as np
 
-    from fmnist.data.load import load
     from fmnist.models.architectures import build
     from fmnist.tasks import FASHION
 
-    data = load(FASHION)
-    assert data.train and data.test
+    data = np.load(job["data"])
+    images, labels = data["train_images"], data["train_labels"]
+    test_images, test_labels = data["test_images"], data["test_labels"]
     with strategy.scope():
         keras.utils.set_random_seed(0)
         plain = build("cnn", FASHION, activation="relu", precision="float32")
@@ -42,16 +43,14 @@ def main(job: dict) -> None:
         model = distributed.DistributedModel(plain.inputs, plain.outputs)
         model.compile(optimizer=keras.optimizers.SGD(job["learning_rate"]), jit_compile=False)
         model.optimizer.build(model.trainable_variables)
-    train = data.train.take(np.arange(job["steps"] * job["batch"]))
-    test = data.test.take(np.arange(job["test"]))
 
-    def endless():
+    def endless() -> Any:
         return distributed.endless(
             strategy,
             FASHION.shape,
             lambda: batches.training_batches(
-                train.images,
-                train.labels,
+                images,
+                labels,
                 batch=job["batch"],
                 seed=0,
                 first_epoch=0,
@@ -62,17 +61,17 @@ def main(job: dict) -> None:
             ),
         )
 
-    def finite():
+    def finite() -> Any:
         return distributed.endless(
             strategy,
             FASHION.shape,
             lambda: batches.evaluation_batches(
-                test.images, test.labels, batch=50, rank=rank, world=world
+                test_images, test_labels, batch=50, rank=rank, world=world
             ),
         )
 
     evaluation = model.evaluate(
-        finite(), steps=batches.steps(len(test), 50), return_dict=True, verbose=0
+        finite(), steps=batches.steps(len(test_labels), 50), return_dict=True, verbose=0
     )
     losses = []
     note = keras.callbacks.LambdaCallback(

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 LEARNING_RATE = 0.01  # at 0.02 rounding grows a thousandfold within 50 steps
@@ -25,14 +26,14 @@ def free_addresses(count):
     return addresses
 
 
-def run(world):
+def run(world, data):
     """What each of `world` ranks saw."""
     job = {
+        "data": data,
         "addresses": free_addresses(world),
         "learning_rate": LEARNING_RATE,
         "steps": STEPS,
         "batch": BATCH,
-        "test": TEST,
     }
     processes = [
         subprocess.Popen(
@@ -50,8 +51,18 @@ def run(world):
 
 
 @pytest.fixture(scope="module")
-def seen():
-    return {world: run(world) for world in WORLDS}
+def seen(fashion, tmp_path_factory):
+    """What the ranks of each world saw of the same few real images."""
+    file = str(tmp_path_factory.mktemp("ranks") / "images.npz")
+    parts = {"train": fashion.train, "test": fashion.test}
+    counts = {"train": STEPS * BATCH, "test": TEST}
+    taken = {name: part.take(np.arange(counts[name])) for name, part in parts.items()}
+    np.savez(
+        file,
+        **{f"{name}_images": part.images for name, part in taken.items()},
+        **{f"{name}_labels": part.labels for name, part in taken.items()},
+    )
+    return {world: run(world, file) for world in WORLDS}
 
 
 @pytest.mark.parametrize("world", WORLDS[1:])

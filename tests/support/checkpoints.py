@@ -1,0 +1,28 @@
+"""Checkpoints of any content, sound or damaged."""
+
+import tempfile
+from pathlib import Path
+
+from fmnist.storage.manifest import publish
+from fmnist.storage.open import LocalStorage
+from fmnist.training.checkpoints import PROGRESS, VARIABLES, Checkpoints
+
+SAVED = {
+    "epoch": 2,
+    "step": 7,
+    "sums": [[1.5, 2]],
+    "seconds": 0.5,
+    "precision": "float32",
+    "history": [{"epoch": epoch, "loss": 0.5, "val_loss": 0.4} for epoch in (1, 2)],
+}
+
+
+def checkpoint(storage: LocalStorage, progress: bytes, arrays: bytes) -> Checkpoints:
+    """A checkpoint of this content, with its digests."""
+    storage.delete("runs/c")
+    with tempfile.TemporaryDirectory() as name:
+        Path(name, PROGRESS).write_bytes(progress)
+        Path(name, VARIABLES).write_bytes(arrays)
+        prefix = "runs/c/checkpoints/00002"
+        publish(storage, prefix, Path(name), kind="checkpoint", id=prefix, details={})
+    return Checkpoints(storage=storage, run="runs/c", keep=2)
