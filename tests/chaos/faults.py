@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.recovery import faulty
+from tests.support import faulty
 
 if TYPE_CHECKING:
     from tests.chaos.world import World
