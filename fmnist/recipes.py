@@ -21,7 +21,7 @@ MOST_SEED = 2**32 - 1  # NumPy's largest seed; Keras passes its seed on to NumPy
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What decides the trained weights; its fields and the data make the run id."""
+    """Settings that decide the trained weights; they and the data make the run id."""
 
     architecture: Architecture = "cnn"
     """Network to train."""
@@ -55,7 +55,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """What a run may use, and how it guards against failure; none of it changes what is learned."""
+    """Resources of a run and its guards against failure; none of them changes what is learned."""
 
     cpus_per_worker: int | None = None
     """CPUs of each worker; without it, the cluster's CPUs divided among the workers."""
@@ -103,7 +103,7 @@ _WHY_NOT = {
 
 
 def least_and_most(training: Training) -> tuple[int, int]:
-    """The smallest and the largest number of workers; UserError unless it is as 4 or 1:4."""
+    """Returns the least and the most workers; raises UserError unless written as 4 or 1:4."""
     least, colon, most = str(training.workers).partition(":")
     try:
         found = int(least), int(most if colon else least)
@@ -165,7 +165,7 @@ def _check_workers(training: Training, cluster: Cluster) -> None:
 
 
 def resolve_auto(training: Training, task: Task, examples: int) -> Training:
-    """The configuration for this task, with its augmentation where that is `auto`.
+    """Returns the configuration for this task, with the task's augmentation in place of `auto`.
 
     Raises UserError where the task and its `examples` training examples cannot serve it.
     """

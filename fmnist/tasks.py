@@ -1,4 +1,4 @@
-"""What is classified: the classes, the shape of an image, and what a label means.
+"""Tasks of classification: the classes, the shape of an image, and the meaning of a label.
 
 A task is data. `fashion` and `competition` are built in; any other comes from a TOML file:
 
@@ -76,7 +76,7 @@ class Task:
 
     @property
     def details(self) -> dict[str, Any]:
-        """As manifests and pages say it."""
+        """The fields that manifests and pages show."""
         return {"name": self.name, "classes": list(self.classes), "shape": list(self.shape)}
 
     @property
@@ -134,7 +134,7 @@ MOST_SIDE = {"height": 1024, "width": 1024, "channels": 16}
 
 
 def find_task(name_or_file: str) -> Task:
-    """The built-in task of that name, or the one that a `.toml` file describes.
+    """Returns the built-in task of that name, or the one that a `.toml` file describes.
 
     Raises UserError naming every mistake in the file, or the known names.
     """
@@ -157,7 +157,7 @@ def find_task(name_or_file: str) -> Task:
 
 
 def to_task(fields: dict[str, Any], where: str) -> Task:
-    """The task of these FIELDS; UserError naming every mistake in them."""
+    """Makes the task of these FIELDS; raises UserError naming every mistake in them."""
     if problems := _problems(fields):
         raise UserError.of([f"{where}: {problem}" for problem in problems])
     return Task(

@@ -1,4 +1,4 @@
-"""What every job does around its work: flags, Ray, one clear error, exit codes."""
+"""Starts and ends every job: connects to Ray, prints one clear error, sets the exit code."""
 
 import logging
 import os
@@ -98,14 +98,14 @@ def check_address(address: str) -> None:
 
 
 def failure(error: BaseException) -> str:
-    """What failed in Ray, in one line, and the file into which the details are written."""
+    """Says in one line what failed in Ray; writes the details into a file, and names it."""
     with tempfile.NamedTemporaryFile("w", prefix="fmnist-", suffix=".log", delete=False) as file:
         file.writelines(traceback.format_exception(error))
     return f"{_last_words(error)}; the same command goes on from here (details: {file.name})"
 
 
 def _last_words(error: BaseException) -> str:
-    """The line of Ray's long reports that says what was raised, or what died."""
+    """Finds the line in Ray's long report that says what was raised, or what died."""
     if isinstance(error, ray.exceptions.RayTaskError) and error.cause is not None:
         return _last_words(error.cause)
     for failure in getattr(error, "worker_failures", {}).values():  # of Ray Train's report

@@ -58,7 +58,7 @@ def run(flags: Flags) -> None:
 
 
 def find_run(run: str, storage: Storage) -> tuple[Storage, str]:
-    """The storage that holds a run, and the run's folder in it."""
+    """Returns the storage that holds a run, and the run's folder in it."""
     parent, separator, name = run.rstrip("/").rpartition("/")
     if not separator:
         return storage, run_folder(run)

@@ -96,7 +96,7 @@ ARCHITECTURES: dict[Architecture, Network] = {
 
 
 def build(architecture: Architecture, task: Task, *, activation: Activation, precision: str) -> Any:
-    """An untrained `keras.Model`: uint8 (n, height, width, channels) → float32 (n, classes).
+    """Makes an untrained `keras.Model`: uint8 (n, height, width, channels) → float32 (n, classes).
 
     `precision` is a Keras dtype policy, such as `float32` or `mixed_bfloat16`.
     """
@@ -118,7 +118,11 @@ def build(architecture: Architecture, task: Task, *, activation: Activation, pre
 
 
 def flops(model: Any) -> int:
-    """Floating-point operations to train on one image: two a multiplication, three passes."""
+    """Floating-point operations to train on one image.
+
+    Each weight is multiplied and added, two operations, in each of three passes: forward, and
+    backward for the inputs and for the weights.
+    """
     multiplications = 0
     for layer in model.layers:
         if hasattr(layer, "kernel"):

@@ -56,7 +56,7 @@ class Classifier:
 
 
 def batch_rows(shape: tuple[int, int, int], *, gpu: bool = False) -> int:
-    """Images in a batch: a power of two, which leaves matrix kernels no odd rows at the edge."""
+    """Number of images in a batch: a power of two, so that matrix kernels have no odd rows left."""
     height, width, channels = shape
     rows, size = GPU_BATCH if gpu else CPU_BATCH
     most = max(1, min(rows, size // (height * width * channels)))

@@ -1,4 +1,4 @@
-"""Bringing TensorFlow into a process, with the GPU that the process was given or with none."""
+"""Imports TensorFlow into a process, with the GPU that the process was given or with none."""
 
 import gc
 import os
