@@ -31,7 +31,7 @@ def bound_retries(retries: int = TASK_RETRIES) -> None:
     large for its node is killed and started without end, and in silence. The variable that Ray
     reads this from would have to be in the environment of every node.
     """
-    Config.initialize(json.dumps({"task_oom_retries": retries}).encode())
+    Config.initialize(json.dumps({"task_oom_retries": retries}, allow_nan=False).encode())
 
 
 def get_result(references: Any, what: str, *, attempts: int = 1 + TASK_RETRIES) -> Any:
