@@ -41,9 +41,9 @@ def measure(folder: str) -> None:
     dataset = load(FASHION, folder)
     assert dataset.train is not None
     tell(f"loading {dataset.train.images.nbytes >> 20} MiB of images")
-    parts = put_splits(dataset, 0.1)
-    tell(f"sharing {', '.join(parts)}")
-    assert np.shape(parts["train"].get()[0])[0] == parts["train"].size
+    splits = put_splits(dataset, 0.1)
+    tell(f"sharing {', '.join(splits)}")
+    assert np.shape(splits["train"].arrays()[0])[0] == splits["train"].size
 
 
 def tell(stage: str) -> None:

@@ -193,7 +193,7 @@ def print_plan(jobs: list[RunSpec], cells: list[Training], flags: Flags) -> None
     # Without CPUs, so that no node is started to answer this.
     task = ray.remote(num_cpus=0)(_costs)
     costs = ray.get(task.remote(first.task, [cell.architecture for cell in cells]))
-    images = first.parts["train"].size * first.training.epochs * seeds
+    images = first.splits["train"].size * first.training.epochs * seeds
     total = 0.0
     for cell, cost in zip(cells, costs, strict=True):
         seconds = cost * images / (RATE * cpus * workers)

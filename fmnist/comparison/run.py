@@ -33,8 +33,8 @@ from fmnist.storage.manifest import (
     versions,
 )
 from fmnist.storage.open import Storage
-from fmnist.training.early_stopping import records
 from fmnist.training.spec import RunSpec, put_splits
+from fmnist.training.stopped_runs import StoppedRun, read_stopped
 
 SIZE = ("parameters", "layers")
 
@@ -48,9 +48,9 @@ def run_specs(
     dataset: Dataset, runs: Sequence[Training], cluster: Cluster, storage: Storage, *, command: str
 ) -> list[RunSpec]:
     """The runs of a comparison; the data set lies once in the object store for all of them."""
-    parts = put_splits(dataset, runs[0].validation)
+    splits = put_splits(dataset, runs[0].validation)
     return [
-        RunSpec.of(dataset, run, cluster, storage, command=command, parts=parts) for run in runs
+        RunSpec.of(dataset, run, cluster, storage, command=command, splits=splits) for run in runs
     ]
 
 
@@ -74,7 +74,7 @@ def compare(
     runs = {job.id: _finished_run(job, manifests[job.id]) for job in jobs if job.id in manifests}
     if early_stopping:
         unfinished = {job.folder: job for job in jobs if job.id not in manifests}
-        for folder, found in records(storage, unfinished).items():
+        for folder, found in read_stopped(storage, unfinished).items():
             runs[unfinished[folder].id] = _stopped_run(unfinished[folder], found)
     _check_all_ended(jobs, {*runs, *failures})
     facts = _facts(jobs, runs, failures, name)
@@ -172,7 +172,7 @@ def _finished_run(job: RunSpec, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _stopped_run(job: RunSpec, found: dict[str, Any]) -> dict[str, Any]:
+def _stopped_run(job: RunSpec, found: StoppedRun) -> dict[str, Any]:
     """Its scores are what its last epoch said: it was not tested."""
     last = found["history"][-1]
     return {
@@ -193,8 +193,8 @@ def _evidence(jobs: Sequence[RunSpec], best: dict[str, Any]) -> Evidence | None:
     if run is None:
         return None
     (job,) = [job for job in jobs if job.id == run["id"]]
-    split = next(name for name in ("test", "validation", "train") if name in job.parts)
-    images, labels = job.parts[split].get()
+    split = next(name for name in ("test", "validation", "train") if name in job.splits)
+    images, labels = job.splits[split].arrays()
     model = open_model(job.storage, job.folder, job.task)
     predictions = predict_remotely({job.id: model}, images)[job.id]
     return Evidence(

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from fmnist.cluster.nodes import ON_THE_HEAD, head_memory, on_this_node
 from fmnist.cluster.resources import max_workers
-from fmnist.cluster.shared_folder import mark_storage
-from fmnist.comparison.sweep_monitor import joined, start_sweep_monitor
+from fmnist.cluster.shared_folder import Mark, mark_storage
+from fmnist.comparison.sweep_monitor import run_monitor, start_sweep_monitor
 from fmnist.comparison.trial_table import TrialTable
 from fmnist.errors import UserError
 from fmnist.recipes import least_and_most
@@ -30,10 +29,11 @@ from fmnist.runs.published import read_history
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import read_manifest
 from fmnist.training.controller import fit
-from fmnist.training.early_stopping import EarlyStopper, records
-from fmnist.training.progress import POLL
-from fmnist.training.run import PATIENCE
-from fmnist.training.spec import RunSpec
+from fmnist.training.early_stopping import EarlyStopper
+from fmnist.training.progress import POLL_INTERVAL
+from fmnist.training.run import SAVE_TIMEOUT
+from fmnist.training.spec import EarlyStopperHandle, RunContext, RunSpec
+from fmnist.training.stopped_runs import read_stopped
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def sweep(
     """Runs what has not come to an end; returns, by run id, why a run has no result then.
 
     The run_specs differ in architecture and the like, but not in resources. With early stopping,
-    hopeless runs end early; what is left of them is told by `early_stopping.records`.
+    hopeless runs end early; what is left of them is told by `stopped_runs.read_stopped`.
     Interrupted, the runs save their state before the interrupt goes on from here.
     """
     ended = _histories(run_specs, early_stopping)
@@ -90,11 +90,11 @@ def sweep(
     if not waiting:
         return {}
     first = next(iter(waiting.values()))
+    early_stopper = None
     if early_stopping:
         early_stopper = ray.remote(num_cpus=0, scheduling_strategy=on_this_node())(
             EarlyStopper
         ).remote(first.training.epochs, ended)
-        waiting = {run: replace(job, early_stopper=early_stopper) for run, job in waiting.items()}
     monitor = start_sweep_monitor()
     if shown:
         shown.follow(monitor)
@@ -104,22 +104,21 @@ def sweep(
         _on_tune(),
         _ending(monitor, shown),
     ):
-        waiting = {run: replace(job, mark=mark) for run, job in waiting.items()}
-        results = _tuner(waiting, monitor, str(folder), shown).fit()
+        trial = tune.with_parameters(
+            _trial, waiting=waiting, monitor=monitor, early_stopper=early_stopper, mark=mark
+        )
+        results = _tuner(trial, list(waiting.values()), str(folder), shown).fit()
         return _failures(results)
 
 
-def _tuner(
-    waiting: dict[str, RunSpec], monitor: Any, folder: str, shown: TrialTable | None
-) -> tune.Tuner:
+def _tuner(trial: Any, waiting: list[RunSpec], folder: str, shown: TrialTable | None) -> tune.Tuner:
     # A trial only waits for its workers, which hold CPUs and GPUs. The head is the node that stays;
     # its memory is asked for, since other jobs' trials are there as well.
-    trial = tune.with_parameters(_trial, waiting=waiting, monitor=monitor)
     return tune.Tuner(
         tune.with_resources(trial, ON_THE_HEAD | {"memory": min(TRIAL_MEMORY, head_memory())}),
-        param_space={"run": tune.grid_search(list(waiting))},
+        param_space={"run": tune.grid_search([spec.id for spec in waiting])},
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=max(1, concurrency(next(iter(waiting.values())))),
+            max_concurrent_trials=max(1, concurrency(waiting[0])),
             trial_dirname_creator=_run_of,
         ),
         run_config=tune.RunConfig(
@@ -152,9 +151,9 @@ def _ending(monitor: Any, shown: TrialTable | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         ray.get(monitor.stop.remote())
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + SAVE_TIMEOUT
         while ray.get(monitor.running.remote()) and time.monotonic() < end:
-            time.sleep(POLL)
+            time.sleep(POLL_INTERVAL)
         raise
     finally:
         if shown:
@@ -164,7 +163,7 @@ def _ending(monitor: Any, shown: TrialTable | None) -> Iterator[None]:
 def _histories(jobs: Sequence[RunSpec], early_stopping: bool) -> dict[str, list[EpochRow]]:
     """Of the runs that came to an end, by run id; of published ones only if that matters."""
     storage, found = jobs[0].storage, {}
-    stopped = records(storage, [job.folder for job in jobs]) if early_stopping else {}
+    stopped = read_stopped(storage, [job.folder for job in jobs]) if early_stopping else {}
     for job in jobs:
         if manifest := read_manifest(storage, job.folder):
             found[job.id] = read_history(storage, job.folder, manifest) if early_stopping else []
@@ -173,14 +172,21 @@ def _histories(jobs: Sequence[RunSpec], early_stopping: bool) -> dict[str, list[
     return found
 
 
-def _trial(config: dict[str, str], waiting: dict[str, RunSpec], monitor: Any) -> None:
+def _trial(
+    config: dict[str, str],
+    waiting: dict[str, RunSpec],
+    monitor: Any,
+    early_stopper: EarlyStopperHandle | None,
+    mark: Mark | None,
+) -> None:
     run = config["run"]
     if not ray.get(monitor.begins.remote(run)):
         return
-    with joined(monitor, run) as own:
-        ending = fit(replace(waiting[run], monitor=own))
-    if ending.mistake:
-        raise UserError(ending.mistake)
+    with run_monitor(monitor, run) as own:
+        context = RunContext(monitor=own, early_stopper=early_stopper, mark=mark)
+        result = fit(waiting[run], context)
+    if result.error:
+        raise UserError(result.error)
 
 
 def _run_of(trial: Any) -> str:

@@ -4,7 +4,6 @@ Not by Tune's own reports: a trial waits until its last one was taken, and so wo
 save its state once its driver has been interrupted.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +12,10 @@ from typing import Any
 import ray
 
 from fmnist.cluster.actors import start_lasting_actor
-from fmnist.training.progress import POLL, start_monitor
+from fmnist.cluster.polling import polling
+from fmnist.runs.history import EpochRow
+from fmnist.training.monitor import MonitorHandle, RunUpdate, start_run_monitor
+from fmnist.training.progress import POLL_INTERVAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,7 @@ class News:
     """What became known of a run since the last time."""
 
     run: str
-    rows: list[dict[str, float]]  # of its history, one an epoch
+    rows: list[EpochRow]  # of its history, one an epoch
     notes: list[str]  # what the user should know, such as a damaged checkpoint
 
 
@@ -70,27 +72,22 @@ def start_sweep_monitor() -> Any:
 
 
 @contextmanager
-def joined(sweep_monitor: Any, run: str) -> Iterator[Any]:
-    """Yields the monitor of a run; its news reach the sweep's monitor, which may end the run."""
-    monitor = start_monitor()
-    over = threading.Event()
-    thread = threading.Thread(
-        target=_pass_on, args=(sweep_monitor, run, monitor, over), daemon=True
-    )
-    thread.start()
+def run_monitor(sweep_monitor: Any, run: str) -> Iterator[MonitorHandle]:
+    """Starts the monitor of one run, and passes its news on to the sweep's monitor meanwhile.
+
+    Once the sweep is to end, the run is asked to stop.
+    """
+    monitor = start_run_monitor()
+
+    def pass_on() -> None:
+        with suppress(ray.exceptions.RayError):  # a monitor has died: the run goes on without news
+            update: RunUpdate = ray.get(monitor.read.remote())
+            news = News(run=run, rows=update.rows, notes=update.notes)
+            if ray.get(sweep_monitor.tell.remote(news)):
+                monitor.request_stop.remote()
+
     try:
-        yield monitor
+        with polling(pass_on, every=POLL_INTERVAL):
+            yield monitor
     finally:
-        over.set()
-        thread.join()
         ray.get(sweep_monitor.end.remote(run))
-
-
-def _pass_on(sweep_monitor: Any, run: str, monitor: Any, over: threading.Event) -> None:
-    last = False
-    while not last:
-        last = over.wait(POLL)
-        with suppress(ray.exceptions.RayError):  # one of them has died: the run goes on without
-            _, rows, notes = ray.get(monitor.read.remote())
-            if ray.get(sweep_monitor.tell.remote(News(run=run, rows=rows, notes=notes))):
-                monitor.stop.remote()

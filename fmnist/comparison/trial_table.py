@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from fmnist.training.progress import POLL, scores
+from fmnist.runs.history import EpochRow
+from fmnist.training.progress import POLL_INTERVAL, describe_scores
 
 LINES = 5  # a trial in a log, beside its last
 
@@ -19,7 +20,7 @@ class TrialTable(tune.Callback):
 
     def __init__(self, names: dict[str, str], epochs: int) -> None:
         self._names, self._epochs = names, epochs
-        self._rows: dict[str, dict[str, float]] = {}
+        self._rows: dict[str, EpochRow] = {}
         self._states: dict[str, str] = {}
         self._live: Live | None = None
         self._board: Any = None
@@ -37,7 +38,7 @@ class TrialTable(tune.Callback):
             self._live.start()
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        if time.monotonic() - self._read > POLL:
+        if time.monotonic() - self._read > POLL_INTERVAL:
             self._show_news()
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -93,4 +94,4 @@ class TrialTable(tune.Callback):
 
     def _scores(self, run: str) -> str:
         row = self._rows.get(run)
-        return f"{scores(row, self._epochs)}  {row['seconds']:.1f} s" if row else ""
+        return f"{describe_scores(row, self._epochs)}  {row['seconds']:.1f} s" if row else ""

@@ -1,14 +1,12 @@
-"""How Ray Train sets up the processes of a run: who the workers are, and what SIGTERM means.
+"""Ray Train's backend for the workers of a run: checks their nodes, and sets up their processes.
 
-Ray's own TensorflowTrainer does the first, but brings TensorFlow also into the process that starts
-it and into its controller: 3 to 4 seconds each before the workers are even started.
+Ray's own TensorflowTrainer also tells the workers of each other. But it imports TensorFlow in the
+process that starts it and in its controller, which takes 3 to 4 seconds in each before the workers
+are even started.
 """
 
-import ctypes
 import json
 import os
-import signal
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,45 +17,41 @@ from ray.util import get_node_ip_address
 from fmnist.cluster.shared_folder import Mark
 from fmnist.errors import UserError
 from fmnist.models.tensorflow import import_tensorflow
+from fmnist.training import preemption
 
-mistake: str | None = None  # why the workers of this run can't train, the same text in each
-noticed = threading.Event()  # this worker has been told to end, as before its node is taken away
-_handler: int | None = None  # the address of Python's own handler of signals
-
-_getsig, _setsig = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
-_getsig.restype = _setsig.restype = ctypes.c_void_p
-_setsig.argtypes = [ctypes.c_int, ctypes.c_void_p]
+setup_error: str | None = None  # in a worker: why this run can't train, the same in all workers
 
 
 @dataclass
 class KerasConfig(BackendConfig):
-    """For a trainer whose workers join by TensorFlow's TF_CONFIG."""
+    """Configures a trainer whose workers join by TensorFlow's TF_CONFIG."""
 
-    gpu: bool  # each worker was given one
-    mark: Mark | None  # in the storage, where that is a folder
+    gpu: bool  # True if each worker was given a GPU
+    mark: Mark | None  # in the storage's folder; None for S3
 
     @property
     def backend_cls(self) -> type[Backend]:
+        """Returns the class that Ray Train makes in its controller."""
         return _KerasBackend
 
 
 class _KerasBackend(Backend):
     def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
-        """All workers learn what is wrong with one of them before any waits for the others.
+        """Tells all workers what is wrong with any of them, before they wait for each other.
 
-        An error that was raised here, or in some of them, Ray Train would try again.
+        An error that is raised here, or in only some workers, would make Ray Train try again.
         """
         assert isinstance(backend_config, KerasConfig)
         mark = backend_config.mark
         found = worker_group.execute(mark.find_problem) if mark else []
         if backend_config.gpu and not any(found):
-            found = worker_group.execute(_find_gpu)
-        mistakes = list(dict.fromkeys(filter(None, found)))
-        wrong = str(UserError.of(mistakes)) if mistakes else None
+            found = worker_group.execute(_find_gpu_problem)
+        problems = list(dict.fromkeys(filter(None, found)))
+        error = str(UserError.of(problems)) if problems else None
         addresses = worker_group.execute(_free_address)
         ray.get(
             [
-                worker_group.execute_single_async(rank, _set_up, addresses, rank, wrong)
+                worker_group.execute_single_async(rank, _set_up, addresses, rank, error)
                 for rank in range(len(addresses))
             ]
         )
@@ -66,11 +60,12 @@ class _KerasBackend(Backend):
 def _free_address() -> str:
     from ray._common.network_utils import build_address, find_free_port
 
-    return build_address(get_node_ip_address(), find_free_port())
+    address: str = build_address(get_node_ip_address(), find_free_port())
+    return address
 
 
-def _find_gpu() -> str | None:
-    """What is wrong with this worker's GPU, if anything is."""
+def _find_gpu_problem() -> str | None:
+    """Returns a message for the user if this worker cannot use its GPU."""
     try:
         import_tensorflow(gpu=True)
     except UserError as error:
@@ -78,22 +73,10 @@ def _find_gpu() -> str | None:
     return None
 
 
-def _set_up(addresses: list[str], rank: int, wrong: str | None) -> None:
-    """Runs in a worker's main thread, which alone may handle signals; training has another."""
-    global mistake, _handler
-    mistake = wrong
+def _set_up(addresses: list[str], rank: int, error: str | None) -> None:
+    """Prepares a worker; Ray Train calls it in the main thread, and trains in another."""
+    global setup_error
+    setup_error = error
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
     os.environ["TF_CONFIG"] = json.dumps(cluster, allow_nan=False)
-    # Ray's own handler ends the process at once; training asks at each step.
-    signal.signal(signal.SIGTERM, lambda *_: noticed.set())
-    _handler = _getsig(signal.SIGTERM)
-
-
-def listen() -> None:
-    """Heeds SIGTERM again, in any thread.
-
-    TensorFlow's client of a cluster puts a handler of its own into the process, which only warns
-    its cluster, when it is set up; Python's `signal` would only be allowed in the main thread.
-    """
-    if _handler is not None:
-        _setsig(signal.SIGTERM, _handler)
+    preemption.install_handler()

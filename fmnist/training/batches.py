@@ -1,19 +1,20 @@
-"""Which examples a rank sees, in which order: a function of seed, epoch and rank alone.
+"""The batches of a rank: which examples it sees, and in which order.
 
-Every rank of a step gets the same number of rows, so that collectives line up. Where a batch does
-not divide, the last ranks repeat a row with weight zero: no example is lost or counted twice.
+The order follows from seed and epoch alone, and the share of a rank from its number. In each step
+all ranks get the same number of rows, as collectives need it. If a global batch cannot be divided
+evenly, the last ranks repeat a row with weight zero, so each example still counts exactly once.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-SHIFT = 2  # pixels
+SHIFT = 2  # pixels in each direction
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # images uint8, labels int64, weights float32
 
 
-def steps(examples: int, batch: int) -> int:
-    """Steps in an epoch; the last one takes what is left."""
+def count_steps(examples: int, batch: int) -> int:
+    """Number of steps over all examples; the last step may have a smaller batch."""
     return -(-examples // batch)
 
 
@@ -29,10 +30,10 @@ def training_batches(
     rank: int,
     world: int,
 ) -> Iterator[Batch]:
-    """Rank's part of every global batch from that step of that epoch on, without end.
+    """Yields this rank's part of each global batch, from a step of an epoch on, without end.
 
-    A weight is 1 / (examples in the global batch), so that the sum over all ranks of weighted
-    losses is the mean loss of the global batch, and 0 for a repeated row.
+    A row's weight is 1 / (examples in the global batch), so that the sum of weighted losses over
+    all ranks is the mean loss of the global batch. A repeated row has weight 0.
     """
     epoch, begin = first_epoch, first_step * batch
     while True:
@@ -40,17 +41,18 @@ def training_batches(
         order = random.permutation(len(labels))
         augment = Augmentation(augmentation, random, len(labels))
         for start in range(begin, len(order), batch):
-            rows, weights = _share(order[start : start + batch], rank, world)
+            rows, weights = _rank_share(order[start : start + batch], rank, world)
             weights /= len(order[start : start + batch])
             yield augment(images[rows], rows), labels[rows], weights
         epoch, begin = epoch + 1, 0
 
 
 class Augmentation:
-    """An epoch's random changes to its images, drawn for all of them, so that no rank matters.
+    """The random changes of an epoch's images.
 
-    `flip` mirrors left and right with probability one half; `shift-flip` also moves the image by up
-    to SHIFT pixels up or down and left or right, and fills up with black.
+    They are drawn for all images at once, so that they do not depend on the rank. `flip` mirrors
+    left and right with probability one half. `shift-flip` also moves the image by up to SHIFT
+    pixels vertically and horizontally, and fills the gap with black.
     """
 
     def __init__(self, name: str, random: np.random.Generator, examples: int) -> None:
@@ -58,7 +60,7 @@ class Augmentation:
         self._moved = random.integers(0, 2 * SHIFT + 1, (examples, 2)) if "shift" in name else None
 
     def __call__(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Changes the images (n, height, width, channels) of these rows of the data set."""
+        """Returns changed copies of the images (n, height, width, channels) of these rows."""
         if self._moved is not None:
             height, width = images.shape[1:3]
             padded = np.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
@@ -74,15 +76,23 @@ class Augmentation:
 def evaluation_batches(
     images: np.ndarray, labels: np.ndarray, *, batch: int, rank: int, world: int
 ) -> Iterator[Batch]:
-    """Rank's part of every example in its given order, again and again; weights are 1, or 0."""
+    """Yields this rank's part of all examples in their order, again and again.
+
+    Weights are 1, and 0 for a repeated row.
+    """
     while True:
         for start in range(0, len(labels), batch):
-            rows, weights = _share(np.arange(start, min(start + batch, len(labels))), rank, world)
+            rows, weights = _rank_share(
+                np.arange(start, min(start + batch, len(labels))), rank, world
+            )
             yield images[rows], labels[rows], weights
 
 
-def _share(rows: np.ndarray, rank: int, world: int) -> tuple[np.ndarray, np.ndarray]:
-    """This rank's contiguous share of `rows`, padded to the length of the largest share."""
+def _rank_share(rows: np.ndarray, rank: int, world: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns this rank's contiguous share of `rows`, padded to the size of the largest share.
+
+    The weights are 1, and 0 for padding.
+    """
     size = -(-len(rows) // world)
     share = rows[rank * size : (rank + 1) * size]
     padding = size - len(share)

@@ -1,11 +1,14 @@
-"""The workers of a run on Ray Train, from their start to their end; in a process of the cluster."""
+"""Runs the workers of a training run on Ray Train, and starts them again until the run has ended.
+
+`fit` is called in a process of the cluster, by a task or by a trial of a sweep.
+"""
 
 import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypedDict
 
 import ray
 import ray.train
@@ -22,15 +25,30 @@ from fmnist.storage.lease import LEASE, Lease, LeaseLost, hold_lease
 from fmnist.storage.manifest import read_manifest
 from fmnist.training import backend
 from fmnist.training.backend import KerasConfig
-from fmnist.training.spec import RunResult, RunSpec
+from fmnist.training.spec import RunContext, RunResult, RunSpec
+
+RAY_SETTINGS = {
+    # Seconds between the controller's checks of its workers. Ray's 2 s would be lost after each
+    # failure.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # Ray's own watcher would be one more process for each run. Workers act on SIGTERM instead.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+}
 
 
-class Trainer(DataParallelTrainer):
-    """Leaves out two of the helpers that Ray Train starts for each run, each a process of its own.
+class TrainLoopConfig(TypedDict):
+    """What Ray Train passes to each worker."""
 
-    One hands out Ray data sets, of which there are none. The other removes the workers' placement
-    group when the controller was killed, which `fmnist.cluster.placement_groups` does; it is a
-    detached actor, and where there is no dashboard it would outlive the job.
+    spec: RunSpec
+    context: RunContext
+
+
+class KerasTrainer(DataParallelTrainer):
+    """Leaves out two helpers, each a process of its own, that Ray Train starts for each run.
+
+    One distributes Ray data sets, which are not used here. The other removes the placement group of
+    a controller that was killed, as `fmnist.cluster.placement_groups` does; it is a detached actor,
+    and without a dashboard it would live on after the job.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
@@ -42,53 +60,59 @@ class Trainer(DataParallelTrainer):
         ]
 
 
-def fit(spec: RunSpec) -> RunResult:
-    """Runs the workers to the end, again after each time that a worker had to leave."""
-    monitor = spec.monitor
-    key, tell, pause = f"{spec.folder}/{LEASE}", monitor.note.remote, monitor.pause.remote
+def fit(spec: RunSpec, context: RunContext) -> RunResult:
+    """Trains until the run has ended, with new workers after each preemption.
+
+    Holds the run's lease meanwhile. If another job takes the lease over, the workers save a
+    checkpoint and end, and this job waits for the lease again.
+    """
+    monitor, key = context.monitor, f"{spec.folder}/{LEASE}"
     while True:
         try:
             with (
-                hold_lease(spec.storage, key, notify=tell, on_loss=pause) as lease,
+                hold_lease(
+                    spec.storage,
+                    key,
+                    notify=monitor.add_note.remote,
+                    on_loss=monitor.request_preemption.remote,
+                ) as lease,
                 remove_stale_placement_groups(),
             ):
-                monitor.go_on.remote()
-                return _fit(spec, lease)
-        except LeaseLost:  # the workers have saved their state: wait for the other job
+                monitor.withdraw_preemption.remote()
+                return _fit_with_lease(spec, context, lease)
+        except LeaseLost:
             continue
         except UserError as error:
-            return RunResult(mistake=str(error))
+            return RunResult(error=str(error))
 
 
-def _fit(spec: RunSpec, lease: Lease) -> RunResult:
+def _fit_with_lease(spec: RunSpec, context: RunContext, lease: Lease) -> RunResult:
     failures = 0
     while read_manifest(spec.storage, spec.folder) is None:
         lease.check()
         try:
-            ending = _fit_once(spec)
+            result = _fit_once(spec, context)
         except ray.exceptions.RayActorError:
-            failures += 1  # of the controller, which Train does not restart
+            failures += 1  # of the controller, which Ray Train does not restart
             if failures > spec.cluster.max_failures:
                 raise
             continue
-        if not ending.paused or ray.get(spec.monitor.stopping.remote()):
-            return ending
+        if not result.preempted or ray.get(context.monitor.stop_requested.remote()):
+            return result
     return RunResult()
 
 
-def _fit_once(spec: RunSpec) -> RunResult:
-    # Between the controller's looks at its workers; Ray's 2 seconds are lost after each failure.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    # A process more for each run, for a notice that nothing here asks for: workers heed SIGTERM.
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+def _fit_once(spec: RunSpec, context: RunContext) -> RunResult:
+    for name, value in RAY_SETTINGS.items():
+        os.environ.setdefault(name, value)
     cluster = spec.cluster
-    # Ray Train wants a folder for its own records, of which nothing here depends: what a run needs
-    # to go on lies in our storage.
-    with _own_sigint(), temporary_folder() as records:
-        trainer = Trainer(
-            _work,
-            train_loop_config={"spec": spec},
-            backend_config=KerasConfig(gpu=cluster.gpu, mark=spec.mark),
+    # Ray Train needs a folder for its own records. They are thrown away: all that a run needs to
+    # continue is in our storage.
+    with _keep_sigint_handler(), temporary_folder() as records:
+        trainer = KerasTrainer(
+            _train_loop,
+            train_loop_config=TrainLoopConfig(spec=spec, context=context),
+            backend_config=KerasConfig(gpu=cluster.gpu, mark=context.mark),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=num_workers(spec.training, cluster),
                 elastic_resize_monitor_interval_s=cluster.resize_every,
@@ -102,16 +126,17 @@ def _fit_once(spec: RunSpec) -> RunResult:
             ),
         )
         try:
-            return trainer.fit().return_value
+            result: RunResult = trainer.fit().return_value
         except ray.train.TrainingFailedError:
-            if mistake := ray.get(spec.monitor.failure.remote()):
-                return RunResult(mistake=mistake)
+            if message := ray.get(context.monitor.last_error.remote()):
+                return RunResult(error=message)
             raise
+    return result
 
 
 @contextmanager
-def _own_sigint() -> Iterator[None]:
-    """Ray Train leaves a handler of SIGINT behind that keeps its controller, a process, alive."""
+def _keep_sigint_handler() -> Iterator[None]:
+    """Restores the handler of SIGINT: Ray Train's own keeps the controller's process alive."""
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -120,11 +145,12 @@ def _own_sigint() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _work(config: dict[str, RunSpec]) -> RunResult:
-    if backend.mistake:
-        return RunResult(mistake=backend.mistake)
+def _train_loop(config: TrainLoopConfig) -> RunResult:
+    """Runs in each worker."""
+    if backend.setup_error:
+        return RunResult(error=backend.setup_error)
     begin = time.perf_counter()
     import_tensorflow(gpu=config["spec"].cluster.gpu)
-    from fmnist.training.worker.main import work  # workers alone hold a model
+    from fmnist.training.worker.main import run_worker  # imports Keras, so only in workers
 
-    return work(config["spec"], begin)
+    return run_worker(config["spec"], config["context"], begin)

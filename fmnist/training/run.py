@@ -1,12 +1,10 @@
-"""One training run: submitted, trained to the end or resumed, evaluated, published.
+"""Trains one run from start to end: a new one, or one that continues from its newest checkpoint.
 
-The same call does all of it: a published run is found by its id, an unfinished one goes on from its
-newest sound checkpoint, and ends byte for byte where an uninterrupted run ends.
+The result is the same for both, byte for byte. A run that is published already is found by its id.
 """
 
 import time
 from dataclasses import replace
-from typing import Any
 
 import ray
 
@@ -20,62 +18,68 @@ from fmnist.runs.ids import begin, run_folder, run_id
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.training.controller import fit
-from fmnist.training.progress import shown
-from fmnist.training.spec import RunSpec, put_splits
+from fmnist.training.monitor import MonitorHandle
+from fmnist.training.progress import show_progress
+from fmnist.training.spec import RunContext, RunResult, RunSpec, put_splits
 
-PATIENCE = 20  # seconds for a run to save its state when its driver is told to end
-STOP_EVERY = 0.5  # seconds
+SAVE_TIMEOUT = 20  # seconds for a run to save its state when its driver is told to end
+STOP_INTERVAL = 0.5  # seconds between two requests to stop
 
 
 def train(
     dataset: Dataset, training: Training, cluster: Cluster, storage: Storage, *, command: str
 ) -> Manifest:
-    """The published run of this configuration on this data set, trained now unless it is there.
+    """Returns the published run of this configuration on this data set; trains it if necessary.
 
     Raises UserError for a configuration that cannot be trained on this data or this cluster, for
-    storage that fails or that the workers' nodes don't share, and for a loss that is no longer
-    finite.
+    storage that fails or that the workers' nodes don't share, and for a loss that is not finite.
     """
     check(training, cluster)
     training = resolve_auto(training, dataset.task, len(labelled(dataset)))
     folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
     if published := read_manifest(storage, folder):
         return published
-    threads = choose_cpus_per_worker(*least_and_most(training), cluster)
+    cpus = choose_cpus_per_worker(*least_and_most(training), cluster)
     begin(dataset, training, storage)
     spec = RunSpec.of(
         dataset,
         training,
-        replace(cluster, cpus_per_worker=threads),
+        replace(cluster, cpus_per_worker=cpus),
         storage,
         command=command,
-        parts=put_splits(dataset, training.validation),
+        splits=put_splits(dataset, training.validation),
     )
-    with mark_storage(storage) as mark, shown(training.epochs) as monitor:
-        _run(replace(spec, monitor=monitor, mark=mark))
+    with mark_storage(storage) as mark, show_progress(training.epochs) as monitor:
+        _fit_in_task(spec, RunContext(monitor=monitor, mark=mark))
     published = read_manifest(storage, folder)
-    assert published, "the workers ended well, so rank 0 has published"
+    assert published, "the workers ended without an error, so rank 0 has published the run"
     return published
 
 
-def _run(spec: RunSpec) -> None:
-    """Fits in a process of its own, so that a signal finds this one free to act on it."""
-    retries = spec.cluster.max_failures  # if this process dies; not if it raises
-    task = ray.remote(num_cpus=0, max_retries=retries, scheduling_strategy=on_this_node())(fit)
-    running = task.remote(spec)
+def _fit_in_task(spec: RunSpec, context: RunContext) -> None:
+    """Calls `fit` in a process of its own, so that this one can act on a signal at once."""
+    task = ray.remote(
+        num_cpus=0,
+        max_retries=spec.cluster.max_failures,  # if the process dies, not if `fit` raises
+        scheduling_strategy=on_this_node(),
+    )(fit)
+    running = task.remote(spec, context)
     try:
-        ending = ray.get(running)
+        result: RunResult = ray.get(running)
     except KeyboardInterrupt:
-        _stop(spec.monitor, running)
+        _stop(context.monitor, running)
         raise
-    if ending.mistake:
-        raise UserError(ending.mistake)
+    if result.error:
+        raise UserError(result.error)
 
 
-def _stop(monitor: Any, running: ray.ObjectRef) -> None:
-    """Waits a while for a run to save its state; told again and again, as a new monitor forgets."""
-    end = time.monotonic() + PATIENCE
+def _stop(monitor: MonitorHandle, running: ray.ObjectRef) -> None:
+    """Asks a run to stop, and waits until it has saved its state, at most for SAVE_TIMEOUT.
+
+    The request is repeated, since a monitor that Ray had to start again has lost it.
+    """
+    end = time.monotonic() + SAVE_TIMEOUT
     while time.monotonic() < end:
-        monitor.stop.remote()
-        if ray.wait([running], timeout=STOP_EVERY)[0]:
+        monitor.request_stop.remote()
+        if ray.wait([running], timeout=STOP_INTERVAL)[0]:
             return

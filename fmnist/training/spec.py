@@ -1,56 +1,67 @@
-"""What the workers of a run are told, and what they answer."""
+"""What the workers of a run receive, and the result that they return."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NotRequired, Protocol, TypedDict
 
+import numpy as np
 import ray
 
+from fmnist.cluster.actors import RemoteMethod
 from fmnist.cluster.nodes import node_sizes
 from fmnist.cluster.shared_folder import Mark
 from fmnist.data.dataset import Dataset, Examples, check_room, labelled, split_rows
 from fmnist.recipes import Cluster, Training
+from fmnist.runs.history import EpochRow
 from fmnist.runs.ids import run_folder, run_id
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task
 from fmnist.training import batches
+from fmnist.training.monitor import MonitorHandle
+
+
+class DatasetDetails(TypedDict):
+    """The data set of a run, with the number of examples in each split."""
+
+    source: str
+    fingerprint: str
+    train: int
+    validation: NotRequired[int]
+    test: NotRequired[int]
+
+
+class RunDetails(TypedDict):
+    """How a run came about, for its manifest and its page."""
+
+    command: str
+    task: dict[str, Any]
+    dataset: DatasetDetails
+    nodes: int  # that were alive when the run was started
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedSplit:
-    """One split in the object store, where all workers of a node share it without a copy."""
+    """One split in Ray's object store, where all workers of a node share it without a copy."""
 
     images: ray.ObjectRef  # uint8 (n, height, width, channels)
     labels: ray.ObjectRef  # int64 (n,)
     size: int
 
-    def get(self) -> tuple[Any, Any]:
-        """Images and labels, read-only."""
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns images and labels, read-only."""
         return ray.get(self.images), ray.get(self.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunResult:
-    """How a run's workers ended: with a published result unless one of these says otherwise."""
-
-    mistake: str | None = None  # what a UserError should say
-    paused: bool = False  # told to end before their time, with a checkpoint
-    stopped: bool = False  # early, by the sweep's early_stopper, with a checkpoint
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """All that a worker is told."""
+    """What is trained, on what, and where the result goes; it stays the same when a run resumes."""
 
     id: str
     task: Task
     training: Training
     cluster: Cluster
     storage: Storage
-    parts: dict[str, SharedSplit]  # train; validation and test where there are labels for them
-    details: dict[str, Any]  # how the run came about, for its manifest and its page
-    monitor: Any = None  # the actor handle of a progress.RunMonitor
-    early_stopper: Any = None  # of an early_stopping.EarlyStopper, in a sweep that stops runs early
-    mark: Mark | None = None  # in the storage, where that is a folder
+    splits: dict[str, SharedSplit]  # train; validation and test where they exist with labels
+    details: RunDetails
 
     @classmethod
     def of(
@@ -61,24 +72,22 @@ class RunSpec:
         storage: Storage,
         *,
         command: str,
-        parts: dict[str, SharedSplit],
+        splits: dict[str, SharedSplit],
     ) -> "RunSpec":
-        """What the workers of this run are told; `parts` is what `place` made of the data set."""
+        """Makes the spec of a run; `splits` is what `put_splits` made of the data set."""
         task = dataset.task
-        sizes = {name: part.size for name, part in parts.items()}
-        details = {
-            "command": command,
-            "task": task.details,
-            "dataset": {"source": dataset.source, "fingerprint": dataset.fingerprint, **sizes},
-            "nodes": len(node_sizes()),
-        }
+        sizes = {name: split.size for name, split in splits.items()}
+        data: Any = {"source": dataset.source, "fingerprint": dataset.fingerprint, **sizes}
+        details = RunDetails(
+            command=command, task=task.details, dataset=data, nodes=len(node_sizes())
+        )
         return cls(
             id=run_id(task, training, dataset.fingerprint),
             task=task,
             training=training,
             cluster=cluster,
             storage=storage,
-            parts=parts,
+            splits=splits,
             details=details,
         )
 
@@ -89,34 +98,63 @@ class RunSpec:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration, flat, for people to read."""
+        """All settings in one dictionary, for people to read."""
         return asdict(self.training) | asdict(self.cluster)
 
     @property
-    def steps(self) -> int:
-        """Steps in an epoch."""
-        return batches.steps(self.parts["train"].size, self.training.batch)
+    def steps_per_epoch(self) -> int:
+        """Number of optimizer steps in an epoch."""
+        return batches.count_steps(self.splits["train"].size, self.training.batch)
+
+
+class EarlyStopperHandle(Protocol):
+    """The actor handle of an `early_stopping.EarlyStopper`.
+
+    It is defined here because its module imports Ray Tune, which takes a worker a second.
+    """
+
+    should_stop: RemoteMethod[[str, EpochRow]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """Connects the workers of a run to the job that has started them."""
+
+    monitor: MonitorHandle
+    early_stopper: EarlyStopperHandle | None = None  # in a sweep that stops runs early
+    mark: Mark | None = None  # in the storage's folder; None for S3
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """How a run's workers ended: with a published run, unless one of the fields says otherwise."""
+
+    error: str | None = None  # the message of a UserError
+    preempted: bool = False  # they were asked to end, and have saved a checkpoint
+    stopped_early: bool = False  # by the sweep's EarlyStopper, with a checkpoint
 
 
 def put_splits(dataset: Dataset, validation: float) -> dict[str, SharedSplit]:
-    """The splits in the object store, as far as they have labels.
+    """Puts the splits that have labels into Ray's object store.
 
-    Raises UserError if this does not fit into memory.
+    `validation` is the share of the training examples that is held out. Raises UserError if the
+    copies do not fit into memory.
     """
     train, test = labelled(dataset), dataset.test
     rows, held_out = split_rows(len(train), validation)
     loaded = train.images.nbytes + (test.images.nbytes if test else 0)
     copied = train.images[:1].nbytes * len(rows) if held_out is not None else 0
     check_room(2 * loaded + copied, f"{dataset.source}: its images, their split and shared copies")
-    # One after the other, since each is copied by `take` before it is in the object store.
+    # `take` copies, so the splits are made one after the other: the copy of one is freed once it is
+    # in the object store.
     if held_out is None:
-        parts = {"train": _put(train)}
+        splits = {"train": _put(train)}
     else:
-        parts = {"train": _put(train.take(rows)), "validation": _put(train.take(held_out))}
+        splits = {"train": _put(train.take(rows)), "validation": _put(train.take(held_out))}
     if test is not None and test.labels is not None:
-        parts["test"] = _put(test)
-    return parts
+        splits["test"] = _put(test)
+    return splits
 
 
-def _put(part: Examples) -> SharedSplit:
-    return SharedSplit(images=ray.put(part.images), labels=ray.put(part.labels), size=len(part))
+def _put(split: Examples) -> SharedSplit:
+    return SharedSplit(images=ray.put(split.images), labels=ray.put(split.labels), size=len(split))

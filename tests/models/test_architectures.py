@@ -9,7 +9,7 @@ import pytest
 from fmnist.models.architectures import ARCHITECTURES, build, flops
 from fmnist.recipes import CHOICES, Training
 from fmnist.tasks import COMPETITION, FASHION, Task
-from fmnist.training.worker.optimizers import optimizer as make_optimizer
+from fmnist.training.worker.optimizers import make_optimizer
 
 # Of the layers before the last one, and then of the whole network as the report counts it.
 LAYERS = {

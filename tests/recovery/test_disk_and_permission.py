@@ -20,7 +20,7 @@ from fmnist.scoring.run import score
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from fmnist.training.checkpoints import Checkpoints, TrainingState
-from fmnist.training.worker.tensorboard import Scalars
+from fmnist.training.worker.tensorboard import ScalarWriter
 from tests.recovery.runs import CLUSTER, Disturbed, folder, outcome, run
 from tests.support.faulty import DENIED, WRITES, Proxy, proxy
 from tests.support.models import convolutional, publish_run
@@ -117,7 +117,7 @@ def test_a_full_temporary_folder_ends_tensorboard_logs_with_a_clear_error(
     disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(disk.folder))
-    scalars = Scalars(open_storage(str(tmp_path / "results")), "runs/1")
+    scalars = ScalarWriter(open_storage(str(tmp_path / "results")), "runs/1")
     scalars.write({"epoch": 1, "loss": 0.5})
     disk.fill()
     with pytest.raises(StorageError, match=r"TensorBoard.*: No space left on device"):
@@ -150,7 +150,7 @@ def test_a_bucket_refuses_writes_in_mid_run(proxy: Proxy, s3_uri: str, good: int
     assert newest(checkpoints) == (2 if good == 3 else 1)
     proxy.heal()
     save(checkpoints, 2)
-    checkpoints.tidy()  # of what could not be deleted
+    checkpoints.remove_leftovers()  # of what could not be deleted
     assert newest(checkpoints) == 2 and len(checkpoints.storage.keys()) == 3
 
 

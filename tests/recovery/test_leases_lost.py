@@ -31,16 +31,15 @@ from tests.support.samples import SHAPES, examples
 pytestmark = pytest.mark.long
 
 TRAINS = """
-from dataclasses import replace
-from fmnist.training.spec import RunSpec, put_splits
+from fmnist.training.spec import RunContext, RunSpec, put_splits
 from fmnist.training.controller import fit
-from fmnist.training.progress import shown
+from fmnist.training.progress import show_progress
 from tests.recovery.runs import CLUSTER, TRAINING, images
 data = images()
-parts = put_splits(data, TRAINING.validation)
-job = RunSpec.of(data, TRAINING, CLUSTER, storage, command="a test", parts=parts)
-with shown(TRAINING.epochs) as monitor:
-    print(fit(replace(job, monitor=monitor)))
+splits = put_splits(data, TRAINING.validation)
+job = RunSpec.of(data, TRAINING, CLUSTER, storage, command="a test", splits=splits)
+with show_progress(TRAINING.epochs) as monitor:
+    print(fit(job, RunContext(monitor=monitor)))
 """
 SCORES = """
 from fmnist.scoring.inputs import find_inputs

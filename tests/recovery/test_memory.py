@@ -10,13 +10,13 @@ SCRIPT = """
 import time
 import ray
 from fmnist.errors import UserError
-from fmnist.cluster.remote import RETRIES, bound_retries, outcome
+from fmnist.cluster.remote import TASK_RETRIES, bound_retries, get_result
 full = {"memory_usage_threshold": 0.001, "memory_monitor_refresh_ms": 100}
 ray.init("local", include_dashboard=False, log_to_driver=False, _system_config=full)
 bound_retries(1)
-task = ray.remote(max_retries=RETRIES)(lambda: time.sleep(600))
+task = ray.remote(max_retries=TASK_RETRIES)(lambda: time.sleep(600))
 try:
-    outcome(task.remote(), "sleeping", tries=2)
+    get_result(task.remote(), "sleeping", tries=2)
 except UserError as error:
     print(error)
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fmnist.storage.manifest import publish
 from fmnist.storage.open import LocalStorage
-from fmnist.training.checkpoints import PROGRESS, VARIABLES, Checkpoints
+from fmnist.training.checkpoints import STATE_FILE, VARIABLES_FILE, Checkpoints
 
 SAVED = {
     "epoch": 2,
@@ -21,8 +21,8 @@ def checkpoint(storage: LocalStorage, progress: bytes, arrays: bytes) -> Checkpo
     """A checkpoint of this content, with its digests."""
     storage.delete("runs/c")
     with tempfile.TemporaryDirectory() as name:
-        Path(name, PROGRESS).write_bytes(progress)
-        Path(name, VARIABLES).write_bytes(arrays)
+        Path(name, STATE_FILE).write_bytes(progress)
+        Path(name, VARIABLES_FILE).write_bytes(arrays)
         prefix = "runs/c/checkpoints/00002"
         publish(storage, prefix, Path(name), kind="checkpoint", id=prefix, details={})
     return Checkpoints(storage=storage, run="runs/c", keep=2)

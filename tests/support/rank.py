@@ -23,7 +23,7 @@ def main(job: dict[str, Any]) -> None:
     from fmnist.training.worker import distributed
 
     rank, world = job["rank"], len(job["addresses"])
-    strategy = distributed.start(threads=1, world=world)
+    strategy = distributed.start_strategy(threads=1, world=world)
 
     import keras
     import numpy as np
@@ -45,7 +45,7 @@ def main(job: dict[str, Any]) -> None:
         model.optimizer.build(model.trainable_variables)
 
     def endless() -> Any:
-        return distributed.endless(
+        return distributed.endless_dataset(
             strategy,
             FASHION.shape,
             lambda: batches.training_batches(
@@ -62,7 +62,7 @@ def main(job: dict[str, Any]) -> None:
         )
 
     def finite() -> Any:
-        return distributed.endless(
+        return distributed.endless_dataset(
             strategy,
             FASHION.shape,
             lambda: batches.evaluation_batches(
@@ -71,7 +71,7 @@ def main(job: dict[str, Any]) -> None:
         )
 
     evaluation = model.evaluate(
-        finite(), steps=batches.steps(len(test_labels), 50), return_dict=True, verbose=0
+        finite(), steps=batches.count_steps(len(test_labels), 50), return_dict=True, verbose=0
     )
     losses = []
     note = keras.callbacks.LambdaCallback(
@@ -86,10 +86,10 @@ def main(job: dict[str, Any]) -> None:
         "losses": losses,
         "weights": digest.hexdigest(),
         "evaluation": evaluation,
-        "gathered": distributed.gather(strategy, rows)[:, 0].tolist(),
+        "gathered": distributed.gather_rows(strategy, rows)[:, 0].tolist(),
     }
     print(json.dumps(seen), flush=True)
-    os._exit(0)  # without waiting for the iterators; see distributed.endless
+    os._exit(0)  # without waiting for the iterators; see distributed.endless_dataset
 
 
 if __name__ == "__main__":

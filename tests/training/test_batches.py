@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from fmnist.training.batches import SHIFT, evaluation_batches, steps, training_batches
+from fmnist.training.batches import SHIFT, count_steps, evaluation_batches, training_batches
 
 EXAMPLES, BATCH = 103, 20
 LABELS = np.arange(EXAMPLES)
@@ -21,7 +21,7 @@ def epochs(world, *, count=1, augmentation="none", **changes):
                 training_batches(
                     IMAGES, LABELS, augmentation=augmentation, rank=rank, world=world, **settings
                 ),
-                count * steps(EXAMPLES, BATCH),
+                count * count_steps(EXAMPLES, BATCH),
             )
         )
         for rank in range(world)
@@ -106,8 +106,8 @@ def test_evaluation_counts_every_example_once_and_starts_again(world):
             for rank in range(world)
             for _, labels, weights in islice(
                 evaluation_batches(IMAGES, LABELS, batch=BATCH, rank=rank, world=world),
-                lap * steps(EXAMPLES, BATCH),
-                (lap + 1) * steps(EXAMPLES, BATCH),
+                lap * count_steps(EXAMPLES, BATCH),
+                (lap + 1) * count_steps(EXAMPLES, BATCH),
             )
             for label in labels[weights > 0]
         ]

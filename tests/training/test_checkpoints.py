@@ -14,8 +14,8 @@ def save(checkpoints, losses):
     history = []
     for epoch, loss in enumerate(losses, start=1):
         history = [*history, {"epoch": epoch, "val_loss": loss}]
-        progress = TrainingState(epoch=epoch, precision="float32", history=history)
-        checkpoints.save(progress, [np.full((2, 3), epoch, np.float32), np.array(epoch)])
+        state = TrainingState(epoch=epoch, precision="float32", history=history)
+        checkpoints.save(state, [np.full((2, 3), epoch, np.float32), np.array(epoch)])
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def test_the_newest_and_the_best_are_kept(checkpoints):
 
 def test_the_newest_is_loaded_with_every_bit(checkpoints):
     save(checkpoints, [0.5, 0.4])
-    progress, variables = checkpoints.newest()
-    assert progress.epoch == 2 and progress.history[1] == {"epoch": 2, "val_loss": 0.4}
+    state, variables = checkpoints.newest()
+    assert state.epoch == 2 and state.history[1] == {"epoch": 2, "val_loss": 0.4}
     assert np.array_equal(variables[0], np.full((2, 3), 2, np.float32))
     assert variables[0].dtype == np.float32 and variables[1] == 2
 
@@ -56,8 +56,8 @@ def test_of_a_damaged_checkpoint_is_told_and_the_one_before_is_used(checkpoints,
     damage(checkpoints, 2)
     before = checkpoints.storage.keys()
     with caplog.at_level(logging.WARNING):
-        progress, _ = checkpoints.newest()
-    assert progress.epoch == 1
+        state, _ = checkpoints.newest()
+    assert state.epoch == 1
     assert "checkpoint 00002 is damaged" in caplog.text
     assert checkpoints.storage.keys() == before  # reading deletes nothing
 
@@ -81,8 +81,8 @@ def test_damaged_ones_are_not_among_the_newest_that_are_kept(checkpoints):
     checkpoints.storage.write("runs/one/checkpoints/00002.000003/manifest.json", b"")
     assert checkpoints.newest()[0].epoch == 2
     history = [{"epoch": epoch, "val_loss": 0.1 * epoch} for epoch in (1, 2, 3)]
-    progress = TrainingState(epoch=3, precision="float32", history=history)
-    checkpoints.save(progress, [np.zeros(2)])
+    state = TrainingState(epoch=3, precision="float32", history=history)
+    checkpoints.save(state, [np.zeros(2)])
     assert kept(checkpoints) == ["00001", "00002", "00003"]
 
 
@@ -108,8 +108,8 @@ def test_whoever_is_killed_while_it_saves_again_leaves_the_old_one(checkpoints, 
 
     monkeypatch.setattr(type(one.storage), "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        progress = TrainingState(epoch=2, precision="float32", history=[{"epoch": 1}, {"epoch": 2}])
-        one.save(progress, [np.zeros(2)])
+        state = TrainingState(epoch=2, precision="float32", history=[{"epoch": 1}, {"epoch": 2}])
+        one.save(state, [np.zeros(2)])
     assert one.newest()[0].history[1]["val_loss"] == 0.4
 
 
@@ -139,7 +139,7 @@ def test_what_attempts_left_is_removed_when_the_run_is_over(checkpoints):
     before = checkpoints.storage.keys()
     checkpoints.storage.write("runs/one/checkpoints/00002/0123abcd/variables.npz", b"half")
     checkpoints.storage.write("runs/one/checkpoints/00002.000007/4567cdef/variables.npz", b"half")
-    checkpoints.tidy()
+    checkpoints.remove_leftovers()
     assert checkpoints.storage.keys() == before
     assert checkpoints.newest()[0].epoch == 2
 

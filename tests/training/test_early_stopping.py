@@ -4,7 +4,8 @@ import pytest
 
 from fmnist.errors import UserError
 from fmnist.storage.open import open_storage
-from fmnist.training.early_stopping import EarlyStopper, record, records
+from fmnist.training.early_stopping import EarlyStopper
+from fmnist.training.stopped_runs import read_stopped, write_stopped
 
 
 def losses(*values):
@@ -14,7 +15,7 @@ def losses(*values):
 def judged(early_stopper, run, *values):
     """The epoch after which the run is stopped; None if it comes to its end."""
     for row in losses(*values):
-        if early_stopper.stops(run, row):
+        if early_stopper.should_stop(run, row):
             return row["epoch"]
     return None
 
@@ -49,8 +50,8 @@ def test_what_is_noted_of_a_stopped_run_is_checked(tmp_path, history):
     storage = open_storage(str(tmp_path))
     row = dict.fromkeys(("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"), 1)
     sound = {"history": [row], "parameters": 7, "layers": 2}
-    record(storage, "runs/one", sound)
-    assert records(storage, ["runs/one", "runs/two"]) == {"runs/one": sound}
-    record(storage, "runs/one", sound | {"history": history})
+    write_stopped(storage, "runs/one", sound)
+    assert read_stopped(storage, ["runs/one", "runs/two"]) == {"runs/one": sound}
+    write_stopped(storage, "runs/one", sound | {"history": history})
     with pytest.raises(UserError, match=r"stopped\.json: expected a history of accuracy, epoch"):
-        records(storage, ["runs/one"])
+        read_stopped(storage, ["runs/one"])

@@ -31,7 +31,7 @@ import tensorflow as tf
 from fmnist.training.worker import distributed
 visible = tf.config.get_visible_devices("GPU")
 growth = [tf.config.experimental.get_memory_growth(gpu) for gpu in visible]
-devices = distributed.start(threads=1, world=1).extended.worker_devices
+devices = distributed.start_strategy(threads=1, world=1).extended.worker_devices
 print(json.dumps([len(tf.config.list_physical_devices("GPU")), growth, devices]))
 """
 IMPORT = "from fmnist.models.tensorflow import import_tensorflow; import_tensorflow({})"

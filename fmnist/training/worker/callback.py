@@ -1,9 +1,9 @@
-"""What happens in a worker at each step and after each epoch of `fit`."""
+"""The Keras callback of a worker: reports, checkpoints, and the decision to end early."""
 
 import math
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -11,157 +11,173 @@ import ray
 import ray.train
 from ray.train.collective import broadcast_from_rank_zero
 
-from fmnist.training import backend, early_stopping
+from fmnist.runs.history import EpochRow
+from fmnist.training import preemption
+from fmnist.training.stopped_runs import StoppedRun, write_stopped
 from fmnist.training.worker import distributed
 from fmnist.training.worker.optimizers import learning_rate
-from fmnist.training.worker.tensorboard import Scalars
+from fmnist.training.worker.randomness import seed_dropout
+from fmnist.training.worker.session import Session
+from fmnist.training.worker.tensorboard import ScalarWriter
 
-if TYPE_CHECKING:
-    from fmnist.training.worker.main import Worker
-
-STEP_NOTES = 0.5  # seconds between two notes of progress
+REPORT_INTERVAL = 0.5  # seconds between two reports of steps to the monitor
 
 
-class Diverged(Exception):  # noqa: N818 - it is an outcome
+class Diverged(Exception):  # noqa: N818 - it ends `fit` and is not a fault of the program
     """The loss, of training or validation, is NaN or infinite."""
 
 
-class Preempted(Exception):  # noqa: N818 - it is an outcome
-    """The run has been told to end before its time, and its state is saved."""
+class Preempted(Exception):  # noqa: N818 - it ends `fit` and is no error
+    """The worker was asked to end, and the state of the run is saved."""
 
 
-class StoppedEarly(Exception):  # noqa: N818 - it is an outcome
-    """A sweep has stopped this run early; its state is saved."""
+class StoppedEarly(Exception):  # noqa: N818 - it ends `fit` and is no error
+    """The sweep's EarlyStopper has stopped the run, and its state is saved."""
 
 
-class Epochs(keras.callbacks.Callback):
-    """Per epoch: seeds, history, checkpoint, report; per step: progress, and whether to go on."""
+class TrainingCallback(keras.callbacks.Callback):
+    """Reports steps and epochs, saves checkpoints, and ends `fit` on all ranks at the same step."""
 
-    def __init__(self, worker: "Worker") -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self.worker = worker
-        self.job = worker.job
-        self.scalars = Scalars(self.job.storage, self.job.folder) if worker.rank == 0 else None
+        self.session, self.spec = session, session.spec
+        self.monitor = session.context.monitor
+        self.scalars = (
+            ScalarWriter(self.spec.storage, self.spec.folder) if session.rank == 0 else None
+        )
         self.epoch = 0
         self.first_step = 0  # of this epoch in this process
-        self.begun = self.noted = 0.0
-        self.answer: ray.ObjectRef | None = None
-        self.pausing = False
+        self.epoch_begin = 0.0  # by `perf_counter`, less the time that other processes trained it
+        self.last_report: float | None = None  # None until the first step is done
+        self.monitor_answer: ray.ObjectRef | None = None
+        self.preempted = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        before, rank = self.worker.progress, self.worker.rank
-        self.epoch, self.first_step = epoch, before.step
-        self.begun = time.perf_counter() - before.seconds
-        distributed.seed_dropout(
-            self.model, seed=self.job.training.seed, epoch=epoch, step=before.step, rank=rank
+        """Seeds dropout, and restores the metrics of an epoch that was interrupted."""
+        state, rank = self.session.state, self.session.rank
+        self.epoch, self.first_step = epoch, state.step
+        self.epoch_begin = time.perf_counter() - state.seconds
+        seed_dropout(
+            self.model, seed=self.spec.training.seed, epoch=epoch, step=state.step, rank=rank
         )
-        if before.sums:
-            self.model.sums = self._own_sums(before.sums)
+        if state.sums:
+            self.model.metric_sums = self._own_sums(state.sums)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        """Checks the loss; once all ranks know of a preemption, saves the state and raises."""
         step = self.first_step + batch + 1
-        if not self.noted:
-            self._started()
+        if self.last_report is None:
+            self._first_step_done()
         self._check_finite("loss", logs["loss"], f"epoch {self.epoch + 1}, step {step}")
-        if logs["pause"]:
-            self.pausing = True
-            if step < self.job.steps:  # else the end of the epoch is next
-                self._save(step)
+        if logs["preempted"]:
+            self.preempted = True
+            if step < self.spec.steps_per_epoch:  # else `on_epoch_end` comes next, and saves
+                self._save_within_epoch(step)
                 raise Preempted
-        elif backend.noticed.is_set() or self._asked(step):
-            self.model.pause()
+        elif preemption.is_notified() or self._monitor_asks_to_end(step):
+            self.model.preempt_all_ranks()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Adds the epoch to the history, saves a checkpoint if one is due, and reports."""
         row = self._row(epoch, logs)
         self._check_finite("mean loss", row["loss"], f"epoch {epoch + 1}")
         self._check_finite("validation loss", row.get("val_loss", 0.0), f"epoch {epoch + 1}")
-        before = self.worker.progress
-        self.worker.progress = after = replace(
-            before, epoch=epoch + 1, step=0, history=[*before.history, row], sums=[], seconds=0.0
-        )
-        hopeless = self._judge(row)
-        if self.worker.rank == 0:
-            due = after.epoch % self.job.cluster.checkpoint_every == 0 or self._is_last()
-            if due or self.pausing or hopeless or after.best_epoch == after.epoch:
-                self.worker.checkpoints.save(after, self.worker.values())
-            if hopeless:
-                details = {"history": after.history, **self.worker.size()}
-                early_stopping.record(self.job.storage, self.job.folder, details)
+        self.session.finish_epoch(row)
+        stopped = self._is_stopped_early(row)
+        if self.session.rank == 0:
+            self._save_epoch(stopped)
             if self.scalars:
                 self.scalars.write(row)
-            self.job.monitor.epoch.remote(row, self._fraction(self.job.steps))
+            self.monitor.epoch_done.remote(row, self._fraction(self.spec.steps_per_epoch))
         ray.train.report(row)
-        if (self.pausing or hopeless) and not self._is_last():
-            raise StoppedEarly if hopeless else Preempted
+        if (self.preempted or stopped) and not self._is_last():
+            raise StoppedEarly if stopped else Preempted
 
     @staticmethod
     def _check_finite(name: str, loss: float, where: str) -> None:
-        """Raises Diverged; all ranks see the same loss, and so stop at the same step."""
+        """Raises Diverged; all ranks see the same loss, and so end at the same step."""
         if not math.isfinite(loss):
             raise Diverged(
                 f"the {name} is {float(loss)} in {where}; expected a finite number: "
                 "try a lower learning rate"
             )
 
-    def _judge(self, row: dict[str, float]) -> bool:
-        """Whether a sweep stops this run early, as all ranks must know."""
-        early_stopper, rank = self.job.early_stopper, self.worker.rank
-        if early_stopper is None:
+    def _is_stopped_early(self, row: EpochRow) -> bool:
+        """Returns on all ranks what the sweep's EarlyStopper answers to rank 0."""
+        stopper, rank = self.session.context.early_stopper, self.session.rank
+        if stopper is None:
             return False
-        return broadcast_from_rank_zero(
-            rank == 0 and ray.get(early_stopper.stops.remote(self.job.id, row))
-        )
+        answer = rank == 0 and ray.get(stopper.should_stop.remote(self.spec.id, row))
+        return bool(broadcast_from_rank_zero(answer))
 
-    def _started(self) -> None:
-        self.noted = time.perf_counter()
-        backend.listen()
-        if self.worker.rank == 0:
-            self.worker.spans.end("tracing the first step")
-            progress, spans = self.worker.progress, self.worker.spans.seconds
-            self.job.monitor.started.remote(progress.epoch, progress.step, spans)
+    def _save_epoch(self, stopped: bool) -> None:
+        state = self.session.state
+        due = state.epoch % self.spec.cluster.checkpoint_every == 0 or self._is_last()
+        if due or self.preempted or stopped or state.best_epoch == state.epoch:
+            self.session.save_checkpoint(state)
+        if stopped:
+            run = StoppedRun(history=state.history, **self.session.network_size())
+            write_stopped(self.spec.storage, self.spec.folder, run)
 
-    def _asked(self, step: int) -> bool:
-        """Rank 0 tells the monitor now and then how far it is; the answer is whether to end."""
-        if self.worker.rank:
+    def _first_step_done(self) -> None:
+        self.last_report = time.perf_counter()
+        preemption.reinstall_handler()
+        if self.session.rank == 0:
+            startup, state = self.session.startup, self.session.state
+            startup.phase_done("tracing the first step")
+            self.monitor.training_started.remote(state.epoch, state.step, startup.seconds)
+
+    def _monitor_asks_to_end(self, step: int) -> bool:
+        """Reports steps on rank 0 at intervals, and returns the monitor's newest answer.
+
+        It never waits for the answer: a step takes as long as without a monitor.
+        """
+        if self.session.rank:
             return False
-        if self.answer is None and time.perf_counter() - self.noted > STEP_NOTES:
-            self.noted = time.perf_counter()
-            self.answer = self.job.monitor.step.remote(self._fraction(step))
-        if self.answer is None or not ray.wait([self.answer], timeout=0)[0]:
+        assert self.last_report is not None
+        if self.monitor_answer is None and time.perf_counter() - self.last_report > REPORT_INTERVAL:
+            self.last_report = time.perf_counter()
+            self.monitor_answer = self.monitor.step_done.remote(self._fraction(step))
+        if self.monitor_answer is None or not ray.wait([self.monitor_answer], timeout=0)[0]:
             return False
-        answer, self.answer = self.answer, None
-        return ray.get(answer)
+        answer, self.monitor_answer = self.monitor_answer, None
+        return bool(ray.get(answer))
 
-    def _save(self, step: int) -> None:
-        sums = distributed.gather(self.worker.strategy, self.model.sums[None])
-        if self.worker.rank == 0:
-            now = replace(
-                self.worker.progress,
+    def _save_within_epoch(self, step: int) -> None:
+        sums = distributed.gather_rows(self.session.strategy, self.model.metric_sums[None])
+        if self.session.rank == 0:
+            state = replace(
+                self.session.state,
                 step=step,
                 sums=sums.tolist(),
-                seconds=time.perf_counter() - self.begun,
+                seconds=time.perf_counter() - self.epoch_begin,
             )
-            self.worker.checkpoints.save(now, self.worker.values())
+            self.session.save_checkpoint(state)
 
     def _own_sums(self, saved: list[list[float]]) -> np.ndarray:
-        """This rank's, or in a world of another size all of them on rank 0."""
-        if len(saved) == self.worker.world:
-            return np.array(saved[self.worker.rank])
-        return np.sum(saved, axis=0) * (self.worker.rank == 0)
+        """Returns this rank's sums; in a world of another size, rank 0 gets the sums of all."""
+        if len(saved) == self.session.world:
+            return np.array(saved[self.session.rank])
+        total: np.ndarray = np.sum(saved, axis=0)
+        return total * (self.session.rank == 0)
 
-    def _row(self, epoch: int, logs: dict[str, float]) -> dict[str, float]:
-        seconds = time.perf_counter() - self.begun
-        step = (epoch + 1) * self.job.steps
-        return {
+    def _row(self, epoch: int, logs: dict[str, float]) -> EpochRow:
+        seconds = time.perf_counter() - self.epoch_begin
+        step = (epoch + 1) * self.spec.steps_per_epoch
+        scores = {name: float(logs[name]) for name in sorted(logs) if "preempted" not in name}
+        row = {
             "epoch": epoch + 1,
-            **{name: float(logs[name]) for name in sorted(logs) if not name.endswith("pause")},
-            "learning_rate": learning_rate(self.job.training, self.job.steps, step),
+            **scores,
+            "learning_rate": learning_rate(self.spec.training, self.spec.steps_per_epoch, step),
             "seconds": seconds,
-            "images_per_second": self.job.parts["train"].size / seconds,
+            "images_per_second": self.spec.splits["train"].size / seconds,
         }
+        return cast(EpochRow, row)
 
     def _fraction(self, steps: int) -> float:
-        return (self.epoch * self.job.steps + steps) / (self.job.training.epochs * self.job.steps)
+        """Returns the part of all the run's steps that is done, `steps` steps into this epoch."""
+        per_epoch = self.spec.steps_per_epoch
+        return (self.epoch * per_epoch + steps) / (self.spec.training.epochs * per_epoch)
 
     def _is_last(self) -> bool:
-        return self.epoch + 1 == self.job.training.epochs
+        return self.epoch + 1 == self.spec.training.epochs

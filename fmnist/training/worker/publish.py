@@ -1,8 +1,8 @@
-"""What a finished run leaves: the plain model, its scores, and its page, published together."""
+"""Publishes a finished run: the plain model, its scores, its history and its page."""
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -13,6 +13,7 @@ import tensorflow as tf
 from fmnist import machine
 from fmnist.models.architectures import build
 from fmnist.models.classifier import Classifier
+from fmnist.pages.scores import EvaluationJson
 from fmnist.runs.evaluation import Evaluation, evaluate, to_table
 from fmnist.runs.published import HISTORY, METRICS, MODEL
 from fmnist.storage.atomic import temporary_folder
@@ -20,90 +21,108 @@ from fmnist.storage.manifest import delete_other_attempts, publish, versions
 from fmnist.training.checkpoints import epoch_name
 from fmnist.training.page import RunPage, run_page
 from fmnist.training.worker import distributed
-
-if TYPE_CHECKING:
-    from fmnist.training.worker.main import Worker
+from fmnist.training.worker.session import Session
 
 
-def publish_outcome(worker: "Worker") -> None:
-    """Evaluates what will be published, all ranks together; rank 0 publishes it."""
-    model = _plain_model(worker)
+def publish_run(session: Session) -> None:
+    """Evaluates the model on all splits, the ranks together; then rank 0 publishes the run."""
+    model = _plain_model(session)
     evaluations: dict[str, Evaluation] = {}
-    seconds = {"training": sum(row["seconds"] for row in worker.progress.history)}
-    for name, part in worker.job.parts.items():
+    seconds = {"training": sum(row["seconds"] for row in session.state.history)}
+    for name, split in session.spec.splits.items():
         begin = time.perf_counter()
-        images, labels = part.get()
-        share = np.array_split(np.arange(part.size), worker.world)[worker.rank]
-        probabilities = distributed.gather(worker.strategy, Classifier(model)(images[share]))
+        images, labels = split.arrays()
+        share = np.array_split(np.arange(split.size), session.world)[session.rank]
+        probabilities = distributed.gather_rows(session.strategy, Classifier(model)(images[share]))
         seconds[f"test on {name}"] = time.perf_counter() - begin
-        if worker.rank == 0:
-            evaluations[name] = evaluate(labels, probabilities, worker.job.task.classes)
-    if worker.rank == 0:
-        _publish(worker, model, evaluations, seconds)
+        if session.rank == 0:
+            evaluations[name] = evaluate(labels, probabilities, session.spec.task.classes)
+    if session.rank == 0:
+        _publish(session, model, evaluations, seconds)
 
 
-def _plain_model(worker: "Worker") -> keras.Model:
-    """The trained network without what training needs, in float32: it loads anywhere."""
-    training = worker.job.training
+def _plain_model(session: Session) -> keras.Model:
+    """Builds the trained network in float32 and without the optimizer, so that it loads anywhere.
+
+    Its weights are those of the last epoch, or of the best one if that is configured.
+    """
+    training, state = session.spec.training, session.state
     model = build(
         training.architecture,
-        worker.job.task,
+        session.spec.task,
         activation=training.activation,
         precision="float32",
     )
     count = len(model.weights)
-    if training.select == "best" and worker.progress.best_epoch:
-        values = worker.checkpoints.load(epoch_name(worker.progress.best_epoch))[1]
+    if training.select == "best" and state.best_epoch:
+        values = session.checkpoints.load(epoch_name(state.best_epoch))[1]
     else:
-        values = worker.values()
+        values = session.variable_values()
     model.set_weights(values[:count])
     return model
 
 
 def _publish(
-    worker: "Worker",
+    session: Session,
     model: keras.Model,
     evaluations: dict[str, Evaluation],
     seconds: dict[str, float],
 ) -> None:
-    job, history = worker.job, worker.progress.history
+    spec = session.spec
     scores = {name: evaluation.to_json() for name, evaluation in evaluations.items()}
-    run = {
-        **job.details,
-        "id": job.id,
-        "config": job.config | {"precision": worker.progress.precision},
-        **worker.size(),
-        "best_epoch": worker.progress.best_epoch,
+    page = _page(session, scores, seconds)
+    details = {
+        **spec.details,
+        "id": spec.id,
+        "config": page.config,
+        **session.network_size(),
+        "best_epoch": page.best_epoch,
         "seconds": seconds,
-        "versions": versions(),
-        "hardware": _hardware(worker),
+        "versions": page.versions,
+        "hardware": page.hardware,
+        "scores": {name: _headline(evaluation) for name, evaluation in evaluations.items()},
     }
     with temporary_folder() as folder:
         model.save(folder / MODEL)
         (folder / METRICS).write_text(json.dumps(scores, indent=1, allow_nan=False))
         pq.write_table(to_table(evaluations), folder / "metrics.parquet")
-        pq.write_table(pa.Table.from_pylist(history), folder / HISTORY)
-        shown = {name: value for name, value in run.items() if name not in ("nodes", "layers")}
-        page = run_page(
-            RunPage(**{**shown, "task": job.task, "history": history, "evaluations": scores})
-        )
-        (folder / "report.html").write_text(page, encoding="utf-8")
-        headline = {name: _headline(evaluation) for name, evaluation in evaluations.items()}
-        details = {**run, "scores": headline}
-        publish(job.storage, job.folder, folder, kind="run", id=job.id, details=details)
-    delete_other_attempts(job.storage, job.folder)
-    worker.checkpoints.tidy()
+        pq.write_table(pa.Table.from_pylist(page.history), folder / HISTORY)
+        (folder / "report.html").write_text(run_page(page), encoding="utf-8")
+        publish(spec.storage, spec.folder, folder, kind="run", id=spec.id, details=details)
+    delete_other_attempts(spec.storage, spec.folder)
+    session.checkpoints.remove_leftovers()
+
+
+def _page(
+    session: Session, scores: dict[str, EvaluationJson], seconds: dict[str, float]
+) -> RunPage:
+    spec, state = session.spec, session.state
+    return RunPage(
+        id=spec.id,
+        task=spec.task,
+        command=spec.details["command"],
+        config=spec.config | {"precision": state.precision},
+        parameters=session.network_size()["parameters"],
+        best_epoch=state.best_epoch,
+        history=state.history,
+        evaluations=scores,
+        seconds=seconds,
+        dataset=cast(dict[str, Any], spec.details["dataset"]),
+        versions=versions(),
+        hardware=_hardware(session),
+    )
 
 
 def _headline(evaluation: Evaluation) -> dict[str, Any]:
+    """Returns the scores that the manifest itself has."""
     return {name: getattr(evaluation, name) for name in ("examples", "loss", "accuracy")}
 
 
-def _hardware(worker: "Worker") -> dict[str, Any]:
+def _hardware(session: Session) -> dict[str, Any]:
     return {
         "cpu": machine.processor(),
         "cores": machine.cores(),
         "gpus": len(tf.config.get_visible_devices("GPU")),
-        "nodes": worker.job.details["nodes"],
-        "workers": worker.world,
+        "nodes": session.spec.details["nodes"],
+        "workers": session.world,
     }

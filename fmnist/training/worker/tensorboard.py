@@ -1,4 +1,4 @@
-"""TensorBoard logs of a run, kept in its run folder."""
+"""TensorBoard logs of a run, in the run's folder in the storage."""
 
 import tempfile
 import time
@@ -8,6 +8,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 
+from fmnist.runs.history import EpochRow
 from fmnist.storage.errors import os_errors
 from fmnist.storage.open import Storage
 
@@ -21,10 +22,11 @@ TAGS = {
 }
 
 
-class Scalars:
-    """Writes the history as scalars by epoch; each process that trains adds an event file.
+class ScalarWriter:
+    """Writes the rows of the history as scalars; each process that trains adds an event file.
 
-    Without tensorboardX's own thread, which a full disk ends, and for whose writes nobody can wait.
+    tensorboardX's own writer is not used: it writes in a thread, which a full disk ends silently,
+    and for which one cannot wait.
     """
 
     def __init__(self, storage: Storage, run: str) -> None:
@@ -33,13 +35,12 @@ class Scalars:
             self._folder = tempfile.TemporaryDirectory(prefix="fmnist-")
             self._writer = EventsWriter(str(Path(self._folder.name, "events")))
 
-    def write(self, row: dict[str, float]) -> None:
-        """Adds one epoch and brings the event file to the storage."""
+    def write(self, row: EpochRow) -> None:
+        """Adds one epoch, and uploads the event file to the storage."""
         with os_errors("write TensorBoard logs to a temporary file"):
-            for name, tag in TAGS.items():
-                if name in row:
-                    summary = scalar(tag, row[name])
-                    step = int(row["epoch"])
+            for name, value in row.items():
+                if tag := TAGS.get(name):
+                    summary, step = scalar(tag, value), row["epoch"]
                     self._writer.write_event(
                         Event(wall_time=time.time(), step=step, summary=summary)
                     )

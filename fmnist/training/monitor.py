@@ -1,0 +1,133 @@
+"""The actor through which a run's workers report, and through which its driver tells them to end.
+
+It is an actor because workers and driver are processes on different nodes.
+"""
+
+import logging
+import time
+from typing import NamedTuple, Protocol
+
+import ray
+
+from fmnist.cluster.actors import RemoteMethod, start_lasting_actor
+from fmnist.runs.history import EpochRow
+
+
+class RunUpdate(NamedTuple):
+    """What a run has reported since the monitor was read last."""
+
+    fraction: float  # of all steps of the run that are done, not only since then
+    rows: list[EpochRow]
+    notes: list[str]
+
+
+class RunMonitor:
+    """Keeps what the workers of one run report until the driver reads it."""
+
+    def __init__(self) -> None:
+        self._rows: list[EpochRow] = []
+        self._notes: list[str] = []
+        self._fraction = 0.0
+        self._error: str | None = None
+        self._stop_requested = self._preemption_requested = False
+        self._last_report: float | None = None  # time of the last report of a worker
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            self.add_note("the process that keeps the progress died and was replaced")
+
+    def training_started(self, epoch: int, step: int, startup: dict[str, float]) -> None:
+        """Notes that new workers have made their first step, after so many epochs and steps.
+
+        `startup` holds the seconds that each phase of their start took.
+        """
+        if self._last_report is not None:
+            seconds = time.monotonic() - self._last_report
+            phases = {"until Ray started new workers": seconds - sum(startup.values()), **startup}
+            self.add_note(
+                f"training again after epoch {epoch}, step {step}; {seconds:.1f} s were lost: "
+                + ", ".join(f"{value:.1f} s {name}" for name, value in phases.items())
+            )
+        elif epoch or step:
+            self.add_note(f"going on after epoch {epoch}, step {step}")
+        self._last_report = time.monotonic()
+
+    def step_done(self, fraction: float) -> bool:
+        """Takes the fraction of all steps that are done; returns True if the run should end now."""
+        self._fraction, self._last_report = fraction, time.monotonic()
+        return self._stop_requested or self._preemption_requested
+
+    def epoch_done(self, row: EpochRow, fraction: float) -> None:
+        """Takes the row of an epoch that is done."""
+        self._rows.append(row)
+        self._fraction, self._last_report = fraction, time.monotonic()
+
+    def add_note(self, text: str) -> None:
+        """Takes a message for the user, such as a warning about a damaged checkpoint."""
+        self._notes.append(text)
+
+    def report_error(self, message: str) -> None:
+        """Takes the message of a UserError that ends a worker."""
+        self._error = message
+
+    def last_error(self) -> str | None:
+        """Returns the last such message."""
+        return self._error
+
+    def request_stop(self) -> None:
+        """Asks the workers to save a checkpoint and to end; the run is not started again."""
+        self._stop_requested = True
+
+    def stop_requested(self) -> bool:
+        """Returns True once `request_stop` has been called."""
+        return self._stop_requested
+
+    def request_preemption(self) -> None:
+        """Asks the workers to save a checkpoint and to end; new workers continue later."""
+        self._preemption_requested = True
+
+    def withdraw_preemption(self) -> None:
+        """Lets new workers train."""
+        self._preemption_requested = False
+
+    def read(self) -> RunUpdate:
+        """Returns what was reported since the last call."""
+        rows, self._rows = self._rows, []
+        notes, self._notes = self._notes, []
+        return RunUpdate(fraction=self._fraction, rows=rows, notes=notes)
+
+
+class MonitorHandle(Protocol):
+    """The actor handle of a `RunMonitor`."""
+
+    training_started: RemoteMethod[[int, int, dict[str, float]]]
+    step_done: RemoteMethod[[float]]
+    epoch_done: RemoteMethod[[EpochRow, float]]
+    add_note: RemoteMethod[[str]]
+    report_error: RemoteMethod[[str]]
+    last_error: RemoteMethod[[]]
+    request_stop: RemoteMethod[[]]
+    stop_requested: RemoteMethod[[]]
+    request_preemption: RemoteMethod[[]]
+    withdraw_preemption: RemoteMethod[[]]
+    read: RemoteMethod[[]]
+
+
+class MonitorLogHandler(logging.Handler):
+    """Sends a worker's warnings to the monitor as notes."""
+
+    def __init__(self, monitor: MonitorHandle) -> None:
+        super().__init__(logging.WARNING)
+        self._monitor = monitor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Sends one warning."""
+        self._monitor.add_note.remote(record.getMessage())
+
+
+def start_run_monitor() -> MonitorHandle:
+    """Starts a monitor on the caller's node.
+
+    If its process dies, Ray starts a new one, which has lost the old one's state. So the driver
+    shows at once what it reads, and repeats the request that a run stops.
+    """
+    handle: MonitorHandle = start_lasting_actor(RunMonitor)
+    return handle
