@@ -16,7 +16,7 @@ ray.init("local", include_dashboard=False, log_to_driver=False, _system_config=f
 bound_retries(1)
 task = ray.remote(max_retries=TASK_RETRIES)(lambda: time.sleep(600))
 try:
-    get_result(task.remote(), "sleeping", tries=2)
+    get_result(task.remote(), "sleeping", attempts=2)
 except UserError as error:
     print(error)
 """
