@@ -97,16 +97,16 @@ def test_never_the_newest_finished_candidates(storage: Storage, monkeypatch) -> 
     candidate(storage, *"abc")
     register_candidate(storage, "shapes", "unfinished")
     times = {"a": 3, "b": 1, "c": 2}
-    real = type(storage).modified
+    real = type(storage).modification_times
 
-    def modified(self, prefix: str):
+    def modification_times(self, prefix: str):
         begin = datetime.now(UTC)
         return {
             key: begin + timedelta(minutes=times.get(key.split("/")[1], 0))
             for key in real(self, prefix)
         }
 
-    monkeypatch.setattr(type(storage), "modified", modified)
+    monkeypatch.setattr(type(storage), "modification_times", modification_times)
     assert pruned(storage, runs=2) == "bunfinished"
 
 
