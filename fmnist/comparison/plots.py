@@ -1,9 +1,9 @@
-"""Figures of a comparison of cells; see `fmnist.pages.plots`.
+"""Makes the figures of a comparison; see `fmnist.pages.plots`.
 
-A trace's `meta.series` is the number of its colour, so that a cell has the same in every plot.
+A trace's `meta.series` is the number of its colour: a cell has the same colour in every plot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -11,15 +11,15 @@ import plotly.graph_objects as go
 from fmnist.pages.plots import Figure, Line, literal, new_figure, shortened, to_json
 from fmnist.pages.scores import ClassScoresJson
 
-LEGEND_UP_TO = 20  # lines: more names would fill the plot; the pointer still tells them apart
-LOGARITHMIC_FROM = 4  # times the least is the most: on a linear axis the small ones would merge
-LABEL_LENGTH = 26  # of a cell on an axis
+LEGEND_UP_TO = 20  # lines; more names would fill the plot, and the pointer shows them as well
+LOGARITHMIC_FROM = 4  # ratio of the largest to the smallest; a linear axis would merge the small
+LABEL_LENGTH = 26  # characters of a cell's name on an axis
 LEGEND = {"orientation": "h", "y": 1, "yanchor": "bottom", "tracegroupgap": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A cell at (x, y); `deviation` is of y, `seeds` are the values whose mean y is."""
+    """A cell at (x, y); y is the mean of the values `seeds`, and has this `deviation`."""
 
     name: str
     y: float
@@ -28,10 +28,37 @@ class Point:
     seeds: tuple[float, ...] = ()
 
 
-def ranking(points: list[Point], others: dict[str, float], *, title: str) -> Figure:
-    """Shares of right images, a row a cell, the first on top; `others` are the report's."""
+def ranking(points: Sequence[Point], paper: Mapping[str, float], *, title: str) -> Figure:
+    """Draws accuracies, a row for each cell; `paper` has the published report's, by name."""
     figure = new_figure()
-    rows = [literal(point.name) for point in points]
+    _add_seeds(figure, points)
+    figure.add_scatter(
+        name="ours: mean ± standard deviation",
+        x=[point.y for point in points],
+        y=[literal(point.name) for point in points],
+        error_x={"type": "data", "array": [point.deviation or 0 for point in points], "width": 5},
+        mode="markers",
+        marker={"size": 11},
+        meta={"series": 0},
+        hovertemplate="%{y}<br>mean %{x:.2%}<extra></extra>",
+    )
+    if paper:
+        figure.add_scatter(
+            name="the report",
+            x=list(paper.values()),
+            y=[literal(name) for name in paper],
+            mode="markers",
+            marker={"size": 11, "symbol": "diamond-open", "line": {"width": 2}},
+            meta={"series": 1},
+            hovertemplate="%{y}<br>report %{x:.2%}<extra></extra>",
+        )
+    _name_rows(figure, [point.name for point in points])
+    figure.update_xaxes(tickformat=".1~%", title=title)
+    figure.update_layout(hovermode="closest", legend=LEGEND)
+    return to_json(figure)
+
+
+def _add_seeds(figure: go.Figure, points: Sequence[Point]) -> None:
     figure.add_scatter(
         name="one seed",
         x=[seed for point in points for seed in point.seeds],
@@ -41,38 +68,14 @@ def ranking(points: list[Point], others: dict[str, float], *, title: str) -> Fig
         meta={"series": 0},
         hovertemplate="%{y}<br>one seed: %{x:.2%}<extra></extra>",
     )
-    figure.add_scatter(
-        name="ours: mean ± standard deviation",
-        x=[point.y for point in points],
-        y=rows,
-        error_x={"type": "data", "array": [point.deviation or 0 for point in points], "width": 5},
-        mode="markers",
-        marker={"size": 11},
-        meta={"series": 0},
-        hovertemplate="%{y}<br>mean %{x:.2%}<extra></extra>",
-    )
-    if others:
-        figure.add_scatter(
-            name="the report",
-            x=list(others.values()),
-            y=[literal(name) for name in others],
-            mode="markers",
-            marker={"size": 11, "symbol": "diamond-open", "line": {"width": 2}},
-            meta={"series": 1},
-            hovertemplate="%{y}<br>report %{x:.2%}<extra></extra>",
-        )
-    _named_rows(figure, [point.name for point in points])
-    figure.update_xaxes(tickformat=".1~%", title=title)
-    figure.update_layout(hovermode="closest", legend=LEGEND)
-    return to_json(figure)
 
 
 def cell_curves(
-    validation: list[Line], training: list[Line], *, y_title: str, y_format: str
+    validation: Sequence[Line], training: Sequence[Line], *, y_title: str, y_format: str
 ) -> Figure:
-    """Lines against the epoch, those of one place in both lists in one colour.
+    """Draws lines against the epoch; the lines of a cell have its colour.
 
-    `validation` may be empty.
+    Both sequences have the same cells in the same order, or `validation` is empty.
     """
     figure = new_figure()
     for part, lines in (("training", training), ("validation", validation)):
@@ -95,8 +98,8 @@ def cell_curves(
     return to_json(figure)
 
 
-def cost(points: list[Point], *, x_title: str, x_hover: str, y_title: str) -> Figure:
-    """Accuracy against what it takes, a point a cell; `x_hover` is a template of d3."""
+def cost(points: Sequence[Point], *, x_title: str, x_hover: str, y_title: str) -> Figure:
+    """Draws accuracy against a cost, a point for each cell; `x_hover` is a template of d3."""
     figure = new_figure()
     for series, point in enumerate(points):
         figure.add_scatter(
@@ -138,13 +141,13 @@ def class_f1(per_class: Sequence[ClassScoresJson]) -> Figure:
         marker={"size": 10},
         hovertemplate="%{y}: %{x:.2%}<extra></extra>",
     )
-    _named_rows(figure, [scores["name"] for scores in per_class])
+    _name_rows(figure, [scores["name"] for scores in per_class])
     figure.update_xaxes(tickformat=".1~%", title="F1")
     return to_json(figure)
 
 
-def roc_curves(curves: list[Line]) -> Figure:
-    """True against false positive rate of each class against the rest, and chance as a diagonal."""
+def roc_curves(curves: Sequence[Line]) -> Figure:
+    """Draws the ROC curve of each class against the rest, and the diagonal of a random guess."""
     figure = new_figure()
     for series, curve in enumerate(curves):
         figure.add_scatter(
@@ -169,7 +172,7 @@ def roc_curves(curves: list[Line]) -> Figure:
     return to_json(figure)
 
 
-def _named_rows(figure: go.Figure, names: list[str]) -> None:
+def _name_rows(figure: go.Figure, names: Sequence[str]) -> None:
     rows = [literal(name) for name in names]
     figure.update_yaxes(
         type="category",

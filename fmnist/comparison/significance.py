@@ -1,12 +1,13 @@
-"""How results scatter over seeds, and which differences are larger than that scatter."""
+"""Measures how results scatter over seeds, and which differences are larger than that scatter."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-LEVEL = 0.05  # a difference is called clear below it
-SAME = 1e-9  # differences closer than this are equal: what is left of them is rounding
+LEVEL = 0.05  # differences with a smaller p-value are significant
+ROUNDING = 1e-9  # two differences that are closer than this are equal up to rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +21,11 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """By how much the best is above another, over the `n` seeds that both have.
+    """Mean of the best cell's values minus another's, over the `n` seeds that both have.
 
-    `p` is the paired t-test's two-sided p-value, Holm-corrected. It is None where there is no
-    scatter to hold the difference against: fewer than two seeds, or the same difference each time,
-    as when the seed has no effect. `mean` is None without a common seed.
+    `p` is the paired t-test's two-sided p-value, Holm-corrected. It is None where no test is
+    possible: with fewer than two seeds, or if the difference is the same for each seed, as when the
+    seed has no effect. `mean` is None without a common seed.
     """
 
     mean: float | None
@@ -32,32 +33,33 @@ class Difference:
     p: float | None
 
     @property
-    def clear(self) -> bool:
-        """Whether the difference is larger than the noise over seeds."""
+    def significant(self) -> bool:
+        """True if the difference is larger than the scatter over seeds explains."""
         return self.p is not None and self.p < LEVEL
 
 
 def spread(values: Collection[float]) -> Spread:
-    """Of at least one value."""
+    """Returns the spread of at least one value."""
     array = np.array(list(values), dtype=np.float64)
     deviation = float(array.std(ddof=1)) if len(array) > 1 else None
     return Spread(mean=float(array.mean()), deviation=deviation, n=len(array))
 
 
 def gaps_to_best(
-    best: dict[int, float], others: dict[str, dict[int, float]]
+    best: Mapping[int, float], others: Mapping[str, Mapping[int, float]]
 ) -> dict[str, Difference]:
-    """Each other's difference to the best; all are values by seed.
+    """Returns the differences of the best cell to the others, all given as values by seed.
 
-    Pairing takes out what a seed does to both (Dietterich 1998, Neural Computation 10:1895–1923);
-    Holm (1979, Scand. J. Statistics 6:65–70) keeps the chance of any false finding below LEVEL.
+    Pairing by seed removes what a seed does to both (Dietterich 1998, Neural Computation
+    10:1895–1923). Holm's correction (1979, Scand. J. Statistics 6:65–70) keeps the chance of any
+    false finding below LEVEL.
     """
     paired = {
         name: np.array([best[seed] - other[seed] for seed in sorted(best.keys() & other.keys())])
         for name, other in others.items()
     }
     known = {name: p for name, values in paired.items() if (p := _p_value(values)) is not None}
-    corrected = _holm(known)
+    corrected = _correct(known)
     return {
         name: Difference(
             mean=float(values.mean()) if len(values) else None,
@@ -71,17 +73,15 @@ def gaps_to_best(
 def _p_value(differences: np.ndarray) -> float | None:
     if len(differences) < 2:
         return None
-    if np.ptp(differences) < SAME:  # no variance: the test's statistic is undefined
-        return 1.0 if abs(differences[0]) < SAME else None
-    from scipy.stats import ttest_rel  # here: it takes a second, before a job has begun
+    if np.ptp(differences) < ROUNDING:  # without variance the test's statistic is undefined
+        return 1.0 if abs(differences[0]) < ROUNDING else None
+    from scipy.stats import ttest_rel  # here, as it takes a second that --help need not wait
 
     return float(ttest_rel(differences, np.zeros_like(differences)).pvalue)
 
 
-def _holm(p_values: dict[str, float]) -> dict[str, float]:
-    corrected: dict[str, float] = {}
-    highest = 0.0
-    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p))
-        corrected[name] = highest
-    return corrected
+def _correct(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Returns p-values after Holm's correction, which SciPy does not have."""
+    ordered = pd.Series(p_values, dtype=float).sort_values()
+    corrected = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
+    return {str(name): float(p) for name, p in corrected.items()}

@@ -1,13 +1,18 @@
-"""The tables of a comparison: its cells for people, its runs as Parquet."""
+"""Makes the tables of a comparison: its cells for people, its runs as Parquet."""
 
+from typing import Literal
+
+import pandas as pd
 import pyarrow as pa
 
-from fmnist.comparison.ranking import RankedCell, run_values
+from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison
+from fmnist.comparison.ranking import RankedCell
 from fmnist.comparison.significance import Difference, Spread
-from fmnist.pages.html import Cell, Table
+from fmnist.pages.html import NO_VALUE, Cell, FactList, Table
 
-NONE = Cell("–")
-NUMBERS = {
+Kind = Literal["count", "seconds", "loss", "share"]
+
+NUMBERS: dict[str, tuple[str, Kind]] = {  # title and kind, by the name of a cell's number
     "parameters": ("Parameters", "count"),
     "layers": ("Layers", "count"),
     "seconds_per_epoch": ("Time per epoch", "seconds"),
@@ -18,7 +23,7 @@ NUMBERS = {
     "validation_accuracy": ("Validation accuracy", "share"),
     "test_accuracy": ("Test accuracy", "share"),
 }
-REST = (
+RANKING_COLUMNS = (
     "validation_accuracy", "train_accuracy", "test_accuracy", "validation_loss", "train_loss",
     "seconds_per_epoch", "seconds", "parameters", "layers",
 )  # fmt: skip
@@ -43,47 +48,60 @@ RUNS = pa.schema(
 )
 
 
-def comparison_table(comparison: dict) -> pa.Table:
-    """One row a cell and seed, in the comparison's order; `outcome` finished, stopped or failed.
+def comparison_table(comparison: Comparison) -> pa.Table:
+    """Returns a row for each cell and seed, in the comparison's order.
 
-    Losses in nats, accuracies as shares; null is what a failed run or its data does not have.
+    `outcome` is finished, stopped or failed. Losses are in nats, accuracies are shares. A value
+    that a failed run, a stopped run or the data do not have is null.
     """
-    rows = []
-    for each in comparison["cells"]:
-        runs = [_run_row(run) for run in each["runs"]]
-        failures = [{**failure, "outcome": "failed"} for failure in each["failures"]]
-        shared = {name: each[name] for name in RUNS.names if name in each} | {"cell": each["name"]}
-        rows += [shared | row for row in sorted(runs + failures, key=lambda row: row["seed"])]
-    return pa.Table.from_pylist(rows, schema=RUNS)
+    runs = [
+        _cell_columns(cell) | columns
+        for cell in comparison.cells
+        for columns in (
+            *map(_run_columns, cell.runs),
+            *({**vars(failure), "outcome": "failed"} for failure in cell.failures),
+        )
+    ]
+    order = {cell.name: place for place, cell in enumerate(comparison.cells)}
+    frame = pd.DataFrame(runs, columns=RUNS.names).sort_values(
+        ["cell", "seed"], key=lambda column: column.replace(order), kind="stable"
+    )
+    table = pa.Table.from_pandas(frame, schema=RUNS, preserve_index=False)
+    return table.replace_schema_metadata(None)
 
 
-def _run_row(run: dict) -> dict:
+def _cell_columns(cell: ComparedCell) -> dict[str, object]:
+    shared = {name: getattr(cell, name) for name in RUNS.names if hasattr(cell, name)}
+    return shared | {"cell": cell.name}
+
+
+def _run_columns(run: ComparedRun) -> dict[str, object]:
     return {
-        "seed": run["seed"],
-        "run": run["id"],
-        "outcome": "finished" if run["stopped_at"] is None else "stopped",
-        "epochs": len(run["history"]),
-        **run_values(run),
+        "seed": run.seed,
+        "run": run.id,
+        "outcome": "finished" if run.stopped_at is None else "stopped",
+        "epochs": len(run.history),
+        **run.measures,
     }
 
 
 def ranking(ranked: list[RankedCell]) -> Table:
-    """Every cell, the best first, with all its numbers."""
+    """Returns every cell with all its numbers, the best cell first."""
     first = f"{ranked[0].basis}_accuracy"
     known = {*ranked[0].values, "parameters", "layers"}
-    names = [name for name in REST if name in known and name != first]
+    names = [name for name in RANKING_COLUMNS if name in known and name != first]
     titles = ["Cell", "Seeds", NUMBERS[first][0], "Behind the best"]
     rows = [
         (
-            standing.label,
+            row.label,
             [
-                _seeds(standing.cell),
-                number(standing, first),
-                NONE if standing is ranked[0] else _behind(standing),
-                *(number(standing, name) for name in names),
+                _seeds_cell(row.cell),
+                number_cell(row, first),
+                NO_VALUE if row is ranked[0] else _gap_cell(row),
+                *(number_cell(row, name) for name in names),
             ],
         )
-        for standing in ranked
+        for row in ranked
     ]
     caption = (
         "Mean over the seeds; in small print: ± the sample standard deviation. Losses in nats, "
@@ -92,55 +110,58 @@ def ranking(ranked: list[RankedCell]) -> Table:
     return Table(caption, titles + [NUMBERS[name][0] for name in names], rows)
 
 
-def verdict(difference: Difference | None) -> str:
-    """What a difference to the best is worth; None is one that a stopped run makes unfair."""
+def significance_text(difference: Difference | None) -> str:
+    """Says whether a difference to the best cell is significant, or why that is not known.
+
+    None stands for a difference to which a run belongs that was stopped early.
+    """
     if difference is None:
         return "stopped early: no statement"
     if difference.n < 2:
         return "one seed: no statement" if difference.n else "no common seed: no statement"
     if difference.p is None:
         return "same for each seed: no statement"
-    what = "more than noise" if difference.clear else "within the noise"
+    size = "more than noise" if difference.significant else "within the noise"
     p = "< 0.001" if difference.p < 0.001 else f"= {difference.p:.2g}"
-    return f"{unbroken(what)}, {unbroken(f'p {p}')}"
+    return f"{no_break(size)}, {no_break(f'p {p}')}"
 
 
-def unbroken(text: str) -> str:
-    """Text that stays on one line in a narrow cell."""
+def no_break(text: str) -> str:
+    """Returns text that browsers keep on one line in a narrow cell."""
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _behind(standing: RankedCell) -> Cell:
-    if not standing.values:
-        return NONE
-    difference = standing.difference
+def _gap_cell(row: RankedCell) -> Cell:
+    if not row.values:
+        return NO_VALUE
+    difference = row.difference
     if difference is None or difference.mean is None:
-        return Cell("–", verdict(difference))
-    return Cell(f"{100 * difference.mean:.2f} points", verdict(difference))
+        return Cell("–", significance_text(difference))
+    return Cell(f"{100 * difference.mean:.2f} points", significance_text(difference))
 
 
-def _seeds(each: dict) -> Cell:
-    stopped = sum(run["stopped_at"] is not None for run in each["runs"])
+def _seeds_cell(cell: ComparedCell) -> Cell:
+    stopped = sum(run.stopped_at is not None for run in cell.runs)
     notes = [
-        unbroken(f"{count} {what}")
-        for count, what in ((len(each["failures"]), "failed"), (stopped, "stopped"))
+        no_break(f"{count} {what}")
+        for count, what in ((len(cell.failures), "failed"), (stopped, "stopped"))
         if count
     ]
-    return Cell(str(len(each["runs"])), ", ".join(notes))
+    return Cell(str(len(cell.runs)), ", ".join(notes))
 
 
-def number(standing: RankedCell, name: str) -> Cell:
-    """One of NUMBERS of a cell, its ± in small print."""
+def number_cell(row: RankedCell, name: str) -> Cell:
+    """Returns one of NUMBERS of a ranked cell, with its deviation in small print."""
     if name in ("parameters", "layers"):
-        return NONE if standing.cell[name] is None else Cell(f"{standing.cell[name]:,}")
-    if name not in standing.values:
-        return NONE
-    value, deviation = texts(standing.values[name], NUMBERS[name][1])
-    return Cell(value, deviation)
+        size = getattr(row.cell, name)
+        return NO_VALUE if size is None else Cell(f"{size:,}")
+    if name not in row.values:
+        return NO_VALUE
+    return Cell(*spread_texts(row.values[name], NUMBERS[name][1]))
 
 
-def texts(value: Spread, kind: str) -> tuple[str, str]:
-    """A mean and its ± of a kind of number; nothing for the ± of a single seed."""
+def spread_texts(value: Spread, kind: Kind) -> tuple[str, str]:
+    """Returns a mean and its deviation as text; the deviation of a single seed is empty."""
     if kind == "share":
         mean, deviation = f"{value.mean:.2%}", ".2f"
     elif kind == "loss":
@@ -151,23 +172,24 @@ def texts(value: Spread, kind: str) -> tuple[str, str]:
     if value.deviation is None:
         return mean, ""
     scale = 100 if kind == "share" else 1
-    return mean, unbroken(f"± {scale * value.deviation:{deviation}}")
+    return mean, no_break(f"± {scale * value.deviation:{deviation}}")
 
 
 def _decimals(seconds: float) -> int:
     return 2 if seconds < 10 else 1 if seconds < 100 else 0
 
 
-def unfinished(comparison: dict) -> list[tuple[str, str]]:
-    """What failed and what was stopped early: cell and seed, with the reason or the epoch."""
+def unfinished(comparison: Comparison) -> FactList:
+    """Lists failed runs with their reasons, and stopped runs with their last epochs."""
     pairs = []
-    for each in comparison["cells"]:
-        for failure in each["failures"]:
-            pairs.append(
-                (f"{each['name']}, seed {failure['seed']}", f"failed: {failure['reason']}")
-            )
-        for run in each["runs"]:
-            if run["stopped_at"] is not None:
-                what = f"stopped early, after epoch {run['stopped_at']}"
-                pairs.append((f"{each['name']}, seed {run['seed']}", what))
+    for cell in comparison.cells:
+        pairs += [
+            (f"{cell.name}, seed {failure.seed}", f"failed: {failure.reason}")
+            for failure in cell.failures
+        ]
+        pairs += [
+            (f"{cell.name}, seed {run.seed}", f"stopped early, after epoch {run.stopped_at}")
+            for run in cell.runs
+            if run.stopped_at is not None
+        ]
     return pairs

@@ -1,42 +1,43 @@
-"""The result of a comparison of cells in words: what its page and its Markdown both say."""
+"""States the result of a comparison in words, for its page and for its Markdown."""
 
 import re
 from typing import NamedTuple
 
-from fmnist.comparison import paper, paper_tables, tables
+from fmnist.comparison import paper, tables
+from fmnist.comparison.facts import Comparison
 from fmnist.comparison.ranking import RankedCell, rank_cells
 from fmnist.comparison.significance import LEVEL
-from fmnist.pages.html import Cell, Table, fact_list
+from fmnist.pages.html import Cell, FactList, Table, fact_list
 from fmnist.pages.scores import SPLITS
 
 
-class Conclusion(NamedTuple):
-    """What there is to say in ten seconds."""
+class Headline(NamedTuple):
+    """The result of a comparison: a title, and sentences on how certain it is."""
 
     title: str
     sentences: list[str]
 
 
-def comparison_markdown(comparison: dict) -> str:
-    """The same conclusion and tables as on the page, without plots."""
+def comparison_markdown(comparison: Comparison) -> str:
+    """Returns the sentences and tables of the page, without its plots."""
     ranked = rank_cells(comparison)
-    conclusion = conclude(comparison, ranked)
-    parts = [f"# {_escaped(conclusion.title)}", _escaped(" ".join(conclusion.sentences))]
-    parts += ["## All cells", _markdown(tables.ranking(ranked)), _escaped(noise(ranked))]
-    if not_done := tables.unfinished(comparison):
-        parts += ["## Did not finish", _list(not_done)]
-    parts += ["## Beside the report", _escaped(beside_note(comparison, ranked))]
-    for table in beside_report(comparison, ranked):
+    headline = make_headline(comparison, ranked)
+    parts = [f"# {_escaped(headline.title)}", _escaped(" ".join(headline.sentences))]
+    parts += ["## All cells", _markdown(tables.ranking(ranked)), _escaped(method_note(ranked))]
+    if unfinished := tables.unfinished(comparison):
+        parts += ["## Did not finish", _list(unfinished)]
+    parts += ["## Beside the report", _escaped(paper_note(comparison, ranked))]
+    for table in paper_tables(comparison, ranked):
         parts += [f"### {table.caption}", _markdown(table)]
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", comparison["command"])), default=0))
-    parts += ["## How it was made", f"{fence}\n{comparison['command']}\n{fence}"]
-    for title, pairs in fact_lists(comparison).items():
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", comparison.command)), default=0))
+    parts += ["## How it was made", f"{fence}\n{comparison.command}\n{fence}"]
+    for title, pairs in provenance(comparison).items():
         parts += [f"**{title}**", _list(pairs)]
     return "\n\n".join(parts) + "\n"
 
 
-def noise(ranked: list[RankedCell]) -> str:
-    """How the cells were ranked and told from each other."""
+def method_note(ranked: list[RankedCell]) -> str:
+    """Says how the cells were ranked, and which differences count as more than noise."""
     part = SPLITS[ranked[0].basis]
     return (
         f"Cells are ranked by the mean {part} accuracy of their seeds; the test images have no "
@@ -61,70 +62,69 @@ def _markdown_cell(cell: Cell) -> str:
     return _escaped(cell.value) + small
 
 
-def _list(pairs: list[tuple[str, str]]) -> str:
+def _list(pairs: FactList) -> str:
     return "\n".join(f"- {_escaped(name)}: {_escaped(value)}" for name, value in pairs)
 
 
 def _escaped(text: str) -> str:
-    """On one line, and as it is: no markup, no HTML."""
+    """Returns text on one line that Markdown shows unchanged: without markup, without HTML."""
     one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", one_line)
 
 
-def conclude(comparison: dict, ranked: list[RankedCell]) -> Conclusion:
+def make_headline(comparison: Comparison, ranked: list[RankedCell]) -> Headline:
+    """Names the best cell, and says how far it is above the others and above the report."""
     best = ranked[0]
     if not best.values:
-        return Conclusion("No run came to an end", ["What happened to each is below."])
+        return Headline("No run came to an end", ["What happened to each is below."])
     accuracy = best.accuracy
     seeds = f"Mean of {accuracy.n} seeds" if accuracy.n > 1 else "One seed"
-    spread = tables.texts(accuracy, "share")[1]
-    sentences = [f"{seeds}{f', {spread} points' if spread else ''}."]
-    others = [standing for standing in ranked[1:] if standing.values]
+    deviation = tables.spread_texts(accuracy, "share")[1]
+    sentences = [f"{seeds}{f', {deviation} points' if deviation else ''}."]
+    others = [row for row in ranked[1:] if row.values]
     if others:
-        sentences.append(_lead(best, others[0]))
-    clear = sum(bool(other.difference and other.difference.clear) for other in others)
-    if len(others) > 1 and clear:
-        sentences.append(f"Behind it by more than noise: {clear} of the {len(others)} other cells.")
-    result = paper.find(best.cell)
-    if result and has_reports_labels(comparison) and best.basis == "validation":
+        sentences.append(_gap_sentence(best, others[0]))
+    count = sum(bool(other.difference and other.difference.significant) for other in others)
+    if len(others) > 1 and count:
+        sentences.append(f"Behind it by more than noise: {count} of the {len(others)} other cells.")
+    result = paper.find_result(best.cell)
+    if result and has_paper_labels(comparison) and best.basis == "validation":
         sentences.append(
             f"The report has {result.validation_accuracy:.2%} for this cell, after "
-            f"{paper.SETTINGS['epochs']} epochs; here it had {epochs(best):,}."
+            f"{paper.SETTINGS['epochs']} epochs; here it had {best.epochs:,}."
         )
-    return Conclusion(
+    return Headline(
         f"{best.label} is best: {accuracy.mean:.2%} of the {SPLITS[best.basis]} images right",
         sentences,
     )
 
 
-def _lead(best: RankedCell, second: RankedCell) -> str:
+def _gap_sentence(best: RankedCell, second: RankedCell) -> str:
     gap = best.accuracy.mean - second.accuracy.mean
-    worth = tables.verdict(second.difference)
-    return f"{100 * gap:.2f} points above the next, {second.label} ({worth})."
+    significance = tables.significance_text(second.difference)
+    return f"{100 * gap:.2f} points above the next, {second.label} ({significance})."
 
 
-def epochs(standing: RankedCell) -> int:
-    return max(len(run["history"]) for run in standing.cell["runs"])
+def has_paper_labels(comparison: Comparison) -> bool:
+    """True if the task has the labels of the report, so that accuracies can be compared."""
+    return comparison.task.name == paper.TASK
 
 
-def has_reports_labels(comparison: dict) -> bool:
-    return comparison["task"]["name"] == paper.TASK
+def paper_tables(comparison: Comparison, ranked: list[RankedCell]) -> list[Table]:
+    """Returns our results beside the report's; no tables if the labels differ."""
+    return paper.paper_tables(ranked) if has_paper_labels(comparison) else []
 
 
-def beside_report(comparison: dict, ranked: list[RankedCell]) -> list[Table]:
-    return paper_tables.beside_report(ranked) if has_reports_labels(comparison) else []
-
-
-def beside_note(comparison: dict, ranked: list[RankedCell]) -> str:
-    """What must be known to read our numbers beside the report's, or why there are none."""
-    if not has_reports_labels(comparison):
+def paper_note(comparison: Comparison, ranked: list[RankedCell]) -> str:
+    """Says how our numbers and the report's can be compared, or why they cannot."""
+    if not has_paper_labels(comparison):
         return (
             f"The report's numbers are on the labels of the task {paper.TASK}: beside those of "
-            f"{comparison['task']['name']} they would say nothing, and are left out."
+            f"{comparison.task.name} they would say nothing, and are left out."
         )
-    if not paper_tables.beside_report(ranked):
+    if not paper.paper_tables(ranked):
         return "None of these cells is in the report."
-    config = comparison["config"]
+    config = comparison.config
     differing = [
         f"{name} {config[name]:,} (the report {theirs:,})"
         for name, theirs in paper.SETTINGS.items()
@@ -141,11 +141,12 @@ def beside_note(comparison: dict, ranked: list[RankedCell]) -> str:
     )
 
 
-def fact_lists(comparison: dict) -> dict[str, list[tuple[str, str]]]:
-    seeds = ", ".join(map(str, comparison["seeds"]))
+def provenance(comparison: Comparison) -> dict[str, FactList]:
+    """Returns what the comparison was made of and with, by heading."""
+    seeds = ", ".join(map(str, comparison.seeds))
     return {
-        "Configuration of every cell": fact_list(comparison["config"] | {"seeds": seeds}),
-        "Data": fact_list(comparison["dataset"]),
-        "Hardware": fact_list(comparison["hardware"]),
-        "Versions": fact_list(comparison["versions"]),
+        "Configuration of every cell": fact_list({**comparison.config, "seeds": seeds}),
+        "Data": fact_list(comparison.dataset),
+        "Hardware": fact_list(comparison.hardware),
+        "Versions": fact_list(comparison.versions),
     }

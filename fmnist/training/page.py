@@ -9,6 +9,7 @@ import pandas as pd
 from fmnist.pages import plots
 from fmnist.pages.html import Card, FactList, Facts, fact_list, render
 from fmnist.pages.scores import (
+    CLASS_HEADERS,
     SCORES,
     SPLITS,
     EvaluationJson,
@@ -68,8 +69,9 @@ def run_page(run: RunPage) -> str:
         confusion=plots.confusion_matrix(evaluation["confusion"], run.task.classes),
         splits=[SPLITS[name].capitalize() for name in evaluations],
         score_rows=score_rows(evaluations),
+        class_headers=CLASS_HEADERS,
         class_rows=class_rows(evaluation),
-        fact_lists=_fact_lists(run),
+        provenance=_provenance(run),
     )
 
 
@@ -125,7 +127,7 @@ def _curves(run: RunPage, metric: str, title: str, tick_format: str) -> dict[str
     return plots.epoch_curves(lines, y_title=title, y_format=tick_format, best=run.best_epoch)
 
 
-def _fact_lists(run: RunPage) -> dict[str, FactList]:
+def _provenance(run: RunPage) -> dict[str, FactList]:
     """Returns what the run was made of and with, by heading."""
     lists = {
         "Configuration": run.config,

@@ -1,10 +1,12 @@
 """The page of a comparison, in a real browser."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fmnist.comparison.facts import Comparison
 from fmnist.comparison.page import Evidence, comparison_page
 from fmnist.comparison.ranking import best_cell
 from tests.support.browser import Browser
@@ -16,17 +18,22 @@ from tests.support.comparisons import (
     an_evidence,
     cell,
     fail,
+    renamed_task,
+    stop,
+    without_size,
 )
 
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path):
-    """Opens the page of a comparison; the returned browser has it before it."""
+    """Returns a function that opens the page of a comparison, and returns the browser."""
 
-    def open_page(comparison: dict, evidence: Evidence | None = None, **window: object) -> Browser:
+    def open_page(
+        comparison: Comparison, evidence: Evidence | None = None, **window: object
+    ) -> Browser:
         best = best_cell(comparison)
         if evidence is None and best:
-            evidence = an_evidence(comparison, best["name"])
+            evidence = an_evidence(comparison, best.name)
         file = tmp_path / "report.html"
         file.write_text(comparison_page(comparison, evidence), encoding="utf-8")
         browser.open(file, **window)  # type: ignore[arg-type]
@@ -45,7 +52,7 @@ def text(page: Browser) -> str:
 
 
 def rows(page: Browser, table: int) -> list[list[str]]:
-    """What the cells of a table say, in small print too."""
+    """Returns the text of a table's cells, with the small print."""
     cells = "[...r.cells].map(c => c.textContent)"
     found = page.value(f"[...document.querySelectorAll('table')[{table}].rows].map(r => {cells})")
     return [[cell.replace("\xa0", " ") for cell in row] for row in found]
@@ -73,7 +80,7 @@ def test_the_page_draws_everything_alone(show, width: int, scheme: str) -> None:
 @pytest.mark.parametrize("width", [375, 320])
 def test_the_page_is_no_wider_than_the_phone(show, width: int) -> None:
     comparison = a_comparison()
-    fail(comparison["cells"][0], 1, "nospace" * 60)
+    fail(comparison.cells[0], 1, "nospace" * 60)
     page = show(comparison, width=width)
     assert page.value("document.documentElement.scrollWidth") <= width
 
@@ -90,11 +97,11 @@ def test_a_cell_has_one_colour_in_all_plots(show) -> None:
 
 def test_the_head_says_the_conclusion(show) -> None:
     comparison = a_comparison()
-    for each in comparison["cells"]:
-        best = each["name"] == BEST
-        for run, noise in zip(each["runs"], (0.001, 0.002, 0.003), strict=True):
+    for each in comparison.cells:
+        best = each.name == BEST
+        for run, noise in zip(each.runs, (0.001, 0.002, 0.003), strict=True):
             accuracy = 0.9 + noise if best else 0.85 + 2 * noise
-            run["scores"]["validation"]["accuracy"] = accuracy
+            run.scores["validation"]["accuracy"] = accuracy
     page = show(comparison)
     assert page.value("document.querySelector('h1').innerText") == (
         "cnn · relu · adam is best: 90.20% of the validation images right"
@@ -108,16 +115,16 @@ def test_the_head_says_the_conclusion(show) -> None:
 
 def test_the_test_images_have_no_say_in_what_is_best() -> None:
     comparison = a_comparison()
-    for run in cell(comparison, "dense")["runs"]:
-        run["scores"]["test"] |= {"accuracy": 1.0, "loss": 0.0}
-    assert best_cell(comparison)["name"] == BEST
+    for run in cell(comparison, "dense").runs:
+        run.scores["test"] |= {"accuracy": 1.0, "loss": 0.0}
+    assert best_cell(comparison).name == BEST
 
 
 def test_the_reports_tables_stand_beside_ours(show) -> None:
     comparison = a_comparison()
     inception = cell(comparison, "inception")
-    for run, noise in zip(inception["runs"], (-0.001, 0, 0.001), strict=True):
-        run["scores"]["validation"] |= {"accuracy": 0.9 + noise, "loss": 0.3}
+    for run, noise in zip(inception.runs, (-0.001, 0, 0.001), strict=True):
+        run.scores["validation"] |= {"accuracy": 0.9 + noise, "loss": 0.3}
     page = show(comparison)
     tables = [rows(page, table) for table in (1, 2, 3)]
     names = [[row[0] for row in table] for table in tables]
@@ -136,9 +143,7 @@ def test_the_reports_tables_stand_beside_ours(show) -> None:
 
 
 def test_another_task_is_not_put_beside_the_report(show) -> None:
-    comparison = a_comparison()
-    comparison["task"]["name"] = "fashion"
-    page = show(comparison)
+    page = show(renamed_task(a_comparison(), "fashion"))
     assert count(page, "table") == 2  # all cells; the best cell's classes
     assert count(page, ".point", 0) == 8 * 3 + 8
     assert "the labels of the task competition" in text(page)
@@ -150,8 +155,8 @@ def test_failed_and_stopped_runs_are_shown(show) -> None:
     sgd, dense = cell(comparison, "sgd"), cell(comparison, "dense")
     for seed in range(3):
         fail(sgd, seed, f"the loss is NaN ({seed})")
-    sgd |= {"parameters": None, "layers": None}
-    dense["runs"][2] |= {"stopped_at": 9, "history": dense["runs"][2]["history"][:9]}
+    without_size(comparison, "sgd")
+    stop(dense, 2, 9)
     page = show(comparison)
     assert page.errors() == []
     ranking = {row[0]: row for row in rows(page, 0)}
@@ -166,9 +171,9 @@ def test_failed_and_stopped_runs_are_shown(show) -> None:
 
 def test_a_comparison_in_which_all_failed_says_so(show) -> None:
     comparison = a_comparison(seeds=1)
-    for each in comparison["cells"]:
+    for each in comparison.cells:
         fail(each, 0, "no memory")
-    comparison["hardware"] = {}
+    comparison = replace(comparison, hardware={})
     assert best_cell(comparison) is None
     page = show(comparison)
     assert page.errors() == []
@@ -185,11 +190,11 @@ def test_one_seed_makes_no_statement(show) -> None:
 
 def test_without_validation_cells_stand_by_training_accuracy(show) -> None:
     comparison = a_comparison()
-    comparison["config"]["validation"] = 0
-    for each in comparison["cells"]:
-        for run in each["runs"]:
-            del run["scores"]["validation"]
-            for epoch in run["history"]:
+    comparison.config["validation"] = 0
+    for each in comparison.cells:
+        for run in each.runs:
+            del run.scores["validation"]
+            for epoch in run.history:
                 del epoch["val_loss"], epoch["val_accuracy"]
     page = show(comparison)
     assert page.errors() == []
@@ -200,9 +205,8 @@ def test_without_validation_cells_stand_by_training_accuracy(show) -> None:
 
 def test_a_comparison_of_one_cell_with_other_images(show) -> None:
     comparison = a_comparison()
-    comparison["cells"] = [cell(comparison, "tanh")]
-    comparison["task"] |= {"name": "flags", "shape": [6, 9, 3], "classes": ["a", "b", "c"]}
-    page = show(comparison)
+    comparison = replace(comparison, cells=[cell(comparison, "tanh")])
+    page = show(renamed_task(comparison, "flags", shape=(6, 9, 3), classes=("a", "b", "c")))
     assert page.errors() == []
     assert text(page).count("cnn · tanh · adam · 0.0001 is best") == 1
     images = "[...document.querySelectorAll('.gallery img')].map(i => i.naturalWidth)"
@@ -211,12 +215,12 @@ def test_a_comparison_of_one_cell_with_other_images(show) -> None:
 
 def test_many_cells_of_one_epoch(show) -> None:
     comparison = a_comparison(seeds=1, epochs=1)
-    comparison["cells"] = [
-        {**each, "name": f"{each['name']} · {copy}", "learning_rate": 0.1 + copy}
-        for each in comparison["cells"]
+    cells = [
+        replace(each, name=f"{each.name} · {copy}", learning_rate=0.1 + copy)
+        for each in comparison.cells
         for copy in range(6)
     ]
-    page = show(comparison)
+    page = show(replace(comparison, cells=cells))
     assert page.errors() == []
     assert len(rows(page, 0)) == 1 + 48
     assert count(page, ".ytick", 0) == 30

@@ -27,13 +27,13 @@ def test_a_paired_test_by_hand() -> None:
     assert found.mean == pytest.approx(2)
     assert found.n == 3
     assert found.p == pytest.approx(1 - np.sqrt(12 / 14))
-    assert not found.clear
+    assert not found.significant
 
 
 def test_pairing_sees_a_small_difference_beneath_what_seeds_do_to_both() -> None:
     both = np.array([0.80, 0.85, 0.90, 0.95])
     best, other = both + np.array([0.0101, 0.0099, 0.0102, 0.0098]), both
-    assert gaps_to_best(by_seed(*best), {"other": by_seed(*other)})["other"].clear
+    assert gaps_to_best(by_seed(*best), {"other": by_seed(*other)})["other"].significant
 
 
 def test_holm_corrects_for_the_number_of_cells() -> None:
@@ -66,7 +66,7 @@ def test_only_common_seeds_are_compared() -> None:
 def test_one_seed_allows_no_statement() -> None:
     found = gaps_to_best({0: 0.9}, {"other": {0: 0.1}, "stranger": {1: 0.1}})
     assert found["other"].mean == pytest.approx(0.8)
-    assert found["other"].p is None and not found["other"].clear
+    assert found["other"].p is None and not found["other"].significant
     assert (found["stranger"].mean, found["stranger"].n, found["stranger"].p) == (None, 0, None)
 
 
@@ -79,7 +79,7 @@ def test_the_same_difference_for_each_seed_allows_no_statement() -> None:
     # In binary, 0.9 − 0.8 and 0.5 − 0.4 are not quite equal: that is rounding, not scatter.
     found = gaps_to_best(by_seed(0.9, 0.5), {"other": by_seed(0.8, 0.4)})["other"]
     assert found.mean == pytest.approx(0.1)
-    assert found.p is None and not found.clear
+    assert found.p is None and not found.significant
 
 
 def test_cells_without_a_statement_do_not_weigh_on_the_others() -> None:

@@ -1,13 +1,23 @@
-"""The Markdown and the table of a comparison, and what they rest on."""
+"""The Markdown and the Parquet table of a comparison."""
 
 import io
 
 import pyarrow.parquet as pq
 import pytest
 
-from fmnist.comparison.page import comparison_markdown, comparison_page, comparison_table
+from fmnist.comparison.page import comparison_page
 from fmnist.comparison.ranking import rank_cells
-from tests.support.comparisons import BEST, a_comparison, a_hostile_one, an_evidence, cell, fail
+from fmnist.comparison.tables import comparison_table
+from fmnist.comparison.text import comparison_markdown
+from tests.support.comparisons import (
+    BEST,
+    a_comparison,
+    a_hostile_one,
+    an_evidence,
+    cell,
+    fail,
+    stop,
+)
 
 
 def test_hostile_names_do_nothing_in_markdown() -> None:
@@ -31,7 +41,7 @@ def test_markdown_holds_the_conclusion_and_the_tables() -> None:
     assert markdown.count("\n|---|") == 1 + 3
     assert "### Optimizers, of the cnn with relu" in markdown
     assert "- cnn · relu · sgd · 0.0001, seed 1: failed: the loss is NaN" in markdown
-    for fact in (comparison["command"], "c0ffee" * 10, "2.60.0", "a processor", "0, 1, 2"):
+    for fact in (comparison.command, "c0ffee" * 10, "2.60.0", "a processor", "0, 1, 2"):
         assert fact in markdown, fact
 
 
@@ -39,32 +49,32 @@ def test_the_table_has_a_row_for_each_cell_and_seed() -> None:
     comparison = a_comparison()
     sgd, dense = cell(comparison, "sgd"), cell(comparison, "dense")
     fail(sgd, 1, "the loss is NaN")
-    dense["runs"][0] |= {"stopped_at": 9, "history": dense["runs"][0]["history"][:9]}
+    stop(dense, 0, 9)
     file = io.BytesIO()
     pq.write_table(comparison_table(comparison), file)
     found = pq.read_table(file).to_pylist()
     assert [(row["cell"], row["seed"]) for row in found] == [
-        (each["name"], seed) for each in comparison["cells"] for seed in range(3)
+        (each.name, seed) for each in comparison.cells for seed in range(3)
     ]
-    failed = next(row for row in found if row["cell"] == sgd["name"] and row["seed"] == 1)
+    failed = next(row for row in found if row["cell"] == sgd.name and row["seed"] == 1)
     assert (failed["outcome"], failed["reason"]) == ("failed", "the loss is NaN")
     assert failed["run"] is None and failed["test_accuracy"] is None
-    stopped = next(row for row in found if row["cell"] == dense["name"])
+    stopped = next(row for row in found if row["cell"] == dense.name)
     assert (stopped["outcome"], stopped["epochs"]) == ("stopped", 9)
     best = next(row for row in found if row["cell"] == BEST)
-    run = cell(comparison, BEST)["runs"][0]
-    assert (best["run"], best["outcome"], best["reason"]) == (run["id"], "finished", None)
+    run = cell(comparison, BEST).runs[0]
+    assert (best["run"], best["outcome"], best["reason"]) == (run.id, "finished", None)
     assert best["learning_rate"] == 1e-4 and best["parameters"] == 6_484_165
-    assert best["validation_accuracy"] == run["scores"]["validation"]["accuracy"]
-    assert best["test_loss"] == run["scores"]["test"]["loss"]
+    assert best["validation_accuracy"] == run.scores["validation"]["accuracy"]
+    assert best["test_loss"] == run.scores["test"]["loss"]
     assert best["seconds_per_epoch"] == 9.7  # the first epoch took three times as long
     assert best["seconds"] == pytest.approx(22 * 9.7)
 
 
 def test_the_order_of_scheduling_does_not_matter() -> None:
     comparison, shuffled = a_comparison(), a_comparison()
-    for each in shuffled["cells"]:
-        each["runs"] = each["runs"][::-1]
+    for each in shuffled.cells:
+        each.runs.reverse()
     evidence = an_evidence(comparison, BEST)
     assert comparison_table(shuffled) == comparison_table(comparison)
     assert comparison_page(shuffled, evidence) == comparison_page(comparison, evidence)

@@ -1,12 +1,16 @@
-"""A comparison as a sweep leaves it, with made-up but realistic numbers."""
+"""Makes comparisons with made-up but realistic numbers."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from fmnist.comparison import paper
+from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison, FailedRun
 from fmnist.comparison.page import Evidence
 from fmnist.runs.evaluation import evaluate
+from fmnist.runs.history import EpochRow
 from fmnist.tasks import COMPETITION
 
 LAYERS = {"dense": 5, "cnn": 6, "resnet": 11, "inception": 11}
@@ -27,77 +31,90 @@ HOSTILE = (
 BEST = "cnn · relu · adam · 0.0001"
 
 
-def a_comparison(seeds: int = 3, epochs: int = 20) -> dict:
-    """The 8 cells of the report on the task competition, each with that many seeds."""
+def a_comparison(seeds: int = 3, epochs: int = 20) -> Comparison:
+    """Returns the 8 cells of the report on the task competition, each with that many seeds."""
     results = {result for table in paper.TABLES for result in table.results}
-    axes = ("architecture", "activation", "optimizer")
-    kinds = sorted(tuple(getattr(result, axis) for axis in axes) for result in results)
-    return {
-        "id": "5d0c2b1a9e77",
-        "name": "report",
-        "command": f"python -m jobs.compare --name report --task competition --seeds {seeds}",
-        "task": {"name": "competition", "classes": list(COMPETITION.classes), "shape": [28, 28, 1]},
-        "dataset": {"source": "a folder", "fingerprint": "c0ffee" * 10, "train": 54_000}
+    kinds = sorted((each.architecture, each.activation, each.optimizer) for each in results)
+    return Comparison(
+        id="5d0c2b1a9e77",
+        name="report",
+        command=f"python -m jobs.compare --name report --task competition --seeds {seeds}",
+        task=COMPETITION,
+        dataset={"source": "a folder", "fingerprint": "c0ffee" * 10, "train": 54_000}
         | {"validation": 6_000, "test": 10_000},
-        "config": {"epochs": epochs, "batch": 1024, "precision": "float32", "validation": 0.1},
-        "seeds": list(range(seeds)),
-        "versions": {"keras": "3.15.1", "ray": "2.60.0"},
-        "hardware": {"cpu": "a processor", "cores": 2, "gpus": 0, "nodes": 1, "workers": 1},
-        "cells": [a_cell(*kind, seeds=seeds, epochs=epochs) for kind in kinds],
-    }
+        nodes=1,
+        config={"epochs": epochs, "batch": 1024, "precision": "float32", "validation": 0.1},
+        seeds=list(range(seeds)),
+        versions={"keras": "3.15.1", "ray": "2.60.0"},
+        hardware={"cpu": "a processor", "cores": 2, "gpus": 0, "nodes": 1, "workers": 1},
+        cells=[a_cell(*kind, seeds=seeds, epochs=epochs) for kind in kinds],
+    )
 
 
-def a_cell(architecture: str, activation: str, optimizer: str, *, seeds: int, epochs: int) -> dict:
-    cell = {
-        "name": f"{architecture} · {activation} · {optimizer} · 0.0001",
-        "architecture": architecture,
-        "activation": activation,
-        "optimizer": optimizer,
-        "learning_rate": 1e-4,
-        "parameters": PARAMETERS[architecture],
-        "layers": LAYERS[architecture],
-        "failures": [],
-    }
-    result = paper.find(cell)
+def a_cell(
+    architecture: str, activation: str, optimizer: str, *, seeds: int, epochs: int
+) -> ComparedCell:
+    """Returns a cell that is about as good as in the report."""
+    cell = ComparedCell(
+        name=f"{architecture} · {activation} · {optimizer} · 0.0001",
+        architecture=architecture,
+        activation=activation,
+        optimizer=optimizer,
+        learning_rate=1e-4,
+        parameters=PARAMETERS[architecture],
+        layers=LAYERS[architecture],
+        runs=[],
+        failures=[],
+    )
+    result = paper.find_result(cell)
     assert result is not None
-    random = np.random.default_rng(sum(map(ord, cell["name"])))
+    random = np.random.default_rng(sum(map(ord, cell.name)))
     accuracies = result.validation_accuracy - 0.03 + random.normal(scale=0.002, size=seeds)
-    runs = [
-        a_run(seed, float(accuracy), SECONDS[architecture], epochs)
-        for seed, accuracy in enumerate(accuracies)
-    ]
-    for run in runs:
-        run["id"] = f"{architecture}-{activation}-{optimizer}-{run['seed']}"
-    return cell | {"runs": runs}
+    for seed, accuracy in enumerate(accuracies):
+        run = a_run(seed, float(accuracy), architecture, epochs)
+        cell.runs.append(replace(run, id=f"{architecture}-{activation}-{optimizer}-{seed}"))
+    return cell
 
 
-def a_run(seed: int, accuracy: float, seconds: float, epochs: int) -> dict:
-    """A run that ends with that validation accuracy."""
-    history = []
-    for epoch in range(1, epochs + 1):
-        left = math.exp(-4 * epoch / epochs)
-        row = {"epoch": epoch, "loss": 1.2 * left + 0.2, "accuracy": accuracy + 0.03 - 0.4 * left}
-        row |= {
-            "val_loss": 1.1 * left + 1.2 * (1 - accuracy),
-            "val_accuracy": accuracy - 0.4 * left,
-        }
-        history.append(row | {"seconds": seconds * (3 if epoch == 1 else 1)})
-    last = history[-1]
-    parts = {
-        "train": {"examples": 54_000, "loss": last["loss"], "accuracy": accuracy + 0.03},
-        "validation": {"examples": 6_000, "loss": last["val_loss"], "accuracy": accuracy},
-        "test": {"examples": 10_000, "loss": last["val_loss"] + 0.01, "accuracy": accuracy - 0.004},
-    }
-    return {"seed": seed, "id": f"run{seed}", "stopped_at": None, "history": history} | {
-        "scores": parts
+def a_run(seed: int, accuracy: float, architecture: str, epochs: int) -> ComparedRun:
+    """Returns a run that ends with that validation accuracy."""
+    history = [an_epoch(epoch, epochs, accuracy, SECONDS[architecture]) for epoch in range(epochs)]
+    loss, val_loss = history[-1]["loss"], history[-1]["val_loss"]
+    return ComparedRun(
+        seed=seed,
+        id=f"run{seed}",
+        history=history,
+        scores={
+            "train": {"examples": 54_000, "loss": loss, "accuracy": accuracy + 0.03},
+            "validation": {"examples": 6_000, "loss": val_loss, "accuracy": accuracy},
+            "test": {"examples": 10_000, "loss": val_loss + 0.01, "accuracy": accuracy - 0.004},
+        },
+        parameters=PARAMETERS[architecture],
+        layers=LAYERS[architecture],
+        hardware={"cpu": "a processor", "cores": 2, "gpus": 0, "nodes": 1, "workers": 1},
+    )
+
+
+def an_epoch(epoch: int, epochs: int, accuracy: float, seconds: float) -> EpochRow:
+    """Returns the row of an epoch, counted from 0, of a run that ends with that accuracy."""
+    left = math.exp(-4 * (epoch + 1) / epochs)
+    return {
+        "epoch": epoch + 1,
+        "loss": 1.2 * left + 0.2,
+        "accuracy": accuracy + 0.03 - 0.4 * left,
+        "val_loss": 1.1 * left + 1.2 * (1 - accuracy),
+        "val_accuracy": accuracy - 0.4 * left,
+        "learning_rate": 1e-4,
+        "seconds": seconds * (3 if epoch == 0 else 1),
+        "images_per_second": 54_000 / seconds,
     }
 
 
 def an_evidence(
-    comparison: dict, cell: str, *, probabilities: np.ndarray | None = None
+    comparison: Comparison, cell: str, *, probabilities: np.ndarray | None = None
 ) -> Evidence:
-    """Predictions (random, mostly right) on 600 noisy rings, the larger the label the larger."""
-    classes, (height, width, channels) = comparison["task"]["classes"], comparison["task"]["shape"]
+    """Returns random, mostly right predictions on 600 noisy rings, larger for larger labels."""
+    classes, (height, width, channels) = comparison.task.classes, comparison.task.shape
     random = np.random.default_rng(0)
     n = 600
     labels = np.arange(n) % len(classes)
@@ -114,32 +131,60 @@ def an_evidence(
         cell=cell,
         run="cnn-relu-adam-0",
         split="test",
-        evaluation=evaluate(labels, probabilities, tuple(classes)).to_json(),
+        evaluation=evaluate(labels, probabilities, classes).to_json(),
         labels=labels,
         probabilities=probabilities,
         images=(255 * rings * noise).astype(np.uint8),
     )
 
 
-def a_hostile_one() -> dict:
-    """A comparison whose every name attacks; one seed of each cell failed."""
+def a_hostile_one() -> Comparison:
+    """Returns a comparison whose every name attacks; one seed of each cell failed."""
     comparison = a_comparison(seeds=2)
-    comparison["task"] |= {"classes": list(HOSTILE), "name": HOSTILE[0]}
-    comparison |= {"id": HOSTILE[1], "name": HOSTILE[2], "command": HOSTILE[3] + " ``` " * 2}
-    for place in ("config", "dataset", "versions", "hardware"):
-        comparison[place] = {HOSTILE[4]: HOSTILE[6]}
-    for each, name in zip(comparison["cells"], HOSTILE, strict=True):
-        each |= {"name": name, "architecture": name, "activation": name, "optimizer": name}
-        fail(each, 1, name)
-    return comparison
+    facts = {HOSTILE[4]: HOSTILE[6]}
+    cells = [
+        replace(each, name=name, architecture=name, activation=name, optimizer=name)
+        for each, name in zip(comparison.cells, HOSTILE, strict=True)
+    ]
+    for each in cells:
+        fail(each, 1, each.name)
+    return replace(
+        comparison,
+        id=HOSTILE[1],
+        name=HOSTILE[2],
+        command=HOSTILE[3] + " ``` " * 2,
+        task=replace(COMPETITION, name=HOSTILE[0], classes=HOSTILE),
+        config=facts,
+        dataset=facts,
+        versions=facts,
+        hardware=facts,
+        cells=cells,
+    )
 
 
-def cell(comparison: dict, name: str) -> dict:
-    """The first cell with this in its name."""
-    return next(each for each in comparison["cells"] if name in each["name"])
+def cell(comparison: Comparison, name: str) -> ComparedCell:
+    """Returns the first cell with this in its name."""
+    return next(each for each in comparison.cells if name in each.name)
 
 
-def fail(each: dict, seed: int, reason: str) -> None:
+def fail(each: ComparedCell, seed: int, reason: str) -> None:
     """Makes a run of a cell one that failed."""
-    each["runs"] = [run for run in each["runs"] if run["seed"] != seed]
-    each["failures"].append({"seed": seed, "reason": reason})
+    each.runs[:] = [run for run in each.runs if run.seed != seed]
+    each.failures.append(FailedRun(seed=seed, reason=reason))
+
+
+def stop(each: ComparedCell, place: int, epoch: int) -> None:
+    """Makes a run of a cell one that was stopped early after that epoch."""
+    run = each.runs[place]
+    each.runs[place] = replace(run, stopped_at=epoch, history=run.history[:epoch])
+
+
+def without_size(comparison: Comparison, name: str) -> None:
+    """Makes the size of a cell's network unknown, as where no run was trained."""
+    place = comparison.cells.index(cell(comparison, name))
+    comparison.cells[place] = replace(comparison.cells[place], parameters=None, layers=None)
+
+
+def renamed_task(comparison: Comparison, name: str, **changes: Any) -> Comparison:
+    """Returns the comparison with a task of another name."""
+    return replace(comparison, task=replace(comparison.task, name=name, **changes))
