@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal, NotRequired, TypedDict
 
-from fmnist.pages.html import Fact
+from fmnist.pages.html import Facts
 from fmnist.runs.history import EpochRow
 from fmnist.tasks import Task
 
@@ -36,7 +36,7 @@ class ComparedRun:
     scores: Mapping[Split, SplitScores]
     parameters: int
     layers: int
-    hardware: Mapping[str, Fact] | None = None
+    hardware: Facts | None = None
 
     @property
     def measures(self) -> dict[str, float]:
@@ -97,12 +97,12 @@ class Comparison:
     name: str
     command: str
     task: Task
-    dataset: Mapping[str, Fact]
+    dataset: Facts
     nodes: int
-    config: Mapping[str, Fact]
+    config: Facts
     seeds: list[int]
     versions: Mapping[str, str]
-    hardware: Mapping[str, Fact]
+    hardware: Facts
     cells: list[ComparedCell]
 
     def to_json(self) -> dict[str, Any]:

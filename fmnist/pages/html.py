@@ -7,8 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-Fact = str | int | float | bool | None
-Facts = Mapping[str, Fact]  # names of settings, versions and the like, and their values
+Facts = Mapping[str, object]  # names of settings, versions and the like, and their values
 FactList = list[tuple[str, str]]  # the same as text
 
 
@@ -59,5 +58,5 @@ def fact_list(facts: Facts) -> FactList:
     return [(name.replace("_", " "), _text(value)) for name, value in facts.items()]
 
 
-def _text(value: Fact) -> str:
+def _text(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
