@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+Fact = str | int | float | bool | None
 Facts = Mapping[str, object]  # names of settings, versions and the like, and their values
 FactList = list[tuple[str, str]]  # the same as text
 
