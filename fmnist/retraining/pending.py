@@ -126,11 +126,7 @@ def _parse_result(fields: dict[str, Any]) -> RetrainingResult:
 
 
 def _digest(fields: dict[str, Any]) -> str:
-    """Returns the digest of the content, or "" for infinite numbers, which are never written."""
-    try:
-        return content_id(json.dumps(fields, sort_keys=True, allow_nan=False))
-    except ValueError:
-        return ""
+    return content_id(json.dumps(fields, sort_keys=True, allow_nan=False))
 
 
 def _folder(task_name: str) -> str:
