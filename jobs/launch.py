@@ -72,6 +72,11 @@ def start_ray() -> None:
         )
     except ConnectionError as error:
         raise UserError(f"found no Ray cluster that answers: {error}") from error
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        # Ray raises this very class if its processes start too slowly.
+        raise ray.exceptions.RaySystemError(error) from error
     bound_retries()
     signal.signal(signal.SIGTERM, _terminate)  # not before, since Ray sets its own
 

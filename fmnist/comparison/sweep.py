@@ -191,7 +191,7 @@ def _trial(
 
 def _run_of(trial: Any) -> str:
     """The run id; also the name of Tune's folder of the trial, which is known whatever failed."""
-    return trial.config["run"]
+    return str(trial.config["run"])
 
 
 def _failures(results: Any) -> dict[str, str]:

@@ -76,3 +76,19 @@ def test_what_fails_in_the_cluster_is_one_line_with_details_in_a_file(
     assert found, line
     assert "Traceback" in Path(found[1]).read_text()
     Path(found[1]).unlink()
+
+
+def test_a_ray_that_starts_too_slowly_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def init(**_: Any) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("ray.init", init)
+    assert ends(start_ray) == FAILED
+    error = capsys.readouterr().err
+    assert "timed out during startup" in error and "Traceback" not in error
+    assert error.count("\n") == 1

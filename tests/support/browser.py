@@ -34,7 +34,7 @@ class Browser:
         """Load a file in a window of `width` CSS pixels; `scheme` is light or dark."""
         self.driver.get("about:blank")
         for log in ("browser", "performance"):  # reading one empties it of what went before
-            self.driver.get_log(log)
+            self._log(log)
         self.command(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -46,7 +46,7 @@ class Browser:
         self.command("Emulation.setEmulatedMedia", features=[feature])
         self.driver.get(page.as_uri())
 
-    def command(self, method: str, **parameters: Any) -> dict:
+    def command(self, method: str, **parameters: Any) -> Any:
         """A command of Chrome's DevTools protocol."""
         return self.driver.execute_cdp_cmd(method, parameters)
 
@@ -54,13 +54,17 @@ class Browser:
         """What a JavaScript expression gives in the page."""
         return self.driver.execute_script(f"return {expression}")
 
+    def _log(self, name: str) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self.driver.get_log(name)  # type: ignore[no-untyped-call]
+        return entries
+
     def errors(self) -> list[str]:
         """What the page wrote to the console as warnings or errors, uncaught exceptions too."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        return [entry["message"] for entry in self._log("browser")]
 
     def requests(self) -> list[str]:
         """Addresses the page asked for, except those that carry their content (data:, blob:)."""
-        events = [json.loads(entry["message"]) for entry in self.driver.get_log("performance")]
+        events = [json.loads(entry["message"]) for entry in self._log("performance")]
         urls = [
             event["message"]["params"]["request"]["url"]
             for event in events

@@ -85,4 +85,4 @@ def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
 
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+        return int(server.getsockname()[1])
