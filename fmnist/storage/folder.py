@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.fs
 
 from fmnist.errors import UserError
-from fmnist.storage.atomic import RESERVED, draft, fsync, fsync_folder, os_errors, put_in_place
+from fmnist.storage.atomic import RESERVED, draft, fsync, fsync_folder, os_errors
 from fmnist.storage.base import Readable, Storage, Writable, check_key
 
 LOCK = f"{RESERVED}lock"  # one a root, never removed: a lock that is removed can be held by two
@@ -66,14 +66,15 @@ class LocalStorage(Storage):
         path = self._path(key)
         with os_errors(f"write {path}"), draft(path) as file:
             file.write(data)
+            fsync(file)
             if version is None:
-                fsync(file)
                 return _version(data) if _link(Path(file.name), path) else None
             with self._locked():
                 found = self.read_version(key)
                 if found is None or found[1] != version:
                     return None
-                put_in_place(file, path)
+                Path(file.name).replace(path)
+            fsync_folder(path.parent)
         return _version(data)
 
     def exists(self, key: str) -> bool:
@@ -127,9 +128,10 @@ class LocalStorage(Storage):
         path = self._path(key)
         with draft(path) as file:
             shutil.copyfileobj(source, file, CHUNK)
-            fsync(file)  # before the lock, so that nobody waits for a slow disk
+            fsync(file)
             with self._locked():
-                put_in_place(file, path)
+                Path(file.name).replace(path)
+            fsync_folder(path.parent)
 
     def _receive(self, key: str, sink: Writable) -> bool:
         try:
@@ -147,7 +149,11 @@ class LocalStorage(Storage):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Nobody else, in any process, changes a key's content between a compare and its swap."""
+        """Nobody else, in any process, changes a key's content between a compare and its swap.
+
+        Held as shortly as can be, and never while a disk writes: for as long as a process that
+        holds it stands still, all others wait.
+        """
         with (self.root / LOCK).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

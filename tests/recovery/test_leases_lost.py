@@ -28,8 +28,6 @@ from tests.support.predictions import check_against, labels_of
 from tests.support.s3 import ROOT
 from tests.support.samples import SHAPES, examples
 
-pytestmark = pytest.mark.long
-
 TRAINS = """
 from dataclasses import replace
 from fmnist.training.spec import RunSpec, put_splits
