@@ -38,8 +38,9 @@ from fmnist.training.stopped_runs import read_stopped
 log = logging.getLogger(__name__)
 
 # Bytes of all the processes on the head that a trial needs beside its workers: its actor, a Train
-# controller with its helpers, a monitor (`python -m benchmarks.trial_memory`).
-TRIAL_MEMORY = 850 << 20
+# controller with its helper, a monitor: 540 MiB with three at once, a share of what they have in
+# common included (`python -m benchmarks.trial_memory`).
+TRIAL_MEMORY = 600 << 20
 TRIES = 1  # of a trial that failed, beside those of its workers
 OURS = {  # what Tune leaves to us
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # which swallows Ctrl-C: `fit` returns as if all was well

@@ -27,7 +27,8 @@ def atomic_write(
         yield file
         fsync(file)
         with lock or nullcontext():
-            replace_by(target, file)
+            Path(file.name).replace(target)
+        fsync_folder(target.parent)
 
 
 @contextmanager
@@ -77,8 +78,14 @@ def fsync(file: BinaryIO) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Waits until the names of the files in the folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Waits until the names of the files in the folder are on the disk.
+
+    Does nothing if somebody else has deleted the folder by now.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return
     try:
         os.fsync(descriptor)
     finally:

@@ -19,7 +19,6 @@ from fmnist.storage.atomic import (
     atomic_write,
     fsync,
     fsync_folder,
-    replace_by,
     unfinished_file,
 )
 from fmnist.storage.base import Readable, Storage, Writable
@@ -82,7 +81,8 @@ class LocalStorage(Storage):
                 found = self.read_version(key)
                 if found is None or found[1] != version:
                     return None
-                replace_by(path, file)
+                Path(file.name).replace(path)
+            fsync_folder(path.parent)
         return _version(data)
 
     def keys(self, prefix: str = "") -> list[str]:
@@ -147,7 +147,11 @@ class LocalStorage(Storage):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keeps all processes from changing a key between a compare and its swap."""
+        """Keeps all processes from changing a key between a compare and its swap.
+
+        It is held as shortly as can be, and never while a disk writes: for as long as a process
+        that holds it stands still, all others wait.
+        """
         with (self.root / LOCK).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -89,16 +89,30 @@ def results(storage: Storage) -> dict[str, Any]:
         folder, _, name = key.rpartition("/")
         kind = folder.partition("/")[0]
         if name == "manifest.json" and folder.count("/") == 1:
-            found[_name(folder, kind)] = _RESULTS[kind](storage, folder)
+            result = _RESULTS[kind](storage, folder)
+            if called := _name(storage, folder, result):
+                found[called] = result
         elif name == "champion.json":
             history = json.loads(storage.read(key))["history"]
             found[key] = [(move["run"], move["reason"]) for move in history]
     return found
 
 
-def _name(folder: str, kind: str) -> str:
-    """The ids of runs follow from data and configuration; the others also from what took time."""
-    return folder if kind == "runs" else kind
+def _name(storage: Storage, folder: str, result: Any) -> str | None:
+    """The ids of runs follow from data and configuration; the others also from what took time.
+
+    None for a retraining with nothing to do, as of a job that is started again after its end.
+    """
+    kind = folder.partition("/")[0]
+    if kind == "runs":
+        return folder
+    if kind == "retrainings":
+        return f"{kind} of {result['challenger']}" if result["challenger"] else None
+    if kind == "predictions":
+        manifest = read_manifest(storage, folder)
+        assert manifest is not None
+        return f"{kind} of {manifest.details['dataset']['fingerprint']}"
+    return kind
 
 
 def _run(storage: Storage, folder: str) -> Any:

@@ -30,8 +30,6 @@ from tests.support.cluster import STORE
 from tests.support.head import ROOT, environment, run
 from tests.support.models import dense, publish_run
 
-pytestmark = pytest.mark.long
-
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 
 

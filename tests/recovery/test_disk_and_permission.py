@@ -154,7 +154,6 @@ def test_a_bucket_refuses_writes_in_mid_run(proxy: Proxy, s3_uri: str, good: int
     assert newest(checkpoints) == 2 and len(checkpoints.storage.keys()) == 3
 
 
-@pytest.mark.long
 def test_the_storage_of_a_run_is_full_for_a_while(
     disk: Disk, small: Dataset, undisturbed: tuple[Path, dict[str, Any]]
 ) -> None:

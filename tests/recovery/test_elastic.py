@@ -15,8 +15,6 @@ from tests.recovery.runs import wait
 from tests.support import samples
 from tests.support.cluster import STORE, processes
 
-pytestmark = pytest.mark.long
-
 # Without dropout, and by SGD, whose steps are as large as the gradients: so that the losses do not
 # depend on the number of workers by more than rounding.
 FIXED = Training(

@@ -31,8 +31,6 @@ TRAIN = (
 )  # fmt: skip
 GET, PUT = frozenset({"GET"}), frozenset({"PUT", "POST"})
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture
 def shaken(s3_server):

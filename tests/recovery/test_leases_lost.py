@@ -28,8 +28,6 @@ from tests.support.paths import ROOT
 from tests.support.predictions import check_against, labels_of
 from tests.support.samples import SHAPES, examples
 
-pytestmark = pytest.mark.long
-
 TRAINS = """
 from fmnist.training.spec import RunContext, RunSpec, put_splits
 from fmnist.training.controller import fit

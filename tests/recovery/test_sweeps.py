@@ -81,7 +81,6 @@ def comparison(real_images: str, tmp_path: Path) -> Iterator[Comparison]:
     comparison.driver.wait()
 
 
-@pytest.mark.long
 def test_a_sweep_whose_driver_is_killed_goes_on(comparison):
     """Killed with one run published, which is not run again."""
     options = ("--epochs", "2", "--batch", "50")

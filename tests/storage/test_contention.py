@@ -1,8 +1,10 @@
 """Storage that many use at once: one wins, nobody's count is lost, nobody reads half."""
 
+import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -82,3 +84,17 @@ def test_a_reader_never_sees_half(storage: Storage) -> None:
             storage.write("key", contents[number % 4])
         stop.set()
         assert all(future.result() for future in reads)
+
+
+def test_no_request_waits_for_a_client_that_stands_still(s3_server: str, s3_uri: str) -> None:
+    """The tests' own S3 server handles one request at a time, once it has all of it."""
+    host, port = s3_server.removeprefix("http://").split(":")
+    bucket = s3_uri.split("/")[2]
+    with socket.create_connection((host, int(port))) as half:
+        half.sendall(
+            f"PUT /{bucket}/half HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\n123".encode()
+        )
+        time.sleep(0.2)
+        storage = open_storage(s3_uri)
+        storage.write("key", b"whole")
+        assert storage.read("key") == b"whole"

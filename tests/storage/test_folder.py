@@ -1,6 +1,7 @@
 """Errors of the operating system in a storage folder."""
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Callable
@@ -58,6 +59,30 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert storage.keys() == ["key"]
     assert storage.read("key") == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "source"]
+
+
+def test_nobody_waits_for_the_disk_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes to the disk does not hold the lock: it may stand still there for long."""
+    storage = open_storage(str(tmp_path / "results"))
+    storage.write("key", b"old")
+    locks = []
+
+    def locked(_: int) -> None:
+        with (tmp_path / "results/.fmnist-lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locks.append(file.name)
+
+    monkeypatch.setattr(os, "fsync", locked)
+    storage.write("key", b"new")
+    found = storage.read_version("key")
+    assert found and storage.replace("key", b"newer", version=found[1])
+    assert storage.create("other", b"")
+    (tmp_path / "source").write_bytes(b"newest")
+    storage.upload(tmp_path / "source", "key")
+    assert len(locks) == 8  # the file and its folder, four times
+    assert storage.read("key") == b"newest"
 
 
 def test_files_get_the_mode_of_the_umask(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Whatever is started after `s3_server` (Ray, its workers, a job) finds the server
 environment that it inherits, so a test that starts Ray asks for the bucket first.
 """
 
+import io
 import logging
 import os
 import subprocess
@@ -75,7 +76,7 @@ def s3_uri(bucket: str) -> str:
     return f"s3://{bucket}/results"
 
 
-@pytest.fixture(params=[pytest.param("folder", marks=pytest.mark.folder), "s3"])
+@pytest.fixture(params=["folder", "s3"])
 def storage_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh storage root; a test that takes it runs on both kinds."""
     return (
@@ -86,13 +87,21 @@ def storage_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 class OneAtATime:
-    """S3 judges a condition and writes in one step; moto does in two, so its requests queue up."""
+    """S3 judges a condition and writes in one step; moto does in two, so its requests queue up.
+
+    But not for one whose client was stopped before it had sent it all.
+    """
 
     def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
         self._application = application
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        from werkzeug.wsgi import get_input_stream
+
+        body = get_input_stream(environ).read()
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
         with self._lock:
             return list(self._application(environ, start_response))
 
