@@ -1,5 +1,10 @@
-"""Fixtures: the run that the recovery tests disturb, and how it ends undisturbed."""
+"""Fixtures: the run that the recovery tests disturb, and how it ends undisturbed.
 
+With `--minutes N`, tests that have not begun after so many minutes are skipped, and named at the
+end; those with a folder as storage, which S3 tests mostly repeat, come last.
+"""
+
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +12,23 @@ import pytest
 
 from fmnist.data.dataset import Dataset
 from tests.recovery.runs import images, outcome, run
+
+BEGIN = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--minutes", type=float, help="time after which no more tests begin")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("minutes") is not None:
+        items.sort(key=lambda item: item.name.endswith("[folder]"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    minutes = item.config.getoption("minutes")
+    if minutes is not None and time.monotonic() - BEGIN > 60 * minutes:
+        pytest.skip(f"the {minutes:g} minutes that --minutes gives are over")
 
 
 @pytest.fixture(scope="session")
