@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import ray
 
 from fmnist.cluster.nodes import node_sizes
+from fmnist.comparison.estimate import training_flops
 from fmnist.data.dataset import Dataset
 from fmnist.data.load import load
 from fmnist.errors import UserError
@@ -35,7 +36,6 @@ from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import FASHION
 from fmnist.training.run import train
-from jobs.compare import _costs
 from jobs.launch import launch, start_ray
 
 TRAINING = Training(architecture="dense", optimizer="sgd", learning_rate=1e-2, epochs=3)
@@ -57,7 +57,7 @@ def tell_devices() -> None:
     """What TensorFlow has in processes of each kind, one after the other."""
     kinds: dict[str, tuple[int, Callable[..., Any], tuple[Any, ...]]] = {
         "a task without a GPU": (0, import_tensorflow, ()),
-        "an estimate of costs": (0, _costs, (FASHION, ["dense"])),
+        "an estimate of costs": (0, training_flops, (FASHION, ["dense"])),
         "an actor with a GPU": (1, _with_gpu, ()),
     }
     for name, (gpus, work, arguments) in kinds.items():

@@ -1,8 +1,10 @@
-"""What a comparison consists of: axes, and the cells and runs that they span. Pure functions."""
+"""Expands the axes of a comparison to its cells and runs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
+from typing import Any
 
 from fmnist.errors import UserError
 from fmnist.recipes import CHOICES, Training
@@ -13,7 +15,7 @@ MOST_EXPANDED = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """The values of each axis; an empty axis has the base configuration's value."""
+    """Values of each axis; an empty axis has the value of the base configuration."""
 
     architecture: tuple[str, ...] = ()
     activation: tuple[str, ...] = ()
@@ -21,7 +23,7 @@ class Axes:
     learning_rate: tuple[float, ...] = ()
 
 
-# The report's three tables; `report` is their union, in which the cell they share stands once.
+# The published report's three tables; `report` is their union, with the cell that all share once.
 COMPARISONS: dict[str, tuple[Axes, ...]] = {
     "architectures": (Axes(architecture=CHOICES["architecture"]),),
     "activations": (Axes(activation=("sigmoid", "relu", "tanh")),),
@@ -30,10 +32,50 @@ COMPARISONS: dict[str, tuple[Axes, ...]] = {
 COMPARISONS["report"] = tuple(axes for group in COMPARISONS.values() for axes in group)
 
 
-def expand(groups: tuple[Axes, ...], base: Training) -> list[Training]:
-    """The cells, each once, in the order of their axes; a cell has the base's seed.
+def read_axes(
+    comparison: str | None, values: Mapping[str, str]
+) -> tuple[tuple[Axes, ...], list[str]]:
+    """Returns the axes of a named comparison, or of values given as text, and the mistakes found.
 
-    Raises UserError for axes that span so many that they are better not even counted out.
+    `values` has the text of each field, which is empty where no axis is given.
+    """
+    given = {field: text for field, text in values.items() if text}
+    if not given:
+        name = comparison or "report"
+        if name in COMPARISONS:
+            return COMPARISONS[name], []
+        return (), [f"unknown comparison {name!r}: expected one of {', '.join(COMPARISONS)}"]
+    problems = []
+    if comparison:
+        problems.append(
+            f"found --comparison {comparison} and the axes {', '.join(given)}, expected one "
+            "or the other"
+        )
+    found: dict[str, Any] = {}
+    for field, text in given.items():
+        try:
+            found[field] = tuple(_read_axis(field, text))
+        except UserError as error:
+            problems += error.problems
+    return (Axes(**found),), problems
+
+
+def _read_axis(field: str, text: str) -> list[str] | list[float]:
+    entries = [entry.strip() for entry in text.split(",")]
+    if not all(entries):
+        raise UserError(f"{field} is {text!r}, expected values with commas between them")
+    if field != "learning_rate":
+        return entries
+    try:
+        return [float(entry) for entry in entries]
+    except ValueError as error:
+        raise UserError(f"learning_rate is {text!r}, expected numbers") from error
+
+
+def expand(groups: tuple[Axes, ...], base: Training) -> list[Training]:
+    """Returns the cells, each once, in the order of their axes; a cell has the base's seed.
+
+    Raises UserError for axes that span more than MOST_EXPANDED cells.
     """
     spanned = sum(
         prod(len(getattr(axes, field)) or 1 for field in FIELDS)  # an empty axis has one value
@@ -52,12 +94,12 @@ def expand(groups: tuple[Axes, ...], base: Training) -> list[Training]:
 
 
 def with_seeds(cells: list[Training], seeds: int) -> list[Training]:
-    """The runs: each cell with seeds 0, 1, … in turn, so that all cells have some early."""
+    """Returns the runs: all cells with seed 0, then all with 1, so that each has a result early."""
     return [replace(cell, seed=seed) for seed in range(seeds) for cell in cells]
 
 
 def cell_name(cell: Training) -> str:
-    """What a cell is called in tables."""
+    """Returns the name of a cell in tables."""
     return " · ".join(f"{getattr(cell, field)}" for field in FIELDS)
 
 

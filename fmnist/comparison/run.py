@@ -10,11 +10,11 @@ from fmnist.cluster.remote import predict_remotely
 from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison, FailedRun, Split
 from fmnist.comparison.grid import FIELDS, cell_name
 from fmnist.comparison.page import Evidence, comparison_page
+from fmnist.comparison.progress import SweepProgress
 from fmnist.comparison.ranking import best_cell
 from fmnist.comparison.sweep import sweep
 from fmnist.comparison.tables import comparison_table
 from fmnist.comparison.text import comparison_markdown
-from fmnist.comparison.trial_table import TrialTable
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.recipes import Cluster, Training
@@ -56,7 +56,7 @@ def compare(
     *,
     name: str,
     early_stopping: bool = False,
-    shown: TrialTable | None = None,
+    progress: SweepProgress | None = None,
 ) -> Manifest:
     """Trains the runs that are not finished, and publishes tables and a page of all runs.
 
@@ -64,7 +64,7 @@ def compare(
     can be started again, and then has another id. Raises UserError if a run has no end.
     """
     storage = specs[0].storage
-    failures = sweep(specs, early_stopping=early_stopping, shown=shown)
+    failures = sweep(specs, early_stopping=early_stopping, progress=progress)
     runs = _ended_runs(specs, early_stopping)
     _check_all_ended(specs, {*runs, *failures})
     comparison = _comparison(specs, runs, failures, name)

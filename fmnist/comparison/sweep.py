@@ -1,8 +1,8 @@
-"""Many runs at once on Ray Tune, as many as the cluster has room for.
+"""Trains many runs at once with Ray Tune, as many as the cluster has room for.
 
-A trial is a run like any other, published by its id in the storage. So a sweep that was killed goes
-on by being started again: published runs are left out, unfinished ones go on from their last
-checkpoint; Tune's own records are not needed, and lie in a temporary folder.
+A Tune trial trains one run, which is published by its id in the storage. So a sweep that was killed
+is simply started again: published runs are not trained again, and unfinished runs continue from
+their last checkpoint. Tune's own records are not needed, and are written to a temporary folder.
 """
 
 import logging
@@ -20,8 +20,12 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from fmnist.cluster.nodes import ON_THE_HEAD, head_memory, on_this_node
 from fmnist.cluster.resources import max_workers
 from fmnist.cluster.shared_folder import Mark, mark_storage
-from fmnist.comparison.sweep_monitor import run_monitor, start_sweep_monitor
-from fmnist.comparison.trial_table import TrialTable
+from fmnist.comparison.progress import (
+    SweepMonitorHandle,
+    SweepProgress,
+    run_monitor,
+    start_sweep_monitor,
+)
 from fmnist.errors import UserError
 from fmnist.recipes import least_and_most
 from fmnist.runs.history import EpochRow
@@ -37,57 +41,60 @@ from fmnist.training.stopped_runs import read_stopped
 
 log = logging.getLogger(__name__)
 
-# Bytes of all the processes on the head that a trial needs beside its workers: its actor, a Train
-# controller with its helper, a monitor: 540 MiB with three at once, a share of what they have in
-# common included (`python -m benchmarks.trial_memory`).
+# Bytes on the head that the processes of a trial need without its workers: its actor, a Train
+# controller with its helper, a monitor. `python -m benchmarks.trial_memory` measured 540 MiB each
+# with three trials at once, with their share of the memory that they have in common.
 TRIAL_MEMORY = 600 << 20
-TRIES = 1  # of a trial that failed, beside those of its workers
-OURS = {  # what Tune leaves to us
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # which swallows Ctrl-C: `fit` returns as if all was well
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # of files that nobody reads
-    "RAY_AIR_NEW_OUTPUT": "0",  # which can't be silenced, unlike the old one
+TRIAL_RETRIES = 1  # if a trial fails; its workers have retries of their own
+TUNE_ENVIRONMENT = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it swallows Ctrl-C: `fit` returns as after success
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they write files that nobody reads
+    "RAY_AIR_NEW_OUTPUT": "0",  # unlike the old output, the new one can't be silenced
 }
 
 
-class Silent(TrialProgressCallback):
-    """Takes the place of Tune's own, which prints a line for each trial that ends."""
+class SilentCallback(TrialProgressCallback):
+    """Replaces Tune's own callback, which prints a line for each trial that ends."""
 
     def _print(self, msg: str) -> None:
         pass
 
 
 def concurrency(spec: RunSpec) -> int:
-    """How many such runs the cluster holds at once; says so if memory allows less than CPUs."""
+    """Returns the number of such runs that the cluster has room for at once.
+
+    Logs a warning if the head's memory allows fewer than the CPUs and GPUs.
+    """
     cpus = spec.cluster.cpus_per_worker or 1
     wanted = max_workers(cpus, spec.cluster) // least_and_most(spec.training)[1]
     memory = head_memory()
-    held = max(1, memory // TRIAL_MEMORY)
-    if held < wanted:
+    fitting = max(1, memory // TRIAL_MEMORY)
+    if fitting < wanted:
         log.warning(
             "found %.1f GB of memory on the head, room for %d runs at once (%.1f GB each beside "
             "their workers), and room for the workers of %d",
             memory / 1e9,
-            held,
+            fitting,
             TRIAL_MEMORY / 1e9,
             wanted,
         )
-    return min(held, wanted)
+    return min(fitting, wanted)
 
 
 def sweep(
     run_specs: Sequence[RunSpec],
     *,
     early_stopping: bool,
-    shown: TrialTable | None = None,
+    progress: SweepProgress | None = None,
 ) -> dict[str, str]:
-    """Runs what has not come to an end; returns, by run id, why a run has no result then.
+    """Trains the runs that have not ended before; returns the reasons of failures by run id.
 
-    The run_specs differ in architecture and the like, but not in resources. With early stopping,
-    hopeless runs end early; what is left of them is told by `stopped_runs.read_stopped`.
-    Interrupted, the runs save their state before the interrupt goes on from here.
+    The runs may differ in architecture and the like, but not in resources. With early stopping,
+    runs that are much worse than others are stopped: `stopped_runs.read_stopped` reads what they
+    have reached. On Ctrl-C the runs save their state before KeyboardInterrupt is raised.
     """
-    ended = _histories(run_specs, early_stopping)
-    waiting = {job.id: job for job in run_specs if job.id not in ended}
+    ended = _ended_histories(run_specs, early_stopping)
+    waiting = {spec.id: spec for spec in run_specs if spec.id not in ended}
     if not waiting:
         return {}
     first = next(iter(waiting.values()))
@@ -97,48 +104,50 @@ def sweep(
             EarlyStopper
         ).remote(first.training.epochs, ended)
     monitor = start_sweep_monitor()
-    if shown:
-        shown.follow(monitor)
+    if progress:
+        progress.follow(monitor)
     with (
         temporary_folder() as folder,
         mark_storage(first.storage) as mark,
-        _on_tune(),
-        _ending(monitor, shown),
+        _silent_tune(),
+        _saving_on_interrupt(monitor, progress),
     ):
         trial = tune.with_parameters(
             _trial, waiting=waiting, monitor=monitor, early_stopper=early_stopper, mark=mark
         )
-        results = _tuner(trial, list(waiting.values()), str(folder), shown).fit()
+        results = _tuner(trial, list(waiting.values()), str(folder), progress).fit()
         return _failures(results)
 
 
-def _tuner(trial: Any, waiting: list[RunSpec], folder: str, shown: TrialTable | None) -> tune.Tuner:
-    # A trial only waits for its workers, which hold CPUs and GPUs. The head is the node that stays;
-    # its memory is asked for, since other jobs' trials are there as well.
+def _tuner(
+    trial: Any, waiting: list[RunSpec], folder: str, progress: SweepProgress | None
+) -> tune.Tuner:
+    # A trial only waits for its workers, which hold the CPUs and GPUs. It is placed on the head,
+    # the node that is never removed, and requests memory there, which other jobs' trials use too.
     return tune.Tuner(
         tune.with_resources(trial, ON_THE_HEAD | {"memory": min(TRIAL_MEMORY, head_memory())}),
         param_space={"run": tune.grid_search([spec.id for spec in waiting])},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=max(1, concurrency(waiting[0])),
-            trial_dirname_creator=_run_of,
+            trial_dirname_creator=_run_id,
         ),
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=folder,
-            failure_config=tune.FailureConfig(max_failures=TRIES),
-            callbacks=[Silent(), *([shown] if shown else [])],
+            failure_config=tune.FailureConfig(max_failures=TRIAL_RETRIES),
+            callbacks=[SilentCallback(), *([progress] if progress else [])],
             verbose=0,
         ),
     )
 
 
 @contextmanager
-def _on_tune() -> Iterator[None]:
-    """Keeps Tune from handling Ctrl-C, and from saying what we say."""
-    os.environ.update(OURS)
+def _silent_tune() -> Iterator[None]:
+    """Keeps Tune from handling Ctrl-C, and from printing what SweepProgress prints."""
+    os.environ.update(TUNE_ENVIRONMENT)
     tune_log = logging.getLogger("ray.tune")
     level = tune_log.level
-    tune_log.setLevel(logging.CRITICAL)  # what fails stands in the result
+    tune_log.setLevel(logging.CRITICAL)  # failures are in the result, with their reasons
     try:
         yield
     finally:
@@ -146,42 +155,50 @@ def _on_tune() -> Iterator[None]:
 
 
 @contextmanager
-def _ending(monitor: Any, shown: TrialTable | None) -> Iterator[None]:
-    """Ends what is shown with the block; if that is interrupted, waits for its runs to be saved."""
+def _saving_on_interrupt(
+    monitor: SweepMonitorHandle, progress: SweepProgress | None
+) -> Iterator[None]:
+    """Closes the progress after the block; on Ctrl-C, waits until the runs have saved first."""
     try:
         yield
     except KeyboardInterrupt:
-        ray.get(monitor.stop.remote())
+        ray.get(monitor.request_stop.remote())
         end = time.monotonic() + SAVE_TIMEOUT
         while ray.get(monitor.running.remote()) and time.monotonic() < end:
             time.sleep(POLL_INTERVAL)
         raise
     finally:
-        if shown:
-            shown.close()
+        if progress:
+            progress.close()
 
 
-def _histories(jobs: Sequence[RunSpec], early_stopping: bool) -> dict[str, list[EpochRow]]:
-    """Of the runs that came to an end, by run id; of published ones only if that matters."""
-    storage, found = jobs[0].storage, {}
-    stopped = read_stopped(storage, [job.folder for job in jobs]) if early_stopping else {}
-    for job in jobs:
-        if manifest := read_manifest(storage, job.folder):
-            found[job.id] = read_history(storage, job.folder, manifest) if early_stopping else []
-        elif job.folder in stopped:
-            found[job.id] = stopped[job.folder]["history"]
-    return found
+def _ended_histories(specs: Sequence[RunSpec], early_stopping: bool) -> dict[str, list[EpochRow]]:
+    """Returns the histories of runs that have ended, by id.
+
+    Only early stopping uses the rows: without it, published runs have empty histories, and stopped
+    runs count as unfinished.
+    """
+    storage = specs[0].storage
+    histories: dict[str, list[EpochRow]] = {}
+    stopped = read_stopped(storage, [spec.folder for spec in specs]) if early_stopping else {}
+    for spec in specs:
+        if manifest := read_manifest(storage, spec.folder):
+            rows = read_history(storage, spec.folder, manifest) if early_stopping else []
+            histories[spec.id] = rows
+        elif spec.folder in stopped:
+            histories[spec.id] = stopped[spec.folder]["history"]
+    return histories
 
 
 def _trial(
     config: dict[str, str],
     waiting: dict[str, RunSpec],
-    monitor: Any,
+    monitor: SweepMonitorHandle,
     early_stopper: EarlyStopperHandle | None,
     mark: Mark | None,
 ) -> None:
     run = config["run"]
-    if not ray.get(monitor.begins.remote(run)):
+    if not ray.get(monitor.begin.remote(run)):
         return
     with run_monitor(monitor, run) as own:
         context = RunContext(monitor=own, early_stopper=early_stopper, mark=mark)
@@ -190,8 +207,8 @@ def _trial(
         raise UserError(result.error)
 
 
-def _run_of(trial: Any) -> str:
-    """The run id; also the name of Tune's folder of the trial, which is known whatever failed."""
+def _run_id(trial: Any) -> str:
+    """Returns the run id, which names Tune's folder of the trial: failed trials have it as well."""
     return str(trial.config["run"])
 
 
@@ -200,6 +217,6 @@ def _failures(results: Any) -> dict[str, str]:
 
 
 def _reason(error: Exception) -> str:
-    """The last line of a report, which is what was raised."""
+    """Returns the last line of a traceback, which names the error that was raised."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__

@@ -15,11 +15,11 @@ import pytest
 import ray
 
 from fmnist.cluster import remote
+from fmnist.comparison.estimate import training_flops
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import open_model
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
-from jobs import compare
 from tests.support import models
 from tests.support.cluster import STORE
 from tests.support.head import environment, run
@@ -87,7 +87,7 @@ def test_estimates_and_predictions_use_none(tmp_path: Any) -> None:
     assert (
         ray.get(
             [
-                gpus_after.remote(compare._costs, FASHION, ["dense"]),
+                gpus_after.remote(training_flops, FASHION, ["dense"]),
                 gpus_after.remote(remote._predict, published, images),
             ]
         )
