@@ -50,7 +50,7 @@ def facts(uri, manifest):
 
 
 def measured_apart(cells):
-    """The cells without what a clock said, and without the number of emulated GPUs."""
+    """Returns the cells without measured times, and without the number of emulated GPUs."""
     clocks = {"seconds", "images_per_second"}
     for cell in cells:
         for run in cell["runs"]:

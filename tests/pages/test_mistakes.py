@@ -10,7 +10,7 @@ from tests.support.browser import Browser
 
 
 def pixels(browser: Browser, image: np.ndarray) -> np.ndarray:
-    """What a browser reads from our PNG: (height, width, 4) red, green, blue, opacity."""
+    """Returns the pixels that a browser reads from our PNG: (height, width, 4) RGBA."""
     source = "data:image/png;base64," + base64.b64encode(png(image)).decode()
     script = """
         const [source, done] = arguments, image = new Image();

@@ -1,4 +1,4 @@
-"""A real headless Chromium that opens pages from disk and tells what they did."""
+"""Opens pages from disk in a real headless Chromium, and reads what they show, log and request."""
 
 import base64
 import json
@@ -25,15 +25,15 @@ FLAGS = (
 
 
 class Browser:
-    """One tab. `open` first; everything else speaks of the page that is open."""
+    """A tab of Chromium: call `open` first, as the other methods act on the open page."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
 
     def open(self, page: Path, *, width: int = 1280, scheme: str = "light") -> None:
-        """Load a file in a window of `width` CSS pixels; `scheme` is light or dark."""
+        """Loads a file in a window of `width` CSS pixels; `scheme` is light or dark."""
         self.driver.get("about:blank")
-        for log in ("browser", "performance"):  # reading one empties it of what went before
+        for log in ("browser", "performance"):  # reading a log empties it
             self._log(log)
         self.command(
             "Emulation.setDeviceMetricsOverride",
@@ -47,11 +47,11 @@ class Browser:
         self.driver.get(page.as_uri())
 
     def command(self, method: str, **parameters: Any) -> Any:
-        """A command of Chrome's DevTools protocol."""
+        """Sends a command of Chrome's DevTools protocol, and returns its answer."""
         return self.driver.execute_cdp_cmd(method, parameters)
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives in the page."""
+        """Returns the value of a JavaScript expression in the page."""
         return self.driver.execute_script(f"return {expression}")
 
     def _log(self, name: str) -> list[dict[str, Any]]:
@@ -59,11 +59,11 @@ class Browser:
         return entries
 
     def errors(self) -> list[str]:
-        """What the page wrote to the console as warnings or errors, uncaught exceptions too."""
+        """Returns warnings and errors of the console, uncaught exceptions too, and clears them."""
         return [entry["message"] for entry in self._log("browser")]
 
     def requests(self) -> list[str]:
-        """Addresses the page asked for, except those that carry their content (data:, blob:)."""
+        """Returns requested addresses, except those that carry their content (data:, blob:)."""
         events = [json.loads(entry["message"]) for entry in self._log("performance")]
         urls = [
             event["message"]["params"]["request"]["url"]
@@ -73,14 +73,14 @@ class Browser:
         return [url for url in urls if not url.startswith(("data:", "blob:"))]
 
     def screenshot(self, file: Path) -> None:
-        """Write the whole page, also what is below the window, as PNG."""
+        """Writes the whole page, also the part below the window, as PNG."""
         picture = self.command("Page.captureScreenshot", captureBeyondViewport=True)
         file.write_bytes(base64.b64decode(picture["data"]))
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Debian's Chromium; install the packages chromium and chromium-driver."""
+    """Starts Debian's Chromium, from the packages chromium and chromium-driver."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not chromedriver:
         pytest.fail("no chromium or chromedriver: apt-get install chromium chromium-driver")

@@ -1,4 +1,4 @@
-"""A real HTTP server of a folder."""
+"""Serves a folder with a real HTTP server."""
 
 import http.server
 import threading
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """Gives the address of the folder, which ends with a slash."""
+    """Yields the address of the folder, with a slash at its end."""
     handler = partial(_QuietHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

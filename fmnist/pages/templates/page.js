@@ -1,5 +1,5 @@
 "use strict";
-// Draws each figure that lies as JSON beside its .plot, in the page's own colours and fonts.
+// Draws each figure, whose JSON follows its .plot, in the page's own colours and fonts.
 (() => {
   const variable = (name) =>
     getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -32,7 +32,7 @@
     };
   };
 
-  // A trace that names its series has that colour, also where others stand before it in a plot.
+  // A trace with the number of a series has its colour, whatever traces come before it in a plot.
   const coloured = (trace) => {
     if (trace.meta?.series === undefined) return trace;
     const colours = template().layout.colorway;
