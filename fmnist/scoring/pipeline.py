@@ -1,6 +1,5 @@
 """The Ray Data pipeline of scoring: images are read, an actor pool predicts, labels are written."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,28 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 import ray
 from pyarrow.fs import FileSystem, LocalFileSystem
-from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
+from ray.data import ActorPoolStrategy, ExecutionResources
 from ray.data.datasource import FilenameProvider
 
-from fmnist.cluster.nodes import not_shared_error, on_this_node
-from fmnist.cluster.remote import (
-    PROCESS_DEATHS,
-    TASK_RETRIES,
-    bound_retries,
-    get_result,
-    process_death_error,
-)
+from fmnist.cluster.data_pipelines import data_context, find_cause
+from fmnist.cluster.nodes import on_this_node
+from fmnist.cluster.remote import TASK_RETRIES, bound_retries, get_result
 from fmnist.cluster.shared_folder import Mark, mark_storage
 from fmnist.errors import UserError
 from fmnist.models.classifier import batch_rows
 from fmnist.scoring.actor import DataChanged, ScoringActor
 from fmnist.scoring.inputs import CHUNK_BYTES
 from fmnist.scoring.job import ScoringJob
-from fmnist.storage.errors import READ_ERRORS, explain
+from fmnist.storage.errors import READ_ERRORS
 
 BLOCKS_PER_ACTOR = 16  # that are read, predicted or waiting, all together
 GPU_BATCHES = 4  # in each call of an actor; only the last batch of a call is padded
-ADDED_BY_RAY = "\nFailed to apply UDF"  # Ray adds to a message how many attempts there were: one
 # How often Ray starts an actor again, whatever it died of. What ends a job is a block whose actor
 # dies each time (TASK_RETRIES): many deaths are nothing unusual where nodes come and go for hours.
 ACTOR_RESTARTS = 100
@@ -84,7 +77,7 @@ def write_labels(job: ScoringJob, scored: np.ndarray, attempt: str) -> None:
     where its other logs go (for each pool of actors a line about ray-project/ray#53727).
     """
     # References in a list stay references: the pipeline passes them on without fetching them.
-    expected = (job.inputs.ids, job.inputs.hashes, scored)
+    expected = (job.inputs.ids, job.inputs.hashes, scored, job.inputs.names)
     references = [ray.put(job.model), ray.put(expected)]
     pipeline = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on_this_node())(
         _run_pipeline
@@ -133,7 +126,7 @@ def _run_pipeline(
         try:
             _write(predictions, settings)
         except (ray.exceptions.RayError, UserError, DataChanged, *READ_ERRORS) as error:
-            raise _find_cause(error, settings.action) or error from None
+            raise find_cause(error, settings.action, DataChanged) or error from None
 
 
 def _predict(
@@ -174,36 +167,9 @@ def _data_context(object_store_memory: int) -> Iterator[None]:
 
     Without a limit, reading would run ahead until it has filled its part of the object store.
     """
-    context = DataContext.get_current().copy()
-    context.target_max_block_size = CHUNK_BYTES
-    context.raise_original_map_exception = True  # Ray would keep no more than the text of it
-    context.execution_options.resource_limits = ExecutionResources(
-        object_store_memory=object_store_memory
-    )
-    # Arrow retries all other errors itself; Ray Data would repeat all of that ten times.
-    context.retried_io_errors = ["HTTP status 429"]
-    context.enable_progress_bars = False
-    with DataContext.current(context):
+    with data_context() as context:
+        context.target_max_block_size = CHUNK_BYTES
+        context.execution_options.resource_limits = ExecutionResources(
+            object_store_memory=object_store_memory
+        )
         yield
-
-
-def _find_cause(error: BaseException, action: str) -> Exception | None:
-    """Finds the user's mistake, or the failure of the environment, behind a failed pipeline."""
-    driver = reader = ray.util.get_node_ip_address()  # the pipeline is on the driver's node
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ray.exceptions.RayTaskError):
-            # Ray keeps the address of the task's node in the text alone.
-            found = re.search(r"\bip=([^,\s)]+)", str(cause))
-            reader, cause = found[1] if found else driver, cause.cause
-        elif isinstance(cause, DataChanged | UserError):
-            return type(cause)(str(cause).partition(ADDED_BY_RAY)[0])
-        elif isinstance(cause, PROCESS_DEATHS):
-            return process_death_error(cause, action)
-        elif isinstance(cause, FileNotFoundError) and reader != driver:
-            return not_shared_error(action, driver=driver, reader=reader)
-        elif isinstance(cause, READ_ERRORS):
-            return UserError(f"{action}: {explain(cause)}")
-        else:
-            cause = cause.__cause__
-    return None
