@@ -19,6 +19,7 @@ from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import find_task
 from jobs.flags import parse_flags
+from jobs.images import ImageFlags, find_data
 from jobs.launch import job_storage, launch, start_ray
 
 
@@ -29,9 +30,11 @@ class Flags:
     task: str | None = None
     """fashion, competition or a task file; without it, what the model was trained for."""
     data: str = "auto"
-    """Path or URI of IDX files, the competition's CSV files or Parquet; auto: Fashion-MNIST."""
+    """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""
     storage: str = "results"
     """Where results go: a folder or s3://bucket/prefix."""
+    max_bad_rows: int = 0
+    """Images that can't be used and get no label; with more of them the job ends."""
     actors: int | None = None
     """Processes that score, each with one CPU, and with --gpu one GPU; by default all there are."""
     gpu: bool = False
@@ -45,10 +48,12 @@ def run(flags: Flags) -> None:
     models, folder = find_run(flags.run, storage)
     task = find_task(flags.task) if flags.task else task_of_run(models, folder)
     model = open_model(models, folder, task)
+    images = ImageFlags(max_bad_rows=flags.max_bad_rows)
+    data = find_data(flags.data, task, images, storage, scored=True)
     start_ray()
     manifest = score(
         model=model,
-        inputs=find_inputs(task, flags.data),
+        inputs=find_inputs(task, data.place),
         storage=storage,
         actors=flags.actors,
         gpu=flags.gpu,

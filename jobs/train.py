@@ -11,7 +11,6 @@ from typing import Annotated
 
 import tyro
 
-from fmnist.data.load import load
 from fmnist.errors import together
 from fmnist.recipes import Cluster, Training, check
 from fmnist.runs.ids import check_resumed, run_folder
@@ -23,6 +22,7 @@ from fmnist.storage.open import Storage
 from fmnist.tasks import find_task
 from fmnist.training.run import train
 from jobs.flags import DEFAULT_RECIPE, command, named_recipe, parse_flags
+from jobs.images import DEFAULT_TASK, ImageFlags, check_images, find_data
 from jobs.launch import job_storage, launch, print_files, start_ray
 from jobs.score import tell as tell_predictions
 
@@ -31,28 +31,36 @@ from jobs.score import tell as tell_predictions
 class Flags:
     recipe: str = DEFAULT_RECIPE
     """Named configuration, report or quick; the other flags change it."""
-    task: str = "fashion"
-    """fashion, competition, or a task file that ends in .toml."""
+    task: str | None = None
+    """fashion, competition, or a .toml file; by default what image files are, else fashion."""
     data: str = "auto"
-    """Path or URI of IDX files, the competition's CSV files or Parquet; auto: Fashion-MNIST."""
+    """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""
     storage: str = "results"
     """Where results go: a folder or s3://bucket/prefix."""
     resume: str | None = None
     """Id of an unfinished run: refused unless configuration and data are still those it has."""
     score: bool = False
     """Also score the test images and write the submission."""
+    images: Annotated[ImageFlags, tyro.conf.arg(name="")]
     training: Annotated[Training, tyro.conf.arg(name="")]
     cluster: Annotated[Cluster, tyro.conf.arg(name="")]
 
 
 def parse() -> Flags:
-    return parse_flags(Flags, __doc__, Flags(training=named_recipe(), cluster=Cluster()))
+    return parse_flags(
+        Flags, __doc__, Flags(images=ImageFlags(), training=named_recipe(), cluster=Cluster())
+    )
 
 
 def run(flags: Flags) -> None:
-    together(lambda: check(flags.training, flags.cluster), lambda: find_task(flags.task))
+    together(
+        lambda: check(flags.training, flags.cluster),
+        lambda: find_task(flags.task or DEFAULT_TASK),
+        lambda: check_images(flags.images),
+    )
     storage = job_storage(flags.storage)
-    dataset = load(find_task(flags.task), flags.data)
+    task = find_task(flags.task) if flags.task else None
+    dataset = find_data(flags.data, task, flags.images, storage).load()
     if flags.resume:
         check_resumed(flags.resume, dataset, flags.training, flags.cluster, storage)
     start_ray()

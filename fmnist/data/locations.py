@@ -50,8 +50,11 @@ class Location:
 
     def files(self) -> list[str]:
         """Paths in `filesystem` of all files below this folder, sorted."""
-        infos = self._list(recursive=True)
-        return sorted(info.path for info in infos if info.type == fs.FileType.File)
+        return sorted(info.path for info in self.infos() if info.type == fs.FileType.File)
+
+    def infos(self) -> list[fs.FileInfo]:
+        """Arrow's description of each file and folder below this folder, in no order."""
+        return self._list(recursive=True)
 
     def open(self, timeout: float = TIMEOUT) -> BinaryIO:
         """The file as a stream. Raises FileNotFoundError where it is absent."""

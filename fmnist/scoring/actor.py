@@ -23,10 +23,11 @@ class ScoringActor:
     """Callable for Ray Data's `map_batches`: a table of id and image → a table of predictions.
 
     `model` and `expected` are references to the object store, so that all actors of a node share
-    the memory. `expected` are three arrays (n,): the sorted ids of all images, their short hashes,
-    and a mask of those that are scored already and left out. With `probabilities`, the table has
-    their column. With `gpu`, the actor predicts on the GPU that Ray gave to it. Raises DataChanged
-    for an image that is not among the expected ones, and UserError for a model that gives NaN.
+    the memory. `expected` are four arrays (n,): the sorted ids of all images, their short hashes, a
+    mask of those that are scored already and left out, and names or None. With `probabilities`,
+    the table has their column. With `gpu`, the actor predicts on the GPU that Ray gave to it.
+    Raises DataChanged for an image that is not among the expected ones, and UserError for a model
+    that gives NaN.
     """
 
     def __init__(
@@ -38,15 +39,16 @@ class ScoringActor:
         gpu: bool,
     ) -> None:
         self._model: PublishedModel = ray.get(model)
-        self._ids, self._hashes, self._scored = ray.get(expected)
+        self._ids, self._hashes, self._scored, self._names = ray.get(expected)
         self._with_probabilities = probabilities
         self._gpu = gpu
 
     def __call__(self, table: pa.Table) -> pa.Table:
         examples = check_table(table, self._model.task, where="a block of images")
-        scored = self._scored[self._find_rows(examples)]
+        rows = self._find_rows(examples)
+        scored = self._scored[rows]
         if scored.any():
-            examples = examples.take(~scored)
+            examples, rows = examples.take(~scored), rows[~scored]
         probabilities = self._classifier(examples.images)
         if not np.isfinite(probabilities).all():
             row = int((~np.isfinite(probabilities)).any(axis=1).argmax())
@@ -58,6 +60,7 @@ class ScoringActor:
             examples.ids,
             probabilities,
             self._model.run,
+            names=None if self._names is None else self._names.take(pa.array(rows)),
             with_probabilities=self._with_probabilities,
         )
 

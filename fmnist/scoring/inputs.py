@@ -3,6 +3,7 @@
 Ray Data streams Parquet files, which are never in memory as a whole; other formats are already.
 """
 
+import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from fmnist.cluster.resources import check_cpu_for_reading
 from fmnist.data.dataset import Dataset, Examples
 from fmnist.data.fingerprints import fingerprint_of, row_digests, short_hashes, sum_of_hashes
 from fmnist.data.formats.parquet import find_parquet_files, open_file, read_batches
-from fmnist.data.formats.parquet_schema import to_table
+from fmnist.data.formats.parquet_schema import NAME, SHARD, to_table
 from fmnist.data.load import find_format, load, load_format
 from fmnist.data.locations import Location, locate
 from fmnist.errors import UserError
@@ -40,6 +41,7 @@ class Inputs:
     `fingerprint` follows from ids and images alone, whatever their order, files and format.
     `hashes` (n,) uint64 are short hashes of each id with its image. `read` makes the Ray data set
     of id and image; `are_unchanged` returns False if the data are no longer what was hashed.
+    `names` (n,) are those of images that were files.
     """
 
     source: str  # for people; holds no credentials
@@ -48,6 +50,7 @@ class Inputs:
     hashes: np.ndarray
     read: Callable[[], ray.data.Dataset]
     are_unchanged: Callable[[], bool]
+    names: pa.Array | None = None
 
     def changed_error(self, what: str) -> UserError:
         """Makes the error for data that are no longer what was hashed."""
@@ -65,6 +68,7 @@ class FileSummary:
     hashes: np.ndarray
     sum_of_hashes: int
     types: tuple[str, ...]  # of COLUMNS
+    names: pa.Array | None  # of a shard whose images were files
 
 
 def find_inputs(task: Task, place: str = "auto", *, cache: Path | None = None) -> Inputs:
@@ -127,7 +131,8 @@ def from_parquet(task: Task, location: Location) -> Inputs:
         raise UserError(f"{location.uri}: has no rows, expected images to score")
     _check_same_types(paths, found)
     order = _order_by_id(paths, [one.ids for one in found])
-    fingerprint = fingerprint_of(sum(one.sum_of_hashes for one in found))
+    names = _names([one.names for one in found])
+    fingerprint = fingerprint_of(sum(one.sum_of_hashes for one in found) + _hash_of(names))
 
     def are_unchanged() -> bool:
         now = find_parquet_files(location)
@@ -142,7 +147,21 @@ def from_parquet(task: Task, location: Location) -> Inputs:
         hashes=np.concatenate([one.hashes for one in found])[order],
         read=lambda: _stream(filesystem, paths),
         are_unchanged=are_unchanged,
+        names=None if names is None else names.take(pa.array(order)),
     )
+
+
+def _names(found: list[pa.Array | None]) -> pa.Array | None:
+    known = [names for names in found if names is not None]
+    return pa.concat_arrays(known) if known and len(known) == len(found) else None
+
+
+def _hash_of(names: pa.Array | None) -> int:
+    """What names add to a fingerprint: predictions carry them."""
+    if names is None:
+        return 0
+    digest = hashlib.sha256("\0".join(names.to_pylist()).encode())
+    return int.from_bytes(digest.digest())
 
 
 def _sizes_and_times(filesystem: FileSystem, paths: list[str]) -> list[tuple[int, int]]:
@@ -190,9 +209,14 @@ def summarize_file(
             ids.append(examples.ids)
             hashes.append(short_hashes(digests))
             total += sum_of_hashes(digests)
-    types = tuple(str(schema.field(name).type) for name in COLUMNS)
+        named = NAME in schema.names and SHARD in (schema.metadata or {})
+        names = file.read(columns=[NAME])[NAME].combine_chunks() if named else None
     return FileSummary(
-        ids=np.concatenate(ids), hashes=np.concatenate(hashes), sum_of_hashes=total, types=types
+        ids=np.concatenate(ids),
+        hashes=np.concatenate(hashes),
+        sum_of_hashes=total,
+        types=tuple(str(schema.field(name).type) for name in COLUMNS),
+        names=names,
     )
 
 

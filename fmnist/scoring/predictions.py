@@ -6,13 +6,14 @@ lack. A file that was left unfinished, or that another job is still writing, can
 ignored.
 """
 
+import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv
+from pyarrow import csv as arrow_csv
 from pyarrow import parquet as pq
 
 from fmnist.storage.open import Storage
@@ -23,21 +24,27 @@ SUFFIX = ".parquet"
 
 # The columns of a prediction. The run id of the model is the same in all rows, hence a dictionary.
 ID = pa.field("id", pa.int64())
+NAME = pa.field("name", pa.string())  # of an image that was a file
 LABEL = pa.field("label", pa.int64())
 MODEL = pa.field("model", pa.dictionary(pa.int32(), pa.string()))
 PROBABILITIES = pa.field("probabilities", pa.list_(pa.float32()))  # of each class; if asked for
 
 
 def to_table(
-    ids: np.ndarray, probabilities: np.ndarray, run: str, *, with_probabilities: bool
+    ids: np.ndarray,
+    probabilities: np.ndarray,
+    run: str,
+    *,
+    names: pa.Array | None = None,
+    with_probabilities: bool,
 ) -> pa.Table:
     """Makes predictions of run `run` from (n,) int64 ids and (n, classes) float32 probabilities.
 
     The label is the most probable class, the first of them at a tie.
     """
     rows, classes = probabilities.shape
-    columns = {
-        ID: ids,
+    columns = {ID: ids} if names is None else {ID: ids, NAME: names}
+    columns |= {
         LABEL: probabilities.argmax(axis=1),
         MODEL: pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([run])),
     }
@@ -117,10 +124,19 @@ def list_label_files(storage: Storage, prefix: str) -> list[str]:
     return [key.removeprefix(f"{prefix}/") for key in keys if key.endswith(SUFFIX)]
 
 
-def to_submission(ids: np.ndarray, labels: np.ndarray) -> bytes:
-    """The competition's CSV: a header `Id,Label`, one line an id, `\\n` line ends."""
+def to_submission(ids: np.ndarray, labels: np.ndarray, names: pa.Array | None = None) -> bytes:
+    """The competition's CSV: a header `Id,Label`, one line an id, `\\n` line ends.
+
+    Images that have names are called by these, in the same order.
+    """
+    if names is not None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("Id", "Label"))
+        writer.writerows(zip(names.to_pylist(), labels.tolist(), strict=True))
+        return text.getvalue().encode()
     lines = io.BytesIO()
     # Arrow would put quotation marks around the names.
-    options = csv.WriteOptions(include_header=False)
-    csv.write_csv(pa.table([ids, labels], ["Id", "Label"]), lines, options)
+    options = arrow_csv.WriteOptions(include_header=False)
+    arrow_csv.write_csv(pa.table([ids, labels], ["Id", "Label"]), lines, options)
     return b"Id,Label\n" + lines.getvalue()

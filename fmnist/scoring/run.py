@@ -116,7 +116,7 @@ def _publish(
 ) -> Manifest:
     """Writes the submission, and the manifest that makes the result real."""
     model, inputs, storage = job.model, job.inputs, job.storage
-    submission = to_submission(collected.ids, collected.labels)
+    submission = to_submission(collected.ids, collected.labels, inputs.names)
     storage.write(f"{job.folder}/{SUBMISSION}", submission)
     details = {
         "run": model.run,

@@ -13,6 +13,8 @@ from fmnist.errors import UserError
 from fmnist.storage.errors import read_errors
 from fmnist.tasks import Task
 
+NAME = "name"  # column of an image's name in the shards of an ingested data set
+SHARD = b"fmnist"  # key in the schema's metadata of such a shard
 IMAGE_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
 
 

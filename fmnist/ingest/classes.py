@@ -1,0 +1,55 @@
+"""Finds the classes of a source, and turns its labels into their numbers."""
+
+import re
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from fmnist.errors import UserError
+from fmnist.ingest.source import ImagePart, ImageSource
+from fmnist.tasks import TASKS
+
+
+def find_classes(source: ImageSource) -> tuple[str, ...]:
+    """The classes of the training part, or of the only part; UserError where it has no labels.
+
+    These are the source's own names of its numbers; or else the different labels, sorted: names by
+    code points, numbers from 0 to the largest.
+    """
+    if source.classes is not None:
+        return source.classes
+    part = source.parts.get("train") or source.parts["test"]
+    if part.labels is None:
+        raise UserError(f"{source.uri}: found no labels to learn the classes from, expected some")
+    labels = set(part.labels)
+    numbers = {int(label) for label in labels if isinstance(label, int) or label.isdecimal()}
+    if len(numbers) == len(labels):
+        return tuple(map(str, range(max(numbers) + 1)))
+    return tuple(sorted(map(str, labels)))
+
+
+def label_numbers(part: ImagePart, classes: tuple[str, ...]) -> np.ndarray | None:
+    """(n,) int64: each image's position in `classes`, found by name or, failing that, by number.
+
+    None where the part has no labels. UserError names the first image whose label is no class.
+    """
+    if part.labels is None:
+        return None
+    known: dict[str | int, int] = {name: number for number, name in enumerate(classes)}
+    for number in range(len(classes)):
+        known.setdefault(number, number)
+        known.setdefault(str(number), number)
+    numbers = np.fromiter((known.get(label, -1) for label in part.labels), np.int64, part.size)
+    if (numbers < 0).any():
+        row = int((numbers < 0).argmax())
+        raise UserError(
+            f"{part.name(row)}: its label is {part.labels[row]!r}, expected a class: "
+            f"{', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}"
+        )
+    return numbers
+
+
+def name_for(uri: str) -> str:
+    """A task's name made from the last part of a path or URI."""
+    name = re.sub("[^A-Za-z0-9]+", "-", PurePosixPath(uri).name).strip("-")[:64] or "images"
+    return f"{name[:57]}-images" if name in TASKS else name

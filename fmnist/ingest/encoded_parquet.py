@@ -1,0 +1,148 @@
+"""Parquet files with encoded images, such as Hugging Face's.
+
+The column `image` holds the bytes of PNG, JPEG, WebP, BMP or GIF files, or structs of `bytes` and
+`path`; `label`, which may be missing, numbers or names of classes. Names of numbers are taken from
+Hugging Face's metadata in the schema. A part's files are `train/…`, `train.parquet` or
+`train-00000-of-00001.parquet`, as they are published. Images are numbered by their rows.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs
+from pyarrow import parquet as pq
+
+from fmnist.data.locations import Location
+from fmnist.errors import UserError
+from fmnist.ingest.decode import BadImageError, read_info
+from fmnist.ingest.source import ImagePart, ImageSource
+from fmnist.storage.errors import read_errors
+
+SUFFIX = ".parquet"
+PARTS = ("train", "test")
+
+
+def find_encoded_parquet(location: Location) -> ImageSource | None:
+    """The Parquet files at a place, by parts; None unless they hold encoded images.
+
+    Raises UserError for files of different schemas.
+    """
+    infos = _files(location)
+    by_part: dict[str, list[Any]] = {part: [] for part in PARTS}
+    for info in infos:
+        by_part[_part(info.path.removeprefix(location.path.rstrip("/") + "/"))].append(info)
+    if not any(by_part.values()):
+        return None
+    first = next(infos for infos in by_part.values() if infos)[0]
+    if not _is_encoded(location.filesystem, first.path):
+        return None
+    parts, classes = {}, None
+    for name, found in by_part.items():
+        if found:
+            parts[name], classes = _find_part(location.filesystem, [i.path for i in found])
+    digest = hashlib.sha256()
+    for info in infos:
+        digest.update(f"{info.path}\0{info.size}\0{info.mtime_ns}\n".encode())
+    return ImageSource(uri=location.uri, parts=parts, stamp=digest.hexdigest(), classes=classes)
+
+
+def _files(location: Location) -> list[fs.FileInfo]:
+    assert location.filesystem is not None
+    if location.is_file():
+        with read_errors(location.uri):
+            info = location.filesystem.get_file_info(location.path)
+        return [info] if info.path.endswith(SUFFIX) else []
+    root = f"{location.path.rstrip('/')}/"
+    return sorted(
+        (
+            info
+            for info in location.infos()
+            if info.type == fs.FileType.File
+            and info.path.endswith(SUFFIX)
+            and not any(
+                name.startswith((".", "_")) for name in info.path.removeprefix(root).split("/")
+            )
+        ),
+        key=lambda info: info.path,
+    )
+
+
+def _part(path: str) -> str:
+    """The part that a path below the data set's folder belongs to: all but `train…` is test."""
+    names = PurePosixPath(path).parts
+    return (
+        "train"
+        if any(name.partition("-")[0].removesuffix(SUFFIX) == "train" for name in names)
+        else "test"
+    )
+
+
+def _is_encoded(filesystem: Any, path: str) -> bool:
+    with read_errors(path), filesystem.open_input_file(path) as stream:
+        file = pq.ParquetFile(stream)
+        if "image" not in file.schema_arrow.names:
+            return False
+        kind = file.schema_arrow.field("image").type
+        if pa.types.is_struct(kind):
+            return bool(kind.get_field_index("bytes") >= 0)
+        if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+            return False
+        for batch in file.iter_batches(1, columns=["image"]):
+            value = batch.column(0)[0].as_py()
+            with suppress(BadImageError):
+                return isinstance(value, bytes) and bool(read_info(value))
+    return False
+
+
+def _find_part(filesystem: Any, paths: Sequence[str]) -> tuple[ImagePart, tuple[str, ...] | None]:
+    labels: list[str | int] = []
+    rows: list[int] = []
+    schema: pa.Schema | None = None
+    for path in paths:
+        with read_errors(path), filesystem.open_input_file(path) as stream:
+            file = pq.ParquetFile(stream)
+            kinds = [(f.name, f.type) for f in file.schema_arrow if f.name in ("image", "label")]
+            if schema is None:
+                schema, expected = file.schema_arrow, kinds
+            elif kinds != expected:
+                raise UserError(f"{path}: its columns are {kinds}, expected {expected}")
+            rows.append(file.metadata.num_rows)
+            if "label" in file.schema_arrow.names:
+                labels += _read_labels(file, path)
+    assert schema is not None
+    part = ImagePart(
+        size=sum(rows),
+        names=None,
+        labels=labels if "label" in schema.names else None,
+        paths=paths,
+        filesystem=filesystem,
+        column="image",
+        file_rows=rows,
+    )
+    return part, _class_names(schema)
+
+
+def _read_labels(file: pq.ParquetFile, path: str) -> list[str | int]:
+    column = file.read(columns=["label"])["label"]
+    if not (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
+        raise UserError(f"{path}: column 'label' is {column.type}, expected integers or strings")
+    if column.null_count:
+        row = column.to_pylist().index(None)
+        raise UserError(f"{path}: column 'label' is null in row {row}, expected a value")
+    labels: list[str | int] = column.to_pylist()
+    return labels
+
+
+def _class_names(schema: pa.Schema) -> tuple[str, ...] | None:
+    """The names that Hugging Face's metadata give to the numbers in `label`."""
+    try:
+        known = json.loads((schema.metadata or {})[b"huggingface"])
+        names = known["info"]["features"]["label"]["names"]
+    except (KeyError, ValueError, TypeError):
+        return None
+    return tuple(names) if all(isinstance(name, str) for name in names) else None

@@ -1,0 +1,179 @@
+"""Folders of image files.
+
+A data set is a folder with `train/` and `test/`, or a single folder, which is `train` if it has
+labels and else `test`. The images of a part are labelled by
+
+- folders: `<class>/…/name.png`, or
+- a CSV file `file,label`: `labels.csv` in the part's folder, or `<folder>.csv` beside it, or
+- nothing: such images can be scored.
+
+Files and folders whose names begin with a dot are ignored, and so is what has no ending of an
+image. The order is that of the paths below the part's folder, by code points.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyarrow import fs
+
+from fmnist.data.locations import Location
+from fmnist.errors import UserError
+from fmnist.ingest.source import ImagePart, ImageSource
+from fmnist.storage.errors import read_errors
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+PARTS = ("train", "test")
+LABELS = "labels.csv"
+HEADER = ["file", "label"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tree:
+    """What is below a folder, by paths relative to it; hidden entries are left out."""
+
+    location: Location
+    files: dict[str, Any]  # pyarrow.fs.FileInfo
+    folders: set[str]
+
+    def below(self, name: str) -> "_Tree":
+        start = f"{name}/"
+        return _Tree(
+            location=self.location.child(name),
+            files={
+                path.removeprefix(start): info
+                for path, info in self.files.items()
+                if path.startswith(start)
+            },
+            folders={path.removeprefix(start) for path in self.folders if path.startswith(start)},
+        )
+
+    @property
+    def images(self) -> list[str]:
+        return sorted(path for path in self.files if path.lower().endswith(SUFFIXES))
+
+
+def find_image_files(location: Location) -> ImageSource | None:
+    """The image files below a folder, by parts; None where there are none.
+
+    Raises UserError for names that differ in case only or can't be printed, for a class without
+    images, and for labels without a file or files without a label.
+    """
+    tree = _list(location)
+    if not tree.images:
+        return None
+    present = [part for part in PARTS if any(path.startswith(f"{part}/") for path in tree.images)]
+    if present:
+        parts = {
+            part: _find_part(tree.below(part), tree.files.get(f"{part}.csv")) for part in present
+        }
+    else:
+        found = _find_part(tree, None)
+        parts = {"test" if found.labels is None else "train": found}
+    return ImageSource(uri=location.uri, parts=parts, stamp=_stamp(tree))
+
+
+def _list(location: Location) -> _Tree:
+    root = location.path.rstrip("/") + "/"
+    files, folders = {}, set()
+    for info in location.infos():
+        path = info.path.removeprefix(root)
+        if any(name.startswith(".") for name in path.split("/")):
+            continue
+        if not path.isprintable():
+            raise UserError(
+                f"{location.uri}: the name {path!r} has a character that can't be printed"
+            )
+        if info.type == fs.FileType.File:
+            files[path] = info
+        else:
+            folders.add(path)
+    return _Tree(location=location, files=files, folders=folders)
+
+
+def _find_part(tree: _Tree, labels_beside: Any) -> ImagePart:
+    names = tree.images
+    _check_case(names, tree.location.uri)
+    labels_inside = tree.files.get(LABELS)
+    if labels_inside and labels_beside:
+        raise UserError(
+            f"{tree.location.uri}: found {labels_inside.path} and {labels_beside.path}, expected "
+            "one file of labels"
+        )
+    labels: Sequence[str] | None
+    if labels_file := labels_inside or labels_beside:
+        labels = _read_labels(tree, labels_file.path, names)
+    else:
+        labels = _folder_labels(tree, names)
+    return ImagePart(
+        size=len(names),
+        names=names,
+        labels=labels,
+        paths=[tree.files[name].path for name in names],
+        filesystem=tree.location.filesystem,
+    )
+
+
+def _folder_labels(tree: _Tree, names: list[str]) -> list[str] | None:
+    """The first folder of each path, or None where all images lie in the part's folder itself."""
+    flat = [name for name in names if "/" not in name]
+    if len(flat) == len(names):
+        return None
+    if flat:
+        raise UserError(
+            f"{tree.location.uri}: {flat[0]} lies beside folders of classes, expected all images "
+            f"in folders named by their class, or none and a {LABELS}"
+        )
+    labels = [name.partition("/")[0] for name in names]
+    top = {path for path in tree.folders if "/" not in path}
+    if empty := sorted(top - set(labels)):
+        raise UserError(f"{tree.location.uri}: class {empty[0]!r} has no images, expected some")
+    return labels
+
+
+def _read_labels(tree: _Tree, path: str, names: list[str]) -> list[str]:
+    assert tree.location.filesystem is not None
+    with read_errors(path), tree.location.filesystem.open_input_stream(path) as stream:
+        text = stream.read().decode("utf-8-sig")
+    rows = list(csv.reader(io.StringIO(text)))
+    if not rows or rows[0] != HEADER:
+        found = ",".join(rows[0]) if rows else "nothing"
+        raise UserError(f"{path}: its header is {found!r}, expected {','.join(HEADER)!r}")
+    labels: dict[str, str] = {}
+    there = set(names)
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(HEADER):
+            raise UserError(f"{path}: row {number} has {len(row)} fields, expected 2")
+        name, label = row
+        if name not in there:
+            raise UserError(f"{path}: row {number} names {name!r}, which is no image file there")
+        if name in labels:
+            raise UserError(f"{path}: row {number} names {name!r} for the second time")
+        labels[name] = label
+    if missing := [name for name in names if name not in labels]:
+        raise UserError(
+            f"{path}: has no label for {missing[0]} ({len(missing)} such files), expected one for "
+            "each image"
+        )
+    return [labels[name] for name in names]
+
+
+def _check_case(names: list[str], uri: str) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise UserError(
+                f"{uri}: {other} and {name} differ in case only, expected names that are different "
+                "on every file system"
+            )
+
+
+def _stamp(tree: _Tree) -> str:
+    digest = hashlib.sha256()
+    for path, info in sorted(tree.files.items()):
+        digest.update(f"{path}\0{info.size}\0{info.mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,181 @@
+"""Decodes the images of a source once, into shards of raw pixels in the storage root.
+
+Ray Data decodes in parallel. A data set is published whole or not at all, by an id that follows
+from the names, sizes and times of the source's files and from the settings: the same source is
+found again, and what was killed goes on with the shards that are missing.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import PIL
+import ray
+
+from fmnist.cluster.shared_folder import Mark, mark_storage
+from fmnist.data.locations import Location
+from fmnist.errors import UserError
+from fmnist.ingest.classes import find_classes, label_numbers
+from fmnist.ingest.decode import RULES
+from fmnist.ingest.encoded_parquet import find_encoded_parquet
+from fmnist.ingest.folder import find_image_files
+from fmnist.ingest.infer import infer_task, split_test
+from fmnist.ingest.parallel import in_parallel
+from fmnist.ingest.shards import (
+    BadImage,
+    Shard,
+    plan_shards,
+    read_left_out,
+    too_many,
+    write_shard,
+)
+from fmnist.ingest.source import ImagePart, ImageSource
+from fmnist.storage.lease import LEASE, hold_lease
+from fmnist.storage.manifest import Manifest, content_id, publish_keys, read_manifest
+from fmnist.storage.open import Storage
+from fmnist.tasks import Task
+
+log = logging.getLogger(__name__)
+
+QUARANTINE = "quarantine.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingestion:
+    """What images become: `task` or `size` (height, width) say their shape, if anything does.
+
+    `test` is the share of a source without a test part that becomes one, by class. At most
+    `max_bad_rows` images that can't be used are left out.
+    """
+
+    task: Task | None = None
+    size: tuple[int, int] | None = None
+    test: float = 0.0
+    max_bad_rows: int = 0
+
+
+def find_images(location: Location) -> ImageSource | None:
+    """The encoded images at a place; None where there are none, such as for raw formats."""
+    if location.filesystem is None:
+        return None
+    if not location.is_file() and (found := find_image_files(location)):
+        return found
+    return find_encoded_parquet(location)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IngestionPlan:
+    """What is to be ingested, as far as it is known before an image is read."""
+
+    source: ImageSource
+    settings: Ingestion
+    parts: dict[str, ImagePart]
+    classes: tuple[str, ...]
+    labels: dict[str, np.ndarray | None]  # (n,) int64 of each part
+    id: str
+
+
+def plan_ingestion(source: ImageSource, settings: Ingestion) -> IngestionPlan:
+    """Splits off the test part, and finds the classes; Ray need not be running.
+
+    Raises UserError for a source that can't be split, and for labels that are no class.
+    """
+    parts = split_test(source, settings.test)
+    classes = settings.task.classes if settings.task else find_classes(source)
+    return IngestionPlan(
+        source=source,
+        settings=settings,
+        parts=parts,
+        classes=classes,
+        labels={name: label_numbers(part, classes) for name, part in parts.items()},
+        id=_identity(source, settings),
+    )
+
+
+def ingest(location: Location, plan: IngestionPlan, storage: Storage) -> Manifest:
+    """The published data set of these images, made now unless it is there. Ray must be running.
+
+    Its details say the task. Raises UserError for images of several sizes where none is asked for,
+    for more bad images than allowed, and for files that change meanwhile.
+    """
+    source, settings, parts = plan.source, plan.settings, plan.parts
+    folder = f"datasets/{plan.id}"
+    if published := read_manifest(storage, folder):
+        return published
+    task = settings.task or infer_task(source, parts, plan.classes, settings.size)
+    shards = plan_shards(parts, task.pixels, folder)
+    with (
+        hold_lease(storage, f"{folder}/{LEASE}", notify=log.warning) as lease,
+        mark_storage(storage) as mark,
+    ):
+        if published := read_manifest(storage, folder):
+            return published
+        bad = _write(shards, parts, plan.labels, task, storage, folder, mark, settings.max_bad_rows)
+        now = find_images(location)
+        if now is None or now.stamp != source.stamp:
+            raise UserError(
+                f"{source.uri}: changed while it was read, expected files that stay as they are"
+            )
+        lease.check()
+        names = [shard.key.removeprefix(f"{folder}/") for shard in shards]
+        if bad:
+            storage.write(f"{folder}/{QUARANTINE}", _to_parquet(bad))
+            names.append(QUARANTINE)
+        details = {
+            "source": source.uri,
+            "task": task.details,
+            "images": {name: part.size for name, part in parts.items()},
+            "left_out": len(bad),
+        }
+        return publish_keys(storage, folder, names, kind="dataset", id=plan.id, details=details)
+
+
+def _identity(source: ImageSource, settings: Ingestion) -> str:
+    task = settings.task.details if settings.task else None
+    return content_id(
+        RULES, PIL.__version__, source.uri, source.stamp, task, settings.size, settings.test,
+        settings.max_bad_rows,
+    )  # fmt: skip
+
+
+def _write(
+    shards: list[Shard],
+    parts: dict[str, ImagePart],
+    labels: dict[str, np.ndarray | None],
+    task: Task,
+    storage: Storage,
+    folder: str,
+    mark: Mark | None,
+    allowed: int,
+) -> list[BadImage]:
+    """Writes the shards that are missing; returns all images that are left out, in order."""
+    there = {key for part in parts for key in storage.keys(f"{folder}/{part}")}
+    bad: list[BadImage] = []
+    for shard in shards:
+        if shard.key in there:
+            bad += read_left_out(shard, parts[shard.part], storage)
+    missing = [shard for shard in shards if shard.key not in there]
+    shared = ray.put((missing, parts, labels, task.shape, storage, mark))
+
+    def write(row: dict[str, Any]) -> dict[str, Any]:
+        missing, parts, labels, shape, storage, mark = ray.get(shared)
+        if mark:
+            mark.check()
+        shard = missing[row["id"]]
+        left_out = write_shard(shard, parts[shard.part], labels[shard.part], shape, storage)
+        return {"found": json.dumps([asdict(each) for each in left_out])}
+
+    for left_out in in_parallel(len(missing), write, f"ingesting into {storage.uri}/{folder}"):
+        bad += [BadImage(**each) for each in left_out]
+        if len(bad) > allowed:
+            break
+    if len(bad) > allowed:
+        raise too_many(bad, allowed)
+    return sorted(bad, key=lambda each: (each.part, each.row))
+
+
+def _to_parquet(bad: list[BadImage]) -> bytes:
+    return pd.DataFrame([asdict(each) for each in bad]).to_parquet(index=False)

@@ -1,0 +1,133 @@
+"""Image files that were found but not read yet: names, order, labels, and how to read them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet as pq
+
+from fmnist.storage.errors import READ_ERRORS, explain
+
+Labels = Sequence[str | int]
+
+
+class Rows(Protocol):
+    """Some consecutive images of a part, read by the process that decodes them."""
+
+    def read(self) -> Iterator[bytes | str]:
+        """The bytes of each file in order, or the reason why it can't be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRows:
+    """One file for each image."""
+
+    filesystem: Any
+    paths: Sequence[str]
+
+    def read(self) -> Iterator[bytes | str]:
+        for path in self.paths:
+            try:
+                with self.filesystem.open_input_file(path) as file:
+                    yield file.read()
+            except READ_ERRORS as error:
+                yield explain(error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParquetRows:
+    """Encoded images in Parquet files: `pieces` are (path, first row, number of rows)."""
+
+    filesystem: Any
+    column: str
+    pieces: Sequence[tuple[str, int, int]]
+
+    def read(self) -> Iterator[bytes | str]:
+        for path, first, count in self.pieces:
+            with self.filesystem.open_input_file(path) as stream:
+                yield from self._read_piece(pq.ParquetFile(stream), first, count)
+
+    def _read_piece(self, file: pq.ParquetFile, first: int, count: int) -> Iterator[bytes | str]:
+        start = 0  # of the row group
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            skipped, stop = max(0, first - start), min(rows, first + count - start)
+            if skipped < stop:
+                table = file.read_row_group(group, columns=[self.column])
+                for value in image_bytes(table[self.column]).slice(skipped, stop - skipped):
+                    yield value.as_py() or "the image is null"
+            start += rows
+
+
+def image_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The encoded bytes in a column of them, or of Hugging Face's `struct<bytes, path>`."""
+    if pa.types.is_struct(column.type):
+        return pa.chunked_array([chunk.field("bytes") for chunk in column.chunks], pa.binary())
+    return column
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImagePart:
+    """The images of one part of a data set in their order.
+
+    `names` are their ids, unique: paths below the part's folder; None where they are numbered by
+    their rows. `labels` are names or numbers of classes, or None where they are unknown.
+    """
+
+    size: int
+    names: Sequence[str] | None
+    labels: Labels | None
+    paths: Sequence[str]  # of the files: one for each image, or of Parquet
+    filesystem: Any
+    column: str | None = None  # of the images in Parquet
+    file_rows: Sequence[int] = ()  # of each Parquet file
+
+    def name(self, row: int) -> str:
+        """What to call an image in a message."""
+        if self.names is not None:
+            return self.paths[row]
+        file = int(np.searchsorted(np.cumsum(self.file_rows), row, side="right"))
+        return f"{self.paths[file]} row {row - sum(self.file_rows[:file])}"
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """The images from row `start` to before `stop`."""
+        if self.column is None:
+            return FileRows(filesystem=self.filesystem, paths=self.paths[start:stop])
+        pieces, first = [], 0
+        for path, count in zip(self.paths, self.file_rows, strict=True):
+            begin, end = max(start, first), min(stop, first + count)
+            if begin < end:
+                pieces.append((path, begin - first, end - begin))
+            first += count
+        return ParquetRows(filesystem=self.filesystem, column=self.column, pieces=pieces)
+
+    def take(self, rows: np.ndarray) -> "ImagePart":
+        """The images at these rows; only of a part with a file for each image."""
+        assert self.names is not None and self.column is None
+        return ImagePart(
+            size=len(rows),
+            names=[self.names[row] for row in rows],
+            labels=None if self.labels is None else [self.labels[row] for row in rows],
+            paths=[self.paths[row] for row in rows],
+            filesystem=self.filesystem,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSource:
+    """Encoded images at one place; `stamp` changes with their files' names, sizes and times.
+
+    `classes` are the names of the labels' numbers, where the source has some.
+    """
+
+    uri: str
+    parts: dict[str, ImagePart]  # train, test, or both
+    stamp: str
+    classes: tuple[str, ...] | None = None
+
+    def to_score(self) -> "ImageSource":
+        """The images of the test part, or else of the only part, as a test part without labels."""
+        part = self.parts.get("test") or self.parts["train"]
+        return replace(self, parts={"test": replace(part, labels=None)})

@@ -1,0 +1,117 @@
+"""What jobs do about image files: decode them into the storage once, and say what they are."""
+
+import re
+from dataclasses import dataclass, replace
+
+from fmnist.data.dataset import Dataset
+from fmnist.data.load import load
+from fmnist.data.locations import locate
+from fmnist.errors import UserError
+from fmnist.ingest.run import Ingestion, find_images, ingest, plan_ingestion
+from fmnist.storage.manifest import Manifest
+from fmnist.storage.open import Storage
+from fmnist.tasks import Task, find_task, to_task
+from jobs.launch import start_ray
+
+SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
+DEFAULT_TASK = "fashion"  # where the data don't say what they are
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFlags:
+    """How image files (PNG, JPEG, WebP, BMP, GIF; in folders or in Parquet) become a data set."""
+
+    size: str | None = None
+    """HEIGHTxWIDTH that all images are scaled to; without it, they must be of one size."""
+    test: float = 0.0
+    """Share of each class that is held out for testing, where a folder has no test part."""
+    max_bad_rows: int = 0
+    """Images that can't be used and are left out; with more of them the job ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Raw images that can be loaded from `place`, a path or URI; `source` is for people."""
+
+    task: Task
+    place: str
+    source: str | None = None  # of images that were decoded
+
+    def load(self) -> Dataset:
+        """All of them, in memory."""
+        dataset = load(self.task, self.place)
+        return replace(dataset, source=self.source) if self.source else dataset
+
+
+def find_data(
+    place: str, task: Task | None, flags: ImageFlags, storage: Storage, *, scored: bool = False
+) -> Data:
+    """Image files at `place` are decoded, unless they were before; raw formats stay as they are.
+
+    Without a task, classes, size and channels are those of the images. If they are to be `scored`,
+    all are of the test part, whatever their labels. Raises UserError for what `ingest` raises it.
+    """
+    check_images(flags)
+    location = None if place == "auto" else locate(place)
+    source = find_images(location) if location else None
+    if location is None or source is None:
+        if flags != ImageFlags():
+            raise UserError(
+                f"{place}: found no image files, for which --size, --test and --max-bad-rows are"
+            )
+        return Data(task=task or find_task(DEFAULT_TASK), place=place)
+    if scored:
+        source = source.to_score()
+    settings = Ingestion(
+        task=task, size=_parse_size(flags.size), test=flags.test, max_bad_rows=flags.max_bad_rows
+    )
+    plan = plan_ingestion(source, settings)
+    start_ray()
+    manifest = ingest(location, plan, storage)
+    found = task or _task_of(manifest, f"{storage.uri}/datasets/{manifest.id}")
+    print(_described(manifest, found))
+    left_out = manifest.details["left_out"]
+    return Data(
+        task=found,
+        place=f"{storage.uri}/datasets/{manifest.id}",
+        source=f"images at {place}" + (f", {left_out} left out" if left_out else ""),
+    )
+
+
+def check_images(flags: ImageFlags) -> None:
+    """Raises UserError that lists the settings with a value that they cannot have."""
+    problems = []
+    if flags.size and not SIZE.fullmatch(flags.size):
+        problems.append(f"size is {flags.size!r}, expected HEIGHTxWIDTH such as 64x64")
+    if not 0 <= flags.test < 1:
+        problems.append(f"test is {flags.test}, expected 0 up to below 1")
+    if flags.max_bad_rows < 0:
+        problems.append(f"max bad rows is {flags.max_bad_rows}, expected at least 0")
+    UserError.raise_if(problems)
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    found = SIZE.fullmatch(text) if text else None
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _task_of(manifest: Manifest, where: str) -> Task:
+    fields = manifest.details["task"]
+    height, width, channels = fields["shape"]
+    sides = {"height": height, "width": width, "channels": channels}
+    return to_task({"name": fields["name"], "classes": fields["classes"], **sides}, where)
+
+
+def _described(manifest: Manifest, task: Task) -> str:
+    height, width, channels = task.shape
+    parts = " and ".join(
+        f"{count:,} to {'train on' if part == 'train' else 'test'}"
+        for part, count in manifest.details["images"].items()
+    )
+    classes = ", ".join(task.classes[:10]) + (", …" if len(task.classes) > 10 else "")
+    text = (
+        f"images at {manifest.details['source']}: {parts}; {height} × {width} pixels, "
+        f"{'grey' if channels == 1 else 'colour'}; {len(task.classes)} classes: {classes}"
+    )
+    left_out = manifest.details["left_out"]
+    return text + (f"; {left_out} left out (quarantine.parquet)" if left_out else "")

@@ -1,0 +1,95 @@
+"""Which files of a folder are images, of which part and class; and what is wrong with a folder."""
+
+from pathlib import Path
+
+import pytest
+
+from fmnist.data.locations import locate
+from fmnist.errors import UserError
+from fmnist.ingest.folder import find_image_files
+from fmnist.ingest.source import ImageSource
+from tests.ingest.pictures import write_pictures
+
+
+def find(folder: Path) -> ImageSource:
+    found = find_image_files(locate(str(folder)))
+    assert found is not None
+    return found
+
+
+def test_folders_of_a_part_are_its_classes(tmp_path: Path) -> None:
+    write_pictures(
+        tmp_path,
+        ["train/dog/b.PNG", "train/cat/deep/a.jpg", "train/cat/z.webp", "test/dog/1.gif"],
+    )
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("no image")
+    (tmp_path / "train" / ".hidden").mkdir()
+    write_pictures(tmp_path, ["train/.hidden/a.png", "train/cat/.b.png"])
+    parts = find(tmp_path).parts
+    assert parts["train"].names == ["cat/deep/a.jpg", "cat/z.webp", "dog/b.PNG"]
+    assert parts["train"].labels == ["cat", "cat", "dog"]
+    assert parts["test"].names == ["dog/1.gif"] and parts["test"].labels == ["dog"]
+
+
+def test_one_folder_of_classes_is_all_training(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["cat/a.png", "dog/b.png"])
+    (part,) = find(tmp_path).parts.items()
+    assert part[0] == "train" and part[1].labels == ["cat", "dog"]
+
+
+def test_a_flat_folder_without_labels_is_all_test(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["b.png", "a.bmp"])
+    parts = find(tmp_path).parts
+    assert list(parts) == ["test"]
+    assert parts["test"].names == ["a.bmp", "b.png"] and parts["test"].labels is None
+
+
+@pytest.mark.parametrize("where", ["train/labels.csv", "train.csv"])
+def test_labels_of_a_flat_folder_are_in_a_csv(tmp_path: Path, where: str) -> None:
+    write_pictures(tmp_path, ["train/b.png", "train/a.png", "test/c.png"])
+    (tmp_path / where).write_text("file,label\nb.png,dog\na.png,cat\n")
+    parts = find(tmp_path).parts
+    assert parts["train"].labels == ["cat", "dog"] and parts["test"].labels is None
+
+
+def test_a_folder_without_images_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("")
+    assert find_image_files(locate(str(tmp_path))) is None
+
+
+def test_the_stamp_follows_the_files(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["a.png"])
+    before = find(tmp_path).stamp
+    assert find(tmp_path).stamp == before
+    write_pictures(tmp_path, ["a.png"], size=(7, 5))
+    assert find(tmp_path).stamp != before
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "message"),
+    [
+        (["a/x.png", "a/X.png"], None, "a/X.png and a/x.png differ in case only"),
+        (["a/x.png", "y.png"], None, "y.png lies beside folders of classes"),
+        (["x\x07.png"], None, r"'x\\x07.png' has a character that can't be printed"),
+        (["x.png"], "file,label\n", "has no label for x.png"),
+        (["x.png"], "name,label\n", "its header is 'name,label', expected 'file,label'"),
+        (["x.png"], "file,label\nz.png,1\n", "row 2 names 'z.png', which is no image file there"),
+        (["x.png"], "file,label\nx.png,1\nx.png,1\n", "row 3 names 'x.png' for the second time"),
+        (["x.png"], "file,label\nx.png\n", "row 2 has 1 fields, expected 2"),
+    ],
+)
+def test_what_is_wrong_is_one_error(
+    tmp_path: Path, names: list[str], labels: str | None, message: str
+) -> None:
+    write_pictures(tmp_path, names)
+    if labels is not None:
+        (tmp_path / "labels.csv").write_text(labels)
+    with pytest.raises(UserError, match=message):
+        find(tmp_path)
+
+
+def test_a_class_without_images_is_an_error(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["cat/a.png"])
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(UserError, match="class 'dog' has no images"):
+        find(tmp_path)

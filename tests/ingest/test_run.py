@@ -1,0 +1,173 @@
+"""Ingestion on a real Ray: image files and encoded Parquet become the raw shards that they must."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fmnist.data.dataset import Dataset
+from fmnist.data.load import load
+from fmnist.data.locations import locate
+from fmnist.errors import UserError
+from fmnist.ingest import shards
+from fmnist.ingest.run import QUARANTINE, Ingestion, find_images, ingest, plan_ingestion
+from fmnist.storage.manifest import Manifest
+from fmnist.storage.open import Storage, open_storage
+from fmnist.tasks import Task
+from tests.ingest.pictures import encoded, write_flat, write_pictures
+from tests.support.samples import dataset
+
+GREY = Task(name="grey", classes=("a", "b", "c"), shape=(6, 5, 1))
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def ingested(place: str, storage: Storage, **settings: Any) -> Manifest:
+    location = locate(place)
+    source = find_images(location)
+    assert source is not None
+    return ingest(location, plan_ingestion(source, Ingestion(**settings)), storage)
+
+
+def reread(storage: Storage, manifest: Manifest, task: Task) -> Dataset:
+    return load(task, f"{storage.uri}/datasets/{manifest.id}")
+
+
+@pytest.fixture
+def data() -> Dataset:
+    return dataset(GREY, train=50, test=20)
+
+
+def same(found: Dataset, data: Dataset) -> None:
+    for one, other in ((found.train, data.train), (found.test, data.test)):
+        assert one is not None and other is not None
+        assert (one.images == other.images).all() and (one.labels == other.labels).all()
+        assert (one.ids == np.arange(len(other))).all()
+
+
+def test_numbered_files_with_labels_are_the_same_examples_in_their_order(
+    data: Dataset, storage_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "MOST_ROWS", 16)
+    assert data.train is not None and data.test is not None
+    write_flat(tmp_path / "pictures" / "train", data.train)
+    write_flat(tmp_path / "pictures" / "test", data.test)
+    storage = open_storage(storage_uri)
+    manifest = ingested(str(tmp_path / "pictures"), storage, task=GREY)
+    same(reread(storage, manifest, GREY), data)
+    assert len(manifest.files) == 4 + 2 and manifest.details["left_out"] == 0
+    assert ingested(str(tmp_path / "pictures"), storage, task=GREY) == manifest
+
+
+def test_hugging_faces_layout_is_the_same_examples_in_their_order(
+    data: Dataset, tmp_path: Path
+) -> None:
+    names = {"info": {"features": {"label": {"names": list(GREY.classes), "_type": "ClassLabel"}}}}
+    (tmp_path / "hub").mkdir()
+    for name, part in (("train", data.train), ("test", data.test)):
+        assert part is not None and part.labels is not None
+        images = [{"bytes": encoded(image[:, :, 0]), "path": None} for image in part.images]
+        kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        table = pa.table({"image": pa.array(images, kind), "label": part.labels})
+        table = table.replace_schema_metadata({"huggingface": json.dumps(names)})
+        path = tmp_path / "hub" / f"{name}-00000-of-00001.parquet"
+        pq.write_table(table, path, row_group_size=7)
+    storage = open_storage(str(tmp_path / "results"))
+    manifest = ingested(str(tmp_path / "hub"), storage)
+    task = {"name": "hub", "classes": ["a", "b", "c"], "shape": [6, 5, 1]}
+    assert manifest.details["task"] == task
+    same(
+        reread(storage, manifest, Task(name="hub", classes=("a", "b", "c"), shape=(6, 5, 1))), data
+    )
+
+
+def test_classes_channels_and_size_are_inferred(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "my photos", ["dog/1.png", "cat/2.png", "cat/3.png", "dog/4.png"])
+    colour = np.zeros((6, 5, 3), np.uint8)
+    (tmp_path / "my photos" / "cat" / "5.jpg").write_bytes(encoded(colour, "JPEG"))
+    (tmp_path / "my photos" / "dog" / "6.bmp").write_bytes(encoded(colour, "BMP"))
+    storage = open_storage(str(tmp_path / "results"))
+    manifest = ingested(str(tmp_path / "my photos"), storage, test=0.34)
+    task = {"name": "my-photos", "classes": ["cat", "dog"], "shape": [6, 5, 3]}
+    assert manifest.details["task"] == task
+    assert manifest.details["images"] == {"train": 3, "test": 3}
+
+
+def test_several_sizes_need_a_size(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "p", ["dog/1.png", "cat/2.png"])
+    write_pictures(tmp_path / "p", ["cat/3.png"], size=(9, 4))
+    storage = open_storage(str(tmp_path / "results"))
+    with pytest.raises(UserError, match=r"2 sizes: 6x5 \(.*\), 9x4 \(.*cat/3.png\)"):
+        ingested(str(tmp_path / "p"), storage)
+    assert storage.keys() == []
+    manifest = ingested(str(tmp_path / "p"), storage, size=(4, 4))
+    assert manifest.details["task"]["shape"] == [4, 4, 1]
+
+
+def test_bad_images_end_the_job_or_are_listed(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "p", [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(4)])
+    (tmp_path / "p" / "cat" / "2.png").write_text("just text")
+    data = (tmp_path / "p" / "dog" / "1.png").read_bytes()
+    (tmp_path / "p" / "dog" / "1.png").write_bytes(data[:-30])
+    storage = open_storage(str(tmp_path / "results"))
+    with pytest.raises(UserError, match=r"cat/2\.png: it is no PNG, JPEG, WebP, BMP or GIF image"):
+        ingested(str(tmp_path / "p"), storage)
+    with pytest.raises(UserError, match="expected at most 1 images"):
+        ingested(str(tmp_path / "p"), storage, max_bad_rows=1)
+    assert not any(key.endswith("manifest.json") for key in storage.keys(""))
+    manifest = ingested(str(tmp_path / "p"), storage, max_bad_rows=2)
+    assert manifest.details["left_out"] == 2
+    folder = f"datasets/{manifest.id}"
+    listed = pq.read_table(io.BytesIO(storage.read(f"{folder}/{QUARANTINE}"))).to_pylist()
+    assert [(each["part"], each["row"]) for each in listed] == [("train", 2), ("train", 5)]
+    assert listed[0]["name"].endswith("cat/2.png") and "can't be decoded" in listed[1]["reason"]
+    task = Task(name="p", classes=("cat", "dog"), shape=(6, 5, 1))
+    found = reread(storage, manifest, task).train
+    assert found is not None and found.ids.tolist() == [0, 1, 3, 4, 6, 7]
+
+
+def test_what_was_written_before_a_kill_is_not_decoded_again(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "MOST_ROWS", 16)
+    assert data.train is not None
+    write_flat(tmp_path / "p", data.train)
+    storage = open_storage(str(tmp_path / "results"))
+    whole = ingested(str(tmp_path / "p"), storage, task=GREY)
+    folder = f"datasets/{whole.id}"
+    for name in ("manifest.json", "train/part-00001.parquet"):
+        storage.delete(f"{folder}/{name}")
+    before = storage.modification_times(folder)
+    again = ingested(str(tmp_path / "p"), storage, task=GREY)
+    assert again.files == whole.files
+    after = storage.modification_times(folder)
+    kept = f"{folder}/train/part-00000.parquet"
+    assert after[kept] == before[kept]
+
+
+def test_a_label_that_is_no_class_names_the_image(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "p", ["train/a/1.png", "train/b/2.png", "test/bird/3.png"])
+    storage = open_storage(str(tmp_path / "results"))
+    with pytest.raises(
+        UserError, match=r"bird/3\.png: its label is 'bird', expected a class: a, b"
+    ):
+        ingested(str(tmp_path / "p"), storage)
+
+
+def test_files_that_change_meanwhile_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path / "p", ["a/1.png", "b/2.png"])
+    location = locate(str(tmp_path / "p"))
+    source = find_images(location)
+    assert source is not None
+    write_pictures(tmp_path / "p", ["b/3.png"])
+    storage = open_storage(str(tmp_path / "results"))
+    with pytest.raises(UserError, match="changed while it was read"):
+        ingest(location, plan_ingestion(source, Ingestion()), storage)
+    assert not any(key.endswith("manifest.json") for key in storage.keys(""))

@@ -1,0 +1,121 @@
+"""Users' own image files, from a folder to predictions, with the commands that they type."""
+
+import csv
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.dataset as pads
+import pytest
+from PIL import Image
+
+from jobs import score, train
+from jobs.launch import launch
+from tests.ingest.pictures import write_pictures
+from tests.support.head import run
+
+SMALL = ("--batch", "8", "--epochs", "20", "--cpus-per-worker", "1", "--architecture", "dense")
+
+
+def write_photos(folder: Path, count: int) -> None:
+    """Photos of different sizes, bright on the left or on the right: easy to tell apart."""
+    random = np.random.default_rng(0)
+    for name in ("left", "right"):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            height, width = random.integers(20, 40, 2)
+            pixels = random.integers(0, 100, (height, width, 3), np.uint8)
+            side = pixels[:, : width // 2] if name == "left" else pixels[:, width // 2 :]
+            side += 150
+            Image.fromarray(pixels).save(folder / name / f"photo {number:02}.jpg")
+
+
+def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 20)
+    (tmp_path / "photos" / "left" / "broken.png").write_text("no image")
+    storage = ("--storage", str(tmp_path / "results"))
+    images = ("--size", "12x12", "--test", "0.2", "--max-bad-rows", "1")
+    trained = run(
+        sys.executable, "-m", "jobs.train", "--data", str(tmp_path / "photos"), *images, *storage,
+        "--learning-rate", "2e-3", *SMALL,
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert "12 × 12 pixels, colour; 2 classes: left, right; 1 left out" in trained.stdout
+    found = re.search(r"^run (photos-dense-\w+) is finished", trained.stdout, re.MULTILINE)
+    assert found, trained.stdout
+
+    write_photos(tmp_path / "new", 3)
+    scored = run(
+        sys.executable, "-m", "jobs.score", "--run", found[1], "--data", str(tmp_path / "new"),
+        *storage,
+    )  # fmt: skip
+    assert scored.returncode == 0, scored.stdout + scored.stderr
+    (submission,) = tmp_path.rglob("submission.csv")
+    rows = list(csv.reader(submission.read_text().splitlines()))
+    assert rows[0] == ["Id", "Label"]
+    names = [f"{name}/photo {number:02}.jpg" for name in ("left", "right") for number in range(3)]
+    assert rows[1:] == [[name, "0" if "left" in name else "1"] for name in names]
+    table = pads.dataset(submission.parent / "labels", format="parquet").to_table()
+    assert sorted(table["name"].to_pylist()) == names
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Runs `jobs.train` on the folder `p`, which must end with one message and write nothing."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_wrong(*flags: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        monkeypatch.setattr(sys, "argv", [train.__name__, "--data", "p", *flags])
+        with pytest.raises(SystemExit) as end:
+            launch(train.parse, train.run)
+        assert end.value.code == 2
+        assert sorted(tmp_path.rglob("*")) == before
+        message = capsys.readouterr().err
+        assert message.count("error: ") == 1 and "Traceback" not in message
+        return message
+
+    return run_wrong
+
+
+def test_mistakes_in_flags_are_all_in_one_message(fails: Callable[..., str]) -> None:
+    message = fails("--size", "64", "--test", "1.5", "--max-bad-rows", "-1", "--epochs", "0")
+    for part in ("size is '64'", "test is 1.5", "max bad rows is -1", "epochs is 0"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("names", "flags", "message"),
+    [
+        (["cat/a.png", "cat/A.png"], (), "differ in case only"),
+        (["cat/a.png", "b.png"], (), "b.png lies beside folders of classes"),
+        (
+            ["train/cat/a.png", "test/cat/b.png"],
+            ("--test", "0.5"),
+            "found train and test, expected",
+        ),
+        (["cat/a.png", "dog/b.png"], ("--test", "0.5"), "can't be split by --test 0.5"),
+    ],
+)
+def test_a_wrong_folder_is_one_message(
+    fails: Callable[..., str],
+    tmp_path: Path,
+    names: list[str],
+    flags: tuple[str, ...],
+    message: str,
+) -> None:
+    write_pictures(tmp_path / "p", names)
+    assert message in fails(*flags)
+
+
+def test_flags_for_images_need_images(fails: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    assert "found no image files, for which --size" in fails("--size", "8x8")
+
+
+def test_scoring_has_no_flag_for_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [score.__name__, "--run", "r", "--size", "8x8"])
+    with pytest.raises(SystemExit, match="2"):
+        score.parse()
