@@ -54,7 +54,7 @@ def run(flags: argparse.Namespace) -> None:
 
 
 def tell_devices() -> None:
-    """What TensorFlow has in processes of each kind, one after the other."""
+    """Prints the devices that TensorFlow has in a process of each kind, one after the other."""
     kinds: dict[str, tuple[int, Callable[..., Any], tuple[Any, ...]]] = {
         "a task without a GPU": (0, import_tensorflow, ()),
         "an estimate of costs": (0, training_flops, (FASHION, ["dense"])),

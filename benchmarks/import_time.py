@@ -1,4 +1,4 @@
-"""How long a worker imports TensorFlow, as Python does it and as `fmnist.models.tensorflow` does.
+"""Measures how long a worker imports TensorFlow: as Python does it, and as this package does.
 
     python -m benchmarks.import_time
 

@@ -1,4 +1,4 @@
-"""How much memory a training job's driver takes to load 300,000 images and to share them.
+"""Measures how much memory a training job's driver takes to load 300,000 images and to share them.
 
     python -m benchmarks.loading_memory
 

@@ -1,4 +1,4 @@
-"""How much memory scoring takes: the same for a million images as for a hundred thousand.
+"""Measures how much memory scoring takes: the same for a million images as for a hundred thousand.
 
     python -m benchmarks.scoring_memory
 

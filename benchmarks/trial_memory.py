@@ -1,4 +1,4 @@
-"""How much memory a trial of a sweep takes on the head, beside its workers.
+"""Measures how much memory a trial of a sweep takes on the head, beside its workers.
 
     python -m benchmarks.trial_memory
 

@@ -1,4 +1,4 @@
-"""What `ray job submit -- python -m jobs.NAME` runs; thin: flags, Ray, one call, the result."""
+"""Modules that `ray job submit -- python -m jobs.NAME` runs: flags, Ray, one call, the result."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What jobs do about image files: decode them into the storage once, and say what they are."""
+"""Image files for jobs: decoded into the storage once, and described to the user."""
 
 import re
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ DEFAULT_TASK = "fashion"  # where the data don't say what they are
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFlags:
-    """How image files (PNG, JPEG, WebP, BMP, GIF; in folders or in Parquet) become a data set."""
+    """Image files (PNG, JPEG, WebP, BMP, GIF; in folders or in Parquet) as a data set."""
 
     size: str | None = None
     """HEIGHTxWIDTH that all images are scaled to; without it, they must be of one size."""

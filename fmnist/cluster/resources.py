@@ -1,4 +1,4 @@
-"""What a run and a scoring job ask Ray for: CPUs, GPUs, the number of workers and of actors."""
+"""Resources that runs and scoring jobs ask Ray for: CPUs, GPUs, numbers of workers and actors."""
 
 import logging
 

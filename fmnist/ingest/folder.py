@@ -33,7 +33,7 @@ HEADER = ["file", "label"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Tree:
-    """What is below a folder, by paths relative to it; hidden entries are left out."""
+    """Files and folders below a folder, by paths relative to it; hidden entries are left out."""
 
     location: Location
     files: dict[str, Any]  # pyarrow.fs.FileInfo

@@ -29,7 +29,7 @@ from fmnist.ingest.shards import (
     Shard,
     plan_shards,
     read_left_out,
-    too_many,
+    too_many_error,
     write_shard,
 )
 from fmnist.ingest.source import ImagePart, ImageSource
@@ -45,7 +45,7 @@ QUARANTINE = "quarantine.parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class Ingestion:
-    """What images become: `task` or `size` (height, width) say their shape, if anything does.
+    """Settings: `task` or `size` (height, width) give the shape of the images, if anything does.
 
     `test` is the share of a source without a test part that becomes one, by class. At most
     `max_bad_rows` images that can't be used are left out.
@@ -68,7 +68,7 @@ def find_images(location: Location) -> ImageSource | None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IngestionPlan:
-    """What is to be ingested, as far as it is known before an image is read."""
+    """Everything about an ingestion that is known before an image is read."""
 
     source: ImageSource
     settings: Ingestion
@@ -173,7 +173,7 @@ def _write(
         if len(bad) > allowed:
             break
     if len(bad) > allowed:
-        raise too_many(bad, allowed)
+        raise too_many_error(bad, allowed)
     return sorted(bad, key=lambda each: (each.part, each.row))
 
 

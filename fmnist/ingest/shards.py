@@ -36,11 +36,11 @@ class BadImage:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shard:
-    """What to write into one shard."""
+    """Rows `start` to before `stop` of a part, and the key that they are written to."""
 
     key: str
     part: str
-    start: int  # its first row
+    start: int
     stop: int
 
 
@@ -115,8 +115,8 @@ def read_infos(rows: Rows, part: ImagePart, start: int) -> dict[ImageInfo, str]:
     return found
 
 
-def too_many(bad: list[BadImage], allowed: int) -> UserError:
-    """What to raise for more bad images than are allowed; names the first by part and row."""
+def too_many_error(bad: list[BadImage], allowed: int) -> UserError:
+    """Makes the error for more bad images than are allowed; names the first by part and row."""
     first = min(bad, key=lambda each: (each.part != "train", each.row))
     more = "" if len(bad) == 1 else f" ({len(bad)} such images were found)"
     return UserError(

@@ -85,7 +85,7 @@ class ImagePart:
     file_rows: Sequence[int] = ()  # of each Parquet file
 
     def name(self, row: int) -> str:
-        """What to call an image in a message."""
+        """Name of an image for messages."""
         if self.names is not None:
             return self.paths[row]
         file = int(np.searchsorted(np.cumsum(self.file_rows), row, side="right"))

@@ -25,7 +25,7 @@ YOUNG = timedelta(days=1)  # a run that changed within this time may still be in
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """Which of the runs that retraining made stay."""
+    """Numbers of runs made by retraining that pruning keeps."""
 
     keep_champions: int = 3
     """Former champions that stay for rollback, the newest."""

@@ -10,7 +10,7 @@ from fmnist.runs.intervals import Interval, paired_interval
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What a challenger must reach to be promoted."""
+    """Conditions that a challenger must meet to be promoted."""
 
     margin: float = 0.0
     """How far below the champion's accuracy it may lie, as a share (0.01: one point)."""
@@ -20,7 +20,7 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class GateDecision:
-    """What the gate found; accuracies and their `difference` (challenger − champion) are shares.
+    """Result of the gate; accuracies and their `difference` (challenger − champion) are shares.
 
     `interval` is the difference's 95% confidence interval. `gained` examples only the challenger
     has right, `lost` only the champion. `p` is the probability of at least that many gained ones if

@@ -24,7 +24,7 @@ class NoTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a retraining will do with this data.
+    """Steps that a retraining will take with this data.
 
     `training` is the challenger's configuration, `challenger` its run id. `no_training` is None
     unless there is nothing to train. `pending` is this challenger's promotion, if the job that

@@ -4,7 +4,7 @@ from typing import NotRequired, TypedDict
 
 
 class EpochRow(TypedDict):
-    """What one epoch of training measured; losses in nats, accuracies as shares of one."""
+    """Measurements of one epoch of training; losses in nats, accuracies as shares of one."""
 
     epoch: int  # counted from 1
     accuracy: float  # mean over the training examples, as the weights changed

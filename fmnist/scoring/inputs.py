@@ -3,7 +3,6 @@
 Ray Data streams Parquet files, which are never in memory as a whole; other formats are already.
 """
 
-import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,24 +11,32 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import ray
-from pyarrow.fs import FileSystem, FileType
+from pyarrow.fs import FileSystem
 from ray.data import DataContext
 from ray.util.annotations import RayDeprecationWarning
 
-from fmnist.cluster.nodes import NodeAddress, not_shared_error
+from fmnist.cluster.nodes import NodeAddress
 from fmnist.cluster.remote import TASK_RETRIES, get_result
 from fmnist.cluster.resources import check_cpu_for_reading
 from fmnist.data.dataset import Dataset, Examples
 from fmnist.data.fingerprints import fingerprint_of, row_digests, short_hashes, sum_of_hashes
-from fmnist.data.formats.parquet import find_parquet_files, open_file, read_batches
-from fmnist.data.formats.parquet_schema import NAME, SHARD, to_table
+from fmnist.data.formats.parquet import find_parquet_files
+from fmnist.data.formats.parquet_schema import to_table
 from fmnist.data.load import find_format, load, load_format
 from fmnist.data.locations import Location, locate
 from fmnist.errors import UserError
+from fmnist.scoring.file_summary import (
+    COLUMNS,
+    FileSummary,
+    check_same_types,
+    hash_of_names,
+    join_names,
+    order_by_id,
+    summarize_file,
+)
 from fmnist.storage.errors import read_errors
 from fmnist.tasks import Task
 
-COLUMNS = ["id", "image"]
 CHUNK_BYTES = 2 << 20  # pixels that are passed to Ray at once
 PARALLEL_READS = 2  # files that are read at the same time
 
@@ -58,17 +65,6 @@ class Inputs:
             f"{self.source}: changed while it was scored ({what}), expected data that stay as they"
             f" are: nothing is published; the same command scores what is there now"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileSummary:
-    """Ids and short hashes (n,) of a file's rows in their order, the sum of all hashes, types."""
-
-    ids: np.ndarray
-    hashes: np.ndarray
-    sum_of_hashes: int
-    types: tuple[str, ...]  # of COLUMNS
-    names: pa.Array | None  # of a shard whose images were files
 
 
 def find_inputs(task: Task, place: str = "auto", *, cache: Path | None = None) -> Inputs:
@@ -129,10 +125,10 @@ def from_parquet(task: Task, location: Location) -> Inputs:
     )
     if not sum(len(one.ids) for one in found):
         raise UserError(f"{location.uri}: has no rows, expected images to score")
-    _check_same_types(paths, found)
-    order = _order_by_id(paths, [one.ids for one in found])
-    names = _names([one.names for one in found])
-    fingerprint = fingerprint_of(sum(one.sum_of_hashes for one in found) + _hash_of(names))
+    check_same_types(paths, found)
+    order = order_by_id(paths, [one.ids for one in found])
+    names = join_names([one.names for one in found])
+    fingerprint = fingerprint_of(sum(one.sum_of_hashes for one in found) + hash_of_names(names))
 
     def are_unchanged() -> bool:
         now = find_parquet_files(location)
@@ -149,19 +145,6 @@ def from_parquet(task: Task, location: Location) -> Inputs:
         are_unchanged=are_unchanged,
         names=None if names is None else names.take(pa.array(order)),
     )
-
-
-def _names(found: list[pa.Array | None]) -> pa.Array | None:
-    known = [names for names in found if names is not None]
-    return pa.concat_arrays(known) if known and len(known) == len(found) else None
-
-
-def _hash_of(names: pa.Array | None) -> int:
-    """What names add to a fingerprint: predictions carry them."""
-    if names is None:
-        return 0
-    digest = hashlib.sha256("\0".join(names.to_pylist()).encode())
-    return int.from_bytes(digest.digest())
 
 
 def _sizes_and_times(filesystem: FileSystem, paths: list[str]) -> list[tuple[int, int]]:
@@ -186,68 +169,6 @@ def _stream(filesystem: FileSystem, paths: list[str]) -> ray.data.Dataset:
             ray_remote_args={"num_cpus": 0, "max_retries": TASK_RETRIES},
             concurrency=PARALLEL_READS,
         )
-
-
-def summarize_file(
-    filesystem: FileSystem, path: str, task: Task, driver: NodeAddress
-) -> FileSummary:
-    """Reads and hashes one file, in a task of its own.
-
-    Raises UserError naming file and row of what is wrong, and both nodes if the file is missing on
-    the task's node and the driver, which has found it, is on another.
-    """
-    with read_errors(path):
-        there = filesystem.get_file_info(path).type != FileType.NotFound
-    if not there and (reader := NodeAddress.here()).node != driver.node:
-        raise not_shared_error(path, driver=driver.address, reader=reader.address)
-    ids, hashes, total = [np.empty(0, np.int64)], [np.empty(0, np.uint64)], 0
-    with read_errors(path), filesystem.open_input_file(path) as stream:
-        file = open_file(stream, task, path)
-        schema = file.schema.to_arrow_schema()
-        for examples in read_batches(file, COLUMNS, task, path):
-            digests = row_digests(examples)
-            ids.append(examples.ids)
-            hashes.append(short_hashes(digests))
-            total += sum_of_hashes(digests)
-        named = NAME in schema.names and SHARD in (schema.metadata or {})
-        names = file.read(columns=[NAME])[NAME].combine_chunks() if named else None
-    return FileSummary(
-        ids=np.concatenate(ids),
-        hashes=np.concatenate(hashes),
-        sum_of_hashes=total,
-        types=tuple(str(schema.field(name).type) for name in COLUMNS),
-        names=names,
-    )
-
-
-def _order_by_id(paths: list[str], ids: list[np.ndarray]) -> np.ndarray:
-    """Positions of the rows of all files, sorted by id; `ids` has those of each file.
-
-    Raises UserError naming the first id that is there twice.
-    """
-    values = np.concatenate(ids)
-    order = np.argsort(values, kind="stable")
-    repeated = np.flatnonzero(values[order[1:]] == values[order[:-1]])
-    if len(repeated):
-        starts = np.cumsum([0, *map(len, ids)])
-        places = []
-        for row in order[repeated[0] : repeated[0] + 2]:
-            file = int(np.searchsorted(starts, row, side="right")) - 1
-            places.append(f"{paths[file]} row {row - starts[file]}")
-        raise UserError(
-            f"id {values[order[repeated[0]]]} is in {places[0]} and in {places[1]}"
-            f" ({len(repeated)} ids are repeated), expected unique ids"
-        )
-    return order
-
-
-def _check_same_types(paths: list[str], found: list[FileSummary]) -> None:
-    for path, one in zip(paths, found, strict=True):
-        if one.types != found[0].types:
-            raise UserError(
-                f"{path}: columns {' and '.join(COLUMNS)} are {' and '.join(one.types)},"
-                f" expected {' and '.join(found[0].types)} as in {paths[0]}"
-            )
 
 
 def _slice(examples: Examples, start: int, stop: int) -> Examples:

@@ -1,4 +1,4 @@
-"""What a prediction looks like, and the files of predictions in storage.
+"""The columns of predictions, and the files of predictions in storage.
 
 While a job scores, it writes Parquet files of predictions. A file counts only as a whole: the next
 attempt takes over the files of an attempt that was killed, and scores only the images that they

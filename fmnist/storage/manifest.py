@@ -67,12 +67,7 @@ def publish(
         return found
     attempt = secrets.token_hex(4)
     try:
-        files = {
-            name: _entry(
-                f"{attempt}/{name}", storage.upload(folder / name, f"{prefix}/{attempt}/{name}")
-            )
-            for name in _files_below(folder)
-        }
+        files = _upload(storage, folder, prefix, attempt)
     except BaseException as error:
         found = None
         with suppress(UserError):  # the first error is the one that the user should see
@@ -91,6 +86,14 @@ def publish(
     if published.files != files:  # another job's manifest was first
         storage.delete(f"{prefix}/{attempt}")
     return published
+
+
+def _upload(storage: Storage, folder: Path, prefix: str, attempt: str) -> dict[str, FileEntry]:
+    files = {}
+    for name in _files_below(folder):
+        digest = storage.upload(folder / name, f"{prefix}/{attempt}/{name}")
+        files[name] = _entry(f"{attempt}/{name}", digest)
+    return files
 
 
 def publish_keys(

@@ -39,7 +39,7 @@ NAME_PATTERN = r"[0-9]{5,}(?:\.[0-9]{6})?"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """How far a run has trained: `epoch` whole epochs, and `step` steps of the next one.
+    """Progress of a run: `epoch` whole epochs, and `step` steps of the next one.
 
     The fields are those of the state's file.
     """

@@ -37,7 +37,7 @@ RAY_SETTINGS = {
 
 
 class TrainLoopConfig(TypedDict):
-    """What Ray Train passes to each worker."""
+    """Argument of the training function, which Ray Train passes to each worker."""
 
     spec: RunSpec
     context: RunContext

@@ -14,7 +14,7 @@ from fmnist.runs.history import EpochRow
 
 
 class RunUpdate(NamedTuple):
-    """What a run has reported since the monitor was read last."""
+    """News that a run has reported since the monitor was read last."""
 
     fraction: float  # of all steps of the run that are done, not only since then
     rows: list[EpochRow]

@@ -1,4 +1,4 @@
-"""What the workers of a run receive, and the result that they return."""
+"""The description of a run that its workers receive, and the result that they return."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, NotRequired, Protocol, TypedDict
@@ -30,7 +30,7 @@ class DatasetDetails(TypedDict):
 
 
 class RunDetails(TypedDict):
-    """How a run came about, for its manifest and its page."""
+    """Circumstances of a run, for its manifest and its page."""
 
     command: str
     task: dict[str, Any]
@@ -53,7 +53,7 @@ class SharedSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """What is trained, on what, and where the result goes; it stays the same when a run resumes."""
+    """Everything that decides a run and where its result goes; a run that resumes has the same."""
 
     id: str
     task: Task
@@ -127,7 +127,7 @@ class RunContext:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """How a run's workers ended: with a published run, unless one of the fields says otherwise."""
+    """The way in which the workers ended: with a published run unless a field says otherwise."""
 
     error: str | None = None  # the message of a UserError
     preempted: bool = False  # they were asked to end, and have saved a checkpoint

@@ -15,7 +15,7 @@ NUMBERS = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"}  
 
 
 class StoppedRun(TypedDict):
-    """What is known of a run that was stopped early; it has no published result."""
+    """Facts about a run that was stopped early; it has no published result."""
 
     history: list[EpochRow]
     parameters: int

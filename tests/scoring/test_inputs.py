@@ -16,7 +16,8 @@ from fmnist.data.dataset import Examples
 from fmnist.data.formats.parquet import write_part
 from fmnist.data.formats.parquet_schema import to_table
 from fmnist.errors import UserError
-from fmnist.scoring.inputs import find_inputs, from_examples, summarize_file
+from fmnist.scoring.file_summary import summarize_file
+from fmnist.scoring.inputs import find_inputs, from_examples
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 from tests.support.samples import SHAPES, dataset, examples, write_idx
