@@ -51,6 +51,18 @@ def find_format(location: Location) -> Format:
         raise UserError(
             f"{location.uri}: expected a folder, or a file that ends in .parquet or .csv"
         )
+    found = find_formats(location)
+    if len(found) == 1:
+        return found[0]
+    first = next(iter(idx.FILES.values()))[0]
+    raise UserError(
+        f"{location.uri}: found {' and '.join(found) or 'no'} data, expected either the IDX files"
+        f" ({first}, …), {' and '.join(competition_csv.FILES.values())}, or Parquet files"
+    )
+
+
+def find_formats(location: Location) -> list[Format]:
+    """The formats of which a folder has files, by the files' names."""
     names = set(location.names())
     pairs = [name for pair in idx.FILES.values() for name in pair]
     present: dict[Format, bool] = {
@@ -58,13 +70,7 @@ def find_format(location: Location) -> Format:
         "csv": bool(names & set(competition_csv.FILES.values())),
         "parquet": any(parquet.find_parquet_files(location, part) for part in parquet.PARTS),
     }
-    found = [format for format, is_present in present.items() if is_present]
-    if len(found) == 1:
-        return found[0]
-    raise UserError(
-        f"{location.uri}: found {' and '.join(found) or 'no'} data, expected either the IDX files"
-        f" ({pairs[0]}, …), {' and '.join(competition_csv.FILES.values())}, or Parquet files"
-    )
+    return [format for format, is_present in present.items() if is_present]
 
 
 def _load_official(task: Task, cache: Path) -> Dataset:

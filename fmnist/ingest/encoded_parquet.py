@@ -83,19 +83,26 @@ def _part(path: str) -> str:
 
 
 def _is_encoded(filesystem: Any, path: str) -> bool:
-    with read_errors(path), filesystem.open_input_file(path) as stream:
-        file = pq.ParquetFile(stream)
-        if "image" not in file.schema_arrow.names:
-            return False
-        kind = file.schema_arrow.field("image").type
-        if pa.types.is_struct(kind):
-            return bool(kind.get_field_index("bytes") >= 0)
-        if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-            return False
-        for batch in file.iter_batches(1, columns=["image"]):
-            value = batch.column(0)[0].as_py()
-            with suppress(BadImageError):
-                return isinstance(value, bytes) and bool(read_info(value))
+    """Returns False also for a file that can't be read: the reader of raw images says why."""
+    try:
+        with filesystem.open_input_file(path) as stream:
+            return _holds_images(pq.ParquetFile(stream))
+    except Exception:  # a damaged file makes Arrow, and Ray's own Arrow types, raise anything
+        return False
+
+
+def _holds_images(file: pq.ParquetFile) -> bool:
+    if "image" not in file.schema_arrow.names:
+        return False
+    kind = file.schema_arrow.field("image").type
+    if pa.types.is_struct(kind):
+        return bool(kind.get_field_index("bytes") >= 0)
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return False
+    for batch in file.iter_batches(1, columns=["image"]):
+        value = batch.column(0)[0].as_py()
+        with suppress(BadImageError):
+            return isinstance(value, bytes) and bool(read_info(value))
     return False
 
 

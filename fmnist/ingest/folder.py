@@ -56,8 +56,10 @@ class _Tree:
         return sorted(path for path in self.files if path.lower().endswith(SUFFIXES))
 
 
-def find_image_files(location: Location) -> ImageSource | None:
+def find_image_files(location: Location, *, parts_only: bool = False) -> ImageSource | None:
     """The image files below a folder, by parts; None where there are none.
+
+    With `parts_only`, files outside of folders called train and test do not count.
 
     Raises UserError for names that differ in case only or can't be printed, for a class without
     images, and for labels without a file or files without a label.
@@ -66,6 +68,8 @@ def find_image_files(location: Location) -> ImageSource | None:
     if not tree.images:
         return None
     present = [part for part in PARTS if any(path.startswith(f"{part}/") for path in tree.images)]
+    if parts_only and not present:
+        return None
     if present:
         parts = {
             part: _find_part(tree.below(part), tree.files.get(f"{part}.csv")) for part in present

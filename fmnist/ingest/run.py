@@ -16,6 +16,7 @@ import PIL
 import ray
 
 from fmnist.cluster.shared_folder import Mark, mark_storage
+from fmnist.data.load import find_formats
 from fmnist.data.locations import Location
 from fmnist.errors import UserError
 from fmnist.ingest.classes import find_classes, label_numbers
@@ -58,12 +59,20 @@ class Ingestion:
 
 
 def find_images(location: Location) -> ImageSource | None:
-    """The encoded images at a place; None where there are none, such as for raw formats."""
+    """The encoded images at a place; None where there are none, or files of a raw format.
+
+    A `train.csv` counts as the competition's only if there is no folder `train` with images.
+    """
     if location.filesystem is None:
         return None
-    if not location.is_file() and (found := find_image_files(location)):
-        return found
-    return find_encoded_parquet(location)
+    if location.is_file():
+        return find_encoded_parquet(location)
+    formats = find_formats(location)
+    if formats == ["parquet"]:
+        return find_encoded_parquet(location)
+    if formats in ([], ["csv"]):
+        return find_image_files(location, parts_only=bool(formats))
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

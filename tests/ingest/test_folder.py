@@ -7,6 +7,7 @@ import pytest
 from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.ingest.folder import find_image_files
+from fmnist.ingest.run import find_images
 from fmnist.ingest.source import ImageSource
 from tests.ingest.pictures import write_pictures
 
@@ -93,3 +94,19 @@ def test_a_class_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "dog").mkdir()
     with pytest.raises(UserError, match="class 'dog' has no images"):
         find(tmp_path)
+
+
+def test_files_of_a_raw_format_are_not_taken_for_a_folder_of_images(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["thumbnail.png", "more/thumbnail.png"])
+    for name in ("train.parquet", "testX.csv", "train-images-idx3-ubyte"):
+        (tmp_path / name).write_text("")
+        assert find_images(locate(str(tmp_path))) is None
+        (tmp_path / name).unlink()
+    assert find_images(locate(str(tmp_path / "more")))
+
+
+def test_a_csv_of_labels_beside_a_part_is_not_the_competitions(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["train/a.png"])
+    (tmp_path / "train.csv").write_text("file,label\na.png,cat\n")
+    found = find_images(locate(str(tmp_path)))
+    assert found and found.parts["train"].labels == ["cat"]
