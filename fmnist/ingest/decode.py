@@ -21,7 +21,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+# Pillow's names of the formats that are read, with the endings of their files.
+FORMATS = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+}
 MOST_PIXELS = 1 << 26  # 67 million: a small file can claim to be much larger than memory
 RULES = 1  # part of a data set's fingerprint; raised when the same file would give other pixels
 GREY_MODES = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I"}
@@ -67,7 +74,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is refused here or harmless
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise BadImageError(
                         f"its header says {image.width} × {image.height} pixels, "
@@ -81,7 +88,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except BadImageError:
         raise
     except UnidentifiedImageError as error:
-        raise BadImageError("it is no PNG, JPEG, WebP, BMP or GIF image") from error
+        raise BadImageError(f"it is no image in {' or '.join(FORMATS)} format") from error
     except Image.DecompressionBombError as error:
         raise BadImageError(f"it has too many pixels, expected at most {MOST_PIXELS:,}") from error
     except MemoryError as error:

@@ -22,10 +22,11 @@ from pyarrow import fs
 
 from fmnist.data.locations import Location
 from fmnist.errors import UserError
+from fmnist.ingest.decode import FORMATS
 from fmnist.ingest.source import ImagePart, ImageSource
 from fmnist.storage.errors import read_errors
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 PARTS = ("train", "test")
 LABELS = "labels.csv"
 HEADER = ["file", "label"]

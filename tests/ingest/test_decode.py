@@ -86,9 +86,9 @@ def test_of_an_animation_the_first_frame_is_taken() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no PNG"),
-        (b"just text", "no PNG"),
-        (encoded(Image.fromarray(RED), "TIFF"), "no PNG"),
+        (b"", "no image in PNG"),
+        (b"just text", "no image in PNG"),
+        (encoded(Image.fromarray(RED), "TIFF"), "no image in PNG"),
         (encoded(Image.fromarray(RED).resize((300, 300)), "JPEG")[:600], "can't be decoded"),
         (encoded(Image.new("CMYK", (4, 4)), "JPEG"), "colours are CMYK"),
     ],

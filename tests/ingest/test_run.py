@@ -115,7 +115,7 @@ def test_bad_images_end_the_job_or_are_listed(tmp_path: Path) -> None:
     data = (tmp_path / "p" / "dog" / "1.png").read_bytes()
     (tmp_path / "p" / "dog" / "1.png").write_bytes(data[:-30])
     storage = open_storage(str(tmp_path / "results"))
-    with pytest.raises(UserError, match=r"cat/2\.png: it is no PNG, JPEG, WebP, BMP or GIF image"):
+    with pytest.raises(UserError, match=r"cat/2\.png: it is no image in PNG or"):
         ingested(str(tmp_path / "p"), storage)
     with pytest.raises(UserError, match="expected at most 1 images"):
         ingested(str(tmp_path / "p"), storage, max_bad_rows=1)
