@@ -28,14 +28,8 @@ from fmnist.comparison.run import compare, comparison_folder, run_specs
 from fmnist.data.dataset import labelled
 from fmnist.data.load import load
 from fmnist.errors import UserError, together
-from fmnist.recipes import (
-    RECIPES,
-    Cluster,
-    Precision,
-    Training,
-    check,
-    resolve_auto,
-)
+from fmnist.recipes import RECIPES
+from fmnist.settings import Cluster, Precision, Training, check, resolve_auto
 from fmnist.tasks import find_task
 from jobs.flags import command, parse_flags
 from jobs.launch import job_storage, launch, print_files, start_ray

@@ -10,7 +10,8 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fmnist.errors import UserError
-from fmnist.recipes import RECIPES, Training
+from fmnist.recipes import RECIPES
+from fmnist.settings import Training
 
 DEFAULT_RECIPE = "quick"
 
@@ -23,7 +24,7 @@ _registry = ConstructorRegistry()
 def _choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
     """Shows the choices of a Literal in the help, but takes any text.
 
-    tyro would end the process at the first wrong choice; `recipes.check` lists all mistakes.
+    tyro would end the process at the first wrong choice; `settings.check` lists all mistakes.
     """
     if get_origin(info.type) is not Literal:
         return None

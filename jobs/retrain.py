@@ -15,7 +15,6 @@ import tyro
 
 from fmnist.data.load import load
 from fmnist.errors import UserError, together
-from fmnist.recipes import Cluster, Training, check
 from fmnist.registry.champion import find_rollback_target, rollback
 from fmnist.registry.prune import Retention, check_retention
 from fmnist.retraining.gate import Gate, check_gate
@@ -23,6 +22,7 @@ from fmnist.retraining.plan import Plan, make_plan
 from fmnist.retraining.run import retrain, retrainings_folder
 from fmnist.runs.ids import run_folder
 from fmnist.scoring.inputs import find_inputs, from_dataset
+from fmnist.settings import Cluster, Training, check
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import find_task

@@ -12,11 +12,11 @@ from typing import Annotated
 import tyro
 
 from fmnist.errors import together
-from fmnist.recipes import Cluster, Training, check
 from fmnist.runs.ids import check_resumed, run_folder
 from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import from_dataset
 from fmnist.scoring.run import score
+from fmnist.settings import Cluster, Training, check
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import find_task

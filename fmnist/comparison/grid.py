@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from fmnist.errors import UserError
-from fmnist.recipes import CHOICES, Training
+from fmnist.settings import CHOICES, Training
 
 FIELDS = ("architecture", "activation", "optimizer", "learning_rate")
 MOST_EXPANDED = 10_000

@@ -17,9 +17,9 @@ from fmnist.comparison.tables import comparison_table
 from fmnist.comparison.text import comparison_markdown
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
-from fmnist.recipes import Cluster, Training
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.published import open_model, read_history
+from fmnist.settings import Cluster, Training
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import (
     Manifest,

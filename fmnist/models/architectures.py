@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fmnist.models.tensorflow import import_tensorflow
-from fmnist.recipes import Activation, Architecture
+from fmnist.settings import Activation, Architecture
 from fmnist.tasks import Task
 
 Network = Callable[[Any, Any, str], Any]

@@ -5,7 +5,7 @@ from typing import Literal
 
 from fmnist.data.dataset import Dataset, Examples, labelled, split_rows
 from fmnist.errors import UserError
-from fmnist.recipes import Training
+from fmnist.settings import Training
 
 HeldOutPart = Literal["test", "validation"]
 NOTES: dict[HeldOutPart, str] = {

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 
 from fmnist.data.dataset import Dataset, labelled
-from fmnist.recipes import Training, resolve_auto
 from fmnist.registry.champion import Champion, read_champion
 from fmnist.retraining.held_out import HeldOut, hold_out
 from fmnist.retraining.pending import PendingPromotion, read_pending
 from fmnist.retraining.promotion import rolled_back_reason
 from fmnist.retraining.result import Outcome
 from fmnist.runs.ids import run_folder, run_id
+from fmnist.settings import Training, resolve_auto
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage
 

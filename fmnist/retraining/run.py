@@ -7,7 +7,6 @@ from configuration and data, and a promotion has left a pending promotion in the
 import json
 from datetime import UTC, datetime
 
-from fmnist.recipes import Cluster
 from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import read_champion
 from fmnist.registry.prune import Retention, delete_leftovers, delete_marked_runs, mark_old_runs
@@ -22,6 +21,7 @@ from fmnist.runs.ids import run_folder
 from fmnist.runs.published import open_model, read_evaluations
 from fmnist.scoring.inputs import Inputs
 from fmnist.scoring.run import score
+from fmnist.settings import Cluster
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import Manifest, delete_other_attempts, publish
 from fmnist.storage.open import Storage

@@ -6,7 +6,6 @@ from typing import Any, TypedDict
 from fmnist.data.dataset import Dataset
 from fmnist.pages.html import Fact
 from fmnist.pages.scores import EvaluationJson
-from fmnist.recipes import Cluster, Training
 from fmnist.registry.champion import pointer_key
 from fmnist.registry.prune import Retention
 from fmnist.retraining.gate import Gate, GateDecision
@@ -16,6 +15,7 @@ from fmnist.retraining.result import ChampionVersion, Outcome, RetrainingResult
 from fmnist.runs.ids import run_folder
 from fmnist.scoring.job import predictions_folder
 from fmnist.scoring.predictions import LABELS, SUBMISSION
+from fmnist.settings import Cluster, Training
 from fmnist.storage.manifest import Manifest, content_id, versions
 from fmnist.storage.open import Storage
 

@@ -6,7 +6,7 @@ from typing import get_type_hints
 
 from fmnist.data.dataset import Dataset, labelled
 from fmnist.errors import UserError
-from fmnist.recipes import Cluster, Training, check, resolve_auto
+from fmnist.settings import Cluster, Training, check, resolve_auto
 from fmnist.storage.manifest import content_id
 from fmnist.storage.open import Storage
 from fmnist.storage.records import read_record

@@ -13,8 +13,8 @@ from fmnist.cluster.resources import choose_cpus_per_worker
 from fmnist.cluster.shared_folder import mark_storage
 from fmnist.data.dataset import Dataset, labelled
 from fmnist.errors import UserError
-from fmnist.recipes import Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.runs.ids import begin, run_folder, run_id
+from fmnist.settings import Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.training.controller import fit

@@ -10,9 +10,9 @@ from fmnist.cluster.actors import RemoteMethod
 from fmnist.cluster.nodes import node_sizes
 from fmnist.cluster.shared_folder import Mark
 from fmnist.data.dataset import Dataset, Examples, check_room, labelled, split_rows
-from fmnist.recipes import Cluster, Training
 from fmnist.runs.history import EpochRow
 from fmnist.runs.ids import run_folder, run_id
+from fmnist.settings import Cluster, Training
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task
 from fmnist.training import batches

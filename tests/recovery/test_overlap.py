@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from fmnist.recipes import Cluster
 from fmnist.registry.champion import read_champion
 from fmnist.registry.prune import Retention
 from fmnist.retraining.gate import Gate
@@ -14,6 +13,7 @@ from fmnist.retraining.plan import Plan, make_plan
 from fmnist.retraining.run import retrain, retrainings_folder
 from fmnist.runs.ids import run_folder
 from fmnist.scoring.inputs import from_examples
+from fmnist.settings import Cluster
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage, open_storage
 from tests.support.challengers import RECIPE, readable

@@ -15,7 +15,6 @@ import pytest
 from fmnist.data.dataset import Dataset
 from fmnist.data.export import export_parquet
 from fmnist.errors import UserError
-from fmnist.recipes import Cluster, Training
 from fmnist.registry.champion import promote, read_champion, rollback
 from fmnist.registry.prune import Retention
 from fmnist.retraining.gate import Gate
@@ -26,6 +25,7 @@ from fmnist.retraining.promotion import promote_if_better
 from fmnist.retraining.result import ChampionVersion
 from fmnist.retraining.run import retrain, retrainings_folder
 from fmnist.scoring.inputs import from_examples
+from fmnist.settings import Cluster, Training
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from jobs import retrain as job

@@ -2,7 +2,7 @@
 
 import keras
 
-from fmnist.recipes import Training
+from fmnist.settings import Training
 
 CLASSES = {
     "adam": keras.optimizers.Adam,

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.recipes import RECIPES, Cluster, Training, check, least_and_most, resolve_auto
+from fmnist.recipes import RECIPES
 from fmnist.runs.ids import run_id
+from fmnist.settings import Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.tasks import COMPETITION, FASHION, Task
 
 

@@ -1,0 +1,168 @@
+"""Settings of a run: their types, defaults and allowed values."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from fmnist.errors import UserError, together
+from fmnist.tasks import Augmentation, Task
+
+# `models.architectures` has a network for each name, `training.worker.optimizers` an optimizer.
+Architecture = Literal["dense", "cnn", "resnet", "inception"]
+Activation = Literal["relu", "tanh", "sigmoid"]
+Optimizer = Literal["adam", "rmsprop", "sgd"]
+Schedule = Literal["constant", "one-cycle"]
+Precision = Literal["auto", "float32", "bfloat16"]
+AugmentationChoice = Literal[Augmentation, "auto"]
+Selection = Literal["last", "best"]
+
+GPU_SHARES = (1, 0.5, 0.25, 0.2, 0.1)  # the values that `gpus_per_worker` can have
+MOST_SEED = 2**32 - 1  # NumPy's largest seed; Keras passes its seed on to NumPy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Settings that decide the trained weights; they and the data make the run id."""
+
+    architecture: Architecture = "cnn"
+    """Network to train."""
+    activation: Activation = "relu"
+    """Activation of the hidden layers."""
+    optimizer: Optimizer = "adam"
+    """Keras' optimizer, with its defaults but for the learning rate."""
+    learning_rate: float = 1e-4
+    """Constant rate, or the peak of the schedule."""
+    schedule: Schedule = "constant"
+    """one-cycle: linear warm-up over the first quarter, then cosine decay to zero."""
+    batch: int = 1024
+    """Images in a step over all workers together (the global batch)."""
+    epochs: int = 400
+    """Passes over the training examples."""
+    precision: Precision = "float32"
+    """bfloat16: mixed with float32; auto: bfloat16 where the hardware has it, else float32."""
+    augmentation: AugmentationChoice = "none"
+    """flip: mirror; shift-flip: also move by up to 2 pixels; auto: what suits the task."""
+    select: Selection = "last"
+    """Publish the weights of the last epoch, or of the best by validation loss."""
+    validation: float = 0.1
+    """Share of the training examples held out; 0 trains on all of them."""
+    seed: int = 0
+    """Decides weights, order, dropout and augmentation, with epoch and rank."""
+    workers: int | str = 1
+    """Processes that train data-parallel; `1:4` takes what there is from 1 to 4, and follows it."""
+    deterministic: bool = True
+    """Kernels that add in one order: the same run has the same bytes again; may cost on GPUs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Resources of a run and its guards against failure; none of them changes what is learned."""
+
+    cpus_per_worker: int | None = None
+    """CPUs of each worker; without it, the cluster's CPUs divided among the workers."""
+    gpu: bool = False
+    """Train on GPUs, and where the job scores, score on them."""
+    gpus_per_worker: float = 1.0
+    """GPUs of each worker, where it trains on them; runs of one worker can share one."""
+    checkpoint_every: int = 1
+    """Epochs between checkpoints; the best one by validation loss has one in any case."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that stay, beside the best by validation loss."""
+    max_failures: int = 3
+    """Times that a run is restarted from its checkpoint after a worker failed."""
+    resize_every: float = 60.0
+    """Seconds between looks for room for more workers, where their number is a range."""
+
+
+# The names that a field can have, by field; from the types, so that they stand once.
+CHOICES: dict[str, tuple[str, ...]] = {
+    field: get_args(kind)
+    for field, kind in get_type_hints(Training).items()
+    if get_origin(kind) is Literal
+}
+_WHY_NOT = {
+    "float16": " (its small gradients vanish without loss scaling; bfloat16's do not, and GPUs have"
+    " it since 2020)"
+}
+
+
+def least_and_most(training: Training) -> tuple[int, int]:
+    """Returns the least and the most workers; raises UserError unless written as 4 or 1:4."""
+    least, colon, most = str(training.workers).partition(":")
+    try:
+        found = int(least), int(most if colon else least)
+    except ValueError:
+        found = 0, 0
+    if not 1 <= found[0] <= found[1]:
+        raise UserError(
+            f"workers is {training.workers}, expected at least 1, or a range such as 1:4"
+        )
+    return found
+
+
+def check(training: Training, cluster: Cluster) -> None:
+    """Raises UserError that lists every field with a value that it cannot have."""
+    problems = [
+        f"unknown {field} {getattr(training, field)!r}: expected one of {', '.join(choices)}"
+        + _WHY_NOT.get(getattr(training, field), "")
+        for field, choices in CHOICES.items()
+        if getattr(training, field) not in choices
+    ]
+    for settings, field, least in (
+        (training, "batch", 1),
+        (training, "epochs", 1),
+        (training, "seed", 0),
+        (cluster, "cpus_per_worker", 1),
+        (cluster, "checkpoint_every", 1),
+        (cluster, "keep_checkpoints", 1),
+        (cluster, "max_failures", 0),
+        (cluster, "resize_every", 1),
+    ):
+        value = getattr(settings, field)
+        if value is not None and value < least:
+            problems.append(f"{field.replace('_', ' ')} is {value}, expected at least {least}")
+    if training.seed > MOST_SEED:
+        problems.append(f"seed is {training.seed}, expected at most {MOST_SEED}")
+    if cluster.gpus_per_worker not in GPU_SHARES:
+        expected = ", ".join(map(str, GPU_SHARES))
+        problems.append(f"gpus per worker is {cluster.gpus_per_worker}, expected one of {expected}")
+    if not 0 < training.learning_rate < float("inf"):
+        problems.append(f"learning rate is {training.learning_rate}, expected a positive number")
+    if not 0 <= training.validation < 1:
+        problems.append(f"validation is {training.validation}, expected 0 up to below 1")
+    together(lambda: UserError.raise_if(problems), lambda: _check_workers(training, cluster))
+
+
+def _check_workers(training: Training, cluster: Cluster) -> None:
+    most, problems = least_and_most(training)[1], []
+    if 0 < training.batch < most:
+        problems.append(
+            f"batch is {training.batch} for {training.workers} workers, expected at least one "
+            "image a worker"
+        )
+    if cluster.gpus_per_worker in GPU_SHARES[1:] and most > 1:
+        problems.append(
+            f"gpus per worker is {cluster.gpus_per_worker} for {training.workers} workers, "
+            "expected 1: NCCL joins no two workers on one GPU; one worker may have a share"
+        )
+    UserError.raise_if(problems)
+
+
+def resolve_auto(training: Training, task: Task, examples: int) -> Training:
+    """Returns the configuration for this task, with the task's augmentation in place of `auto`.
+
+    Raises UserError where the task and its `examples` training examples cannot serve it.
+    """
+    if training.augmentation == "shift-flip" and task.label_rule:
+        raise UserError(
+            f"augmentation shift-flip changes the sum of pixels, from which {task.name} takes its "
+            "labels; expected none, flip or auto"
+        )
+    held_out = round(examples * training.validation)
+    if examples - held_out < training.batch:
+        raise UserError(
+            f"batch is {training.batch}, but {task.name} has {examples - held_out} examples to "
+            "train on; expected a batch no larger than that"
+        )
+    if training.augmentation == "auto":
+        return replace(training, augmentation=task.augmentation)
+    return training
