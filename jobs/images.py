@@ -11,7 +11,7 @@ from fmnist.ingest.run import Ingestion, find_images, ingest, plan_ingestion
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task, find_task, to_task
-from jobs.launch import start_ray
+from jobs.launch import ensure_ray
 
 SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
 DEFAULT_TASK = "fashion"  # where the data don't say what they are
@@ -66,7 +66,7 @@ def find_data(
         task=task, size=_parse_size(flags.size), test=flags.test, max_bad_rows=flags.max_bad_rows
     )
     plan = plan_ingestion(source, settings)
-    start_ray()
+    ensure_ray()
     manifest = ingest(location, plan, storage)
     found = task or _task_of(manifest, f"{storage.uri}/datasets/{manifest.id}")
     print(_described(manifest, found))

@@ -53,15 +53,18 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
         sys.exit(TERMINATED if terminated.is_set() else INTERRUPTED)
 
 
+def ensure_ray() -> None:
+    """Starts Ray or connects to it, unless this process is connected already."""
+    if not ray.is_initialized():
+        start_ray()
+
+
 def start_ray() -> None:
     """Connects to the cluster at RAY_ADDRESS, which Ray sets for a submitted job, or starts one.
 
     Without an address Ray would look for what was last started on this machine, and wait for
-    minutes if it is gone. Does nothing if this process is connected already. Raises UserError for
-    an address at which there is no cluster.
+    minutes if it is gone. Raises UserError for an address at which there is no cluster.
     """
-    if ray.is_initialized():
-        return
     address = os.environ.get("RAY_ADDRESS") or "local"
     if address not in ("local", "auto"):
         check_address(address)

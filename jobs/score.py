@@ -20,7 +20,7 @@ from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import find_task
 from jobs.flags import parse_flags
 from jobs.images import ImageFlags, find_data
-from jobs.launch import job_storage, launch, start_ray
+from jobs.launch import ensure_ray, job_storage, launch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def run(flags: Flags) -> None:
     model = open_model(models, folder, task)
     images = ImageFlags(max_bad_rows=flags.max_bad_rows)
     data = find_data(flags.data, task, images, storage, scored=True)
-    start_ray()
+    ensure_ray()
     manifest = score(
         model=model,
         inputs=find_inputs(task, data.place),

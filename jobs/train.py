@@ -23,7 +23,7 @@ from fmnist.tasks import find_task
 from fmnist.training.run import train
 from jobs.flags import DEFAULT_RECIPE, command, named_recipe, parse_flags
 from jobs.images import DEFAULT_TASK, ImageFlags, check_images, find_data
-from jobs.launch import job_storage, launch, print_files, start_ray
+from jobs.launch import ensure_ray, job_storage, launch, print_files
 from jobs.score import tell as tell_predictions
 
 
@@ -63,7 +63,7 @@ def run(flags: Flags) -> None:
     dataset = find_data(flags.data, task, flags.images, storage).load()
     if flags.resume:
         check_resumed(flags.resume, dataset, flags.training, flags.cluster, storage)
-    start_ray()
+    ensure_ray()
     manifest = train(dataset, flags.training, flags.cluster, storage, command=command())
     tell(storage, manifest)
     if flags.score:
