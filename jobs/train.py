@@ -14,7 +14,7 @@ import tyro
 from fmnist.errors import together
 from fmnist.runs.ids import check_resumed, run_folder
 from fmnist.runs.published import open_model
-from fmnist.scoring.inputs import from_dataset
+from fmnist.scoring.inputs import find_inputs, from_dataset
 from fmnist.scoring.run import score
 from fmnist.settings import Cluster, Training, check
 from fmnist.storage.manifest import Manifest
@@ -60,7 +60,8 @@ def run(flags: Flags) -> None:
     )
     storage = job_storage(flags.storage)
     task = find_task(flags.task) if flags.task else None
-    dataset = find_data(flags.data, task, flags.images, storage).load()
+    data = find_data(flags.data, task, flags.images, storage)
+    dataset = data.load()
     if flags.resume:
         check_resumed(flags.resume, dataset, flags.training, flags.cluster, storage)
     ensure_ray()
@@ -68,7 +69,8 @@ def run(flags: Flags) -> None:
     tell(storage, manifest)
     if flags.score:
         model = open_model(storage, run_folder(manifest.id), dataset.task)
-        inputs = from_dataset(dataset)
+        # The shards of image files have their names, which a data set in memory has not.
+        inputs = find_inputs(data.task, data.place) if data.source else from_dataset(dataset)
         gpu = flags.cluster.gpu
         tell_predictions(storage, score(model=model, inputs=inputs, storage=storage, gpu=gpu))
 

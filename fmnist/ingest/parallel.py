@@ -1,6 +1,7 @@
 """Runs one function over many pieces of work with Ray Data, and returns what it found as JSON."""
 
 import json
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +21,7 @@ def in_parallel(
     """Yields what `work` found, for each number below `count`, as the tasks end."""
     if not count:
         return
+    logging.getLogger("ray.data").setLevel(logging.WARNING)  # it tells of each plan and its end
     with data_context(), warnings.catch_warnings():
         # Ray would restart a task that dies without end; only a deprecated parameter ends it.
         warnings.simplefilter("ignore", RayDeprecationWarning)

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,12 +40,17 @@ def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path
     images = ("--size", "12x12", "--test", "0.2", "--max-bad-rows", "1")
     trained = run(
         sys.executable, "-m", "jobs.train", "--data", str(tmp_path / "photos"), *images, *storage,
+        "--score",
         "--learning-rate", "2e-3", *SMALL,
     )  # fmt: skip
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "12 × 12 pixels, colour; 2 classes: left, right; 1 left out" in trained.stdout
     found = re.search(r"^run (photos-dense-\w+) is finished", trained.stdout, re.MULTILINE)
     assert found, trained.stdout
+    assert "INFO" not in trained.stdout + trained.stderr
+    (submission,) = tmp_path.rglob("submission.csv")
+    assert submission.read_text().count("/photo ") == 9  # a fifth of 41, the broken one among them
+    shutil.rmtree(tmp_path / "results" / "predictions")
 
     write_photos(tmp_path / "new", 3)
     scored = run(
