@@ -79,7 +79,11 @@ def _read_all_infos(parts: dict[str, ImagePart], uri: str) -> dict[ImageInfo, st
         part = parts[name]
         stop = min(start + INFO_ROWS, part.size)
         infos = read_infos(part.rows(start, stop), part, start)
-        return {"found": json.dumps([(asdict(info), name) for info, name in infos.items()])}
+        return {
+            "found": json.dumps(
+                [(asdict(info), name) for info, name in infos.items()], allow_nan=False
+            )
+        }
 
     found: dict[ImageInfo, str] = {}
     for infos in in_parallel(len(pieces), look, f"looking at the images of {uri}"):

@@ -175,7 +175,7 @@ def _write(
             mark.check()
         shard = missing[row["id"]]
         left_out = write_shard(shard, parts[shard.part], labels[shard.part], shape, storage)
-        return {"found": json.dumps([asdict(each) for each in left_out])}
+        return {"found": json.dumps([asdict(each) for each in left_out], allow_nan=False)}
 
     for left_out in in_parallel(len(missing), write, f"ingesting into {storage.uri}/{folder}"):
         bad += [BadImage(**each) for each in left_out]

@@ -82,7 +82,7 @@ def write_shard(
     columns["image"] = pa.array(images, pa.binary(int(np.prod(shape))))
     if labels is not None:
         columns["label"] = pa.array(labels[rows], pa.int64())
-    metadata = {SHARD: json.dumps([[each.row, each.reason] for each in bad])}
+    metadata = {SHARD: json.dumps([[each.row, each.reason] for each in bad], allow_nan=False)}
     sink = io.BytesIO()
     table = pa.table(columns).replace_schema_metadata(metadata)
     pq.write_table(table, sink, compression="zstd", use_dictionary=False)
