@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from jobs import score, train
-from jobs.launch import launch
 from tests.ingest.pictures import write_pictures
 from tests.support.head import run
 
@@ -67,27 +66,20 @@ def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path
     assert sorted(table["name"].to_pylist()) == names
 
 
-@pytest.fixture
-def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Runs `jobs.train` on the folder `p`, which must end with one message and write nothing."""
-    monkeypatch.chdir(tmp_path)
-
-    def run_wrong(*flags: str) -> str:
-        before = sorted(tmp_path.rglob("*"))
-        monkeypatch.setattr(sys, "argv", [train.__name__, "--data", "p", *flags])
-        with pytest.raises(SystemExit) as end:
-            launch(train.parse, train.run)
-        assert end.value.code == 2
-        assert sorted(tmp_path.rglob("*")) == before
-        message = capsys.readouterr().err
-        assert message.count("error: ") == 1 and "Traceback" not in message
-        return message
-
-    return run_wrong
-
-
 def test_mistakes_in_flags_are_all_in_one_message(fails: Callable[..., str]) -> None:
-    message = fails("--size", "64", "--test", "1.5", "--max-bad-rows", "-1", "--epochs", "0")
+    message = fails(
+        train,
+        "--data",
+        "p",
+        "--size",
+        "64",
+        "--test",
+        "1.5",
+        "--max-bad-rows",
+        "-1",
+        "--epochs",
+        "0",
+    )
     for part in ("size is '64'", "test is 1.5", "max bad rows is -1", "epochs is 0"):
         assert part in message
 
@@ -113,12 +105,12 @@ def test_a_wrong_folder_is_one_message(
     message: str,
 ) -> None:
     write_pictures(tmp_path / "p", names)
-    assert message in fails(*flags)
+    assert message in fails(train, "--data", "p", *flags)
 
 
 def test_flags_for_images_need_images(fails: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
-    assert "found no image files, for which --size" in fails("--size", "8x8")
+    assert "found no image files, for which --size" in fails(train, "--data", "p", "--size", "8x8")
 
 
 def test_scoring_has_no_flag_for_a_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,25 +63,6 @@ def test_without_a_cluster_one_command_trains_and_scores_and_finds_itself(real_i
     assert [int(line.split(",")[0]) for line in submission[1:]] == list(range(41))
 
 
-@pytest.fixture
-def fails(monkeypatch, capsys, tmp_path):
-    """Runs a command that a user got wrong; returns its one message. It must write nothing."""
-    monkeypatch.chdir(tmp_path)
-
-    def run_wrong(job, *flags):
-        before = sorted(tmp_path.rglob("*"))
-        monkeypatch.setattr(sys, "argv", [job.__name__, *flags])
-        with pytest.raises(SystemExit) as end:
-            launch(job.parse, job.run)
-        assert end.value.code == 2
-        assert sorted(tmp_path.rglob("*")) == before
-        message = capsys.readouterr().err
-        assert message.count("error: ") == 1 and "Traceback" not in message
-        return message
-
-    return run_wrong
-
-
 def test_wrong_settings_are_all_in_one_message(fails):
     names = ("--architecture", "vgg", "--optimizer", "lion", "--task", "birds")
     message = fails(train, *names, "--epochs", "0")

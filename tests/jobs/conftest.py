@@ -1,0 +1,31 @@
+"""Fixture: a command that a user got wrong."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from jobs.launch import launch
+
+
+@pytest.fixture
+def fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., str]:
+    """Runs a command that a user got wrong; returns its one message. It must write nothing."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_wrong(job: ModuleType, *flags: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        monkeypatch.setattr(sys, "argv", [job.__name__, *flags])
+        with pytest.raises(SystemExit) as end:
+            launch(job.parse, job.run)
+        assert end.value.code == 2
+        assert sorted(tmp_path.rglob("*")) == before
+        message = capsys.readouterr().err
+        assert message.count("error: ") == 1 and "Traceback" not in message
+        return message
+
+    return run_wrong
