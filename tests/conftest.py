@@ -12,12 +12,12 @@ from fmnist.data.load import load
 from fmnist.tasks import COMPETITION, FASHION
 
 pytest_plugins = [
-    "tests.support.browser",
-    "tests.support.cluster",
+    "tests.support.servers.browser",
+    "tests.support.servers.cluster",
     "tests.support.fuzzing",
-    "tests.support.head",
-    "tests.support.s3",
-    "tests.support.ceph",
+    "tests.support.servers.head",
+    "tests.support.servers.s3",
+    "tests.support.servers.ceph",
 ]
 
 GPUS = Path(__file__).parent / "support" / "emulated_gpus"

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.support import faulty
+from tests.support.servers import faulty
 
 if TYPE_CHECKING:
     from tests.chaos.world import World

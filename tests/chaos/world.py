@@ -18,9 +18,9 @@ from ray._private.state import state
 from ray.cluster_utils import Cluster
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 
-from tests.support.faulty import Proxy, faulty
-from tests.support.head import ROOT, environment
-from tests.support.s3 import serving, set_environment
+from tests.support.servers.faulty import Proxy, faulty
+from tests.support.servers.head import ROOT, environment
+from tests.support.servers.s3 import serving, set_environment
 
 STORE = 200 * 2**20  # bytes of each node's object store
 DISK = "300m"  # size of the file system that can be filled

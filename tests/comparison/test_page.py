@@ -9,8 +9,7 @@ import pytest
 from fmnist.comparison.facts import Comparison
 from fmnist.comparison.page import Evidence, comparison_page
 from fmnist.comparison.ranking import best_cell
-from tests.support.browser import Browser
-from tests.support.comparisons import (
+from tests.support.pages.comparisons import (
     BEST,
     HOSTILE,
     a_comparison,
@@ -22,6 +21,7 @@ from tests.support.comparisons import (
     stop,
     without_size,
 )
+from tests.support.servers.browser import Browser
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.settings import Cluster, Training
 from fmnist.storage.open import open_storage
-from tests.support.cluster import processes
+from tests.support.servers.cluster import processes
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -9,7 +9,7 @@ from fmnist.comparison.page import comparison_page
 from fmnist.comparison.ranking import rank_cells
 from fmnist.comparison.tables import comparison_table
 from fmnist.comparison.text import comparison_markdown
-from tests.support.comparisons import (
+from tests.support.pages.comparisons import (
     BEST,
     a_comparison,
     a_hostile_one,

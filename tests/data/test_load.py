@@ -13,7 +13,7 @@ from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.tasks import COMPETITION, FASHION
 from tests.support.samples import SHAPES, dataset, idx_bytes, write_idx
-from tests.support.web import serving
+from tests.support.servers.web import serving
 
 GREY = dataclasses.replace(SHAPES, shape=(12, 20, 1))
 

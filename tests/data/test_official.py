@@ -12,7 +12,7 @@ import pytest
 from fmnist.data import official
 from fmnist.data.official import FILES, default_cache, find_official
 from fmnist.errors import UserError
-from tests.support.web import serving
+from tests.support.servers.web import serving
 
 MD5 = {  # as published
     "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",

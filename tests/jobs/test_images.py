@@ -14,7 +14,7 @@ from PIL import Image
 
 from jobs import score, train
 from tests.ingest.pictures import write_pictures
-from tests.support.head import run
+from tests.support.servers.head import run
 
 SMALL = ("--batch", "8", "--epochs", "20", "--cpus-per-worker", "1", "--architecture", "dense")
 

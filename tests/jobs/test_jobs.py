@@ -14,9 +14,9 @@ from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from jobs import export, score, train
 from jobs.launch import IN_RAY_JOB, launch
-from tests.support.head import printed_id, run
 from tests.support.models import dense, publish_run
 from tests.support.samples import SHAPES, examples
+from tests.support.servers.head import printed_id, run
 
 SMALL = ("--batch", "32", "--epochs", "1", "--cpus-per-worker", "1")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fmnist.pages.mistakes import png, surest_mistakes
-from tests.support.browser import Browser
+from tests.support.servers.browser import Browser
 
 
 def pixels(browser: Browser, image: np.ndarray) -> np.ndarray:

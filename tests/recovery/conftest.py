@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fmnist.data.dataset import Dataset
-from tests.recovery.runs import images, outcome, run
+from tests.recovery.support.runs import images, outcome, run
 
 BEGIN = time.monotonic()
 

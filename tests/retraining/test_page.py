@@ -8,8 +8,8 @@ import pytest
 
 from fmnist.retraining.page import retraining_page
 from fmnist.retraining.summary import RetrainingSummary
-from tests.support.browser import Browser
-from tests.support.retrainings import HOSTILE, a_hostile_one, a_summary
+from tests.support.pages.retrainings import HOSTILE, a_hostile_one, a_summary
+from tests.support.servers.browser import Browser
 
 # Planned when there was no champion yet; rolled back by somebody else meanwhile.
 A_LATE_ONE = a_summary("kept", compared=False)

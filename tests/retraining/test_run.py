@@ -30,11 +30,11 @@ from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from jobs import retrain as job
 from jobs.launch import launch
-from tests.support.browser import Browser
 from tests.support.challengers import RECIPE, publish_reader, readable
-from tests.support.faulty import faulty
 from tests.support.paths import ROOT
 from tests.support.samples import SHAPES
+from tests.support.servers.browser import Browser
+from tests.support.servers.faulty import faulty
 
 TOML = 'name = "shapes"\nclasses = ["circle", "square", "star", "dot"]\nheight = 12\nwidth = 20\n'
 FLAGS = ("--architecture", "dense", "--batch", "8", "--epochs", "1", "--cpus-per-worker", "1")

@@ -11,10 +11,10 @@ from fmnist.scoring.inputs import from_examples
 from fmnist.scoring.job import predictions_id
 from fmnist.scoring.run import score
 from fmnist.storage.open import Storage, open_storage
-from tests.support.cluster import STORE
 from tests.support.models import dense, publish_run
 from tests.support.predictions import read
 from tests.support.samples import SHAPES, examples
+from tests.support.servers.cluster import STORE
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -21,8 +21,8 @@ from fmnist.storage.open import open_storage
 from jobs import train
 from jobs.launch import launch
 from tests.support.paths import ROOT
-from tests.support.s3 import SECRET
 from tests.support.samples import SHAPES, dataset
+from tests.support.servers.s3 import SECRET
 
 PASSWORD = "pass-word-of-an-endpoint"
 SECRETS = (SECRET, "fake-access-key", PASSWORD)

@@ -7,7 +7,7 @@ import pytest
 
 from fmnist.errors import UserError
 from fmnist.storage.open import open_storage
-from tests.support.s3 import SECRET
+from tests.support.servers.s3 import SECRET
 
 
 def test_the_ways_to_write_a_uri(

@@ -12,8 +12,8 @@ import pytest
 from fmnist.errors import UserError
 from fmnist.storage import s3
 from fmnist.storage.open import S3Storage, open_storage
-from tests.support.faulty import Exchange, faulty, status
-from tests.support.s3 import SECRET
+from tests.support.servers.faulty import Exchange, faulty, status
+from tests.support.servers.s3 import SECRET
 
 
 def test_a_bucket_that_is_not_there(s3_server: str) -> None:

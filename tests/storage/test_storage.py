@@ -12,7 +12,7 @@ import pytest
 
 from fmnist.errors import UserError
 from fmnist.storage.open import Storage, open_storage
-from tests.support.s3 import SECRET
+from tests.support.servers.s3 import SECRET
 
 BAD_KEYS = [
     "", "/", "/etc/passwd", "..", "../a", "a/../../b", "a/..", "./a", "a/.", "a//b", "a/",

@@ -8,7 +8,7 @@ from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.storage.open import S3Storage, open_storage
 from fmnist.storage.uri import FolderUri, HttpUri, S3Uri, parse_uri
-from tests.support.s3 import SECRET
+from tests.support.servers.s3 import SECRET
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from fmnist.runs.published import open_model
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 from tests.support import models
-from tests.support.cluster import STORE
-from tests.support.head import environment, run
+from tests.support.servers.cluster import STORE
+from tests.support.servers.head import environment, run
 
 PROGRAM = """
 import json

@@ -15,7 +15,7 @@ from fmnist.runs.evaluation import evaluate
 from fmnist.runs.history import EpochRow
 from fmnist.tasks import COMPETITION, FASHION
 from fmnist.training.page import RunPage, run_page
-from tests.support.browser import Browser
+from tests.support.servers.browser import Browser
 
 HOSTILE = (
     "<script>attacked=1</script>",

@@ -9,8 +9,8 @@ import pytest
 from fmnist.storage import lease
 from fmnist.storage.lease import hold_lease
 from fmnist.storage.open import open_storage
-from tests.recovery.runs import wait
-from tests.support.faulty import UNAVAILABLE, Proxy, lose, proxy
+from tests.recovery.support.runs import wait
+from tests.support.servers.faulty import UNAVAILABLE, Proxy, lose, proxy
 
 __all__ = ["proxy"]
 

@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from fmnist.storage.open import open_storage
-from tests.recovery.runs import (
+from tests.recovery.support.runs import (
     Disturbed,
     checkpoints,
     folder,
@@ -15,7 +15,7 @@ from tests.recovery.runs import (
     run,
     workers,
 )
-from tests.support.cluster import processes
+from tests.support.servers.cluster import processes
 
 
 @pytest.fixture

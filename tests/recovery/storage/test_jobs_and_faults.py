@@ -10,7 +10,8 @@ import pytest
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from jobs.launch import IN_RAY_JOB
-from tests.support.faulty import (
+from tests.support.paths import ROOT
+from tests.support.servers.faulty import (
     DENIED,
     SLOW_DOWN,
     TOO_MANY,
@@ -22,8 +23,7 @@ from tests.support.faulty import (
     lose,
     reset,
 )  # fmt: skip
-from tests.support.head import environment, printed_id
-from tests.support.paths import ROOT
+from tests.support.servers.head import environment, printed_id
 
 TRAIN = (
     "jobs.train", "--batch", "32", "--epochs", "3", "--cpus-per-worker", "1",

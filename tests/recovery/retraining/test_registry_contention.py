@@ -14,12 +14,12 @@ import pytest
 from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import promote, read_champion
 from fmnist.storage.open import S3Storage, open_storage
-from tests.recovery.contender import KEEP_CHAMPIONS
-from tests.recovery.histories import Told, check_moves, check_registry, read_log
-from tests.recovery.runs import wait
-from tests.support.faulty import UNAVAILABLE, Exchange, Proxy, faulty, lose, proxy, reset
+from tests.recovery.support.contender import KEEP_CHAMPIONS
+from tests.recovery.support.histories import Told, check_moves, check_registry, read_log
+from tests.recovery.support.runs import wait
 from tests.support.paths import ROOT
 from tests.support.registries import publish_empty
+from tests.support.servers.faulty import UNAVAILABLE, Exchange, Proxy, faulty, lose, proxy, reset
 
 __all__ = ["proxy"]
 
@@ -67,7 +67,7 @@ def contend(uri: str, folder: Path, seed: int) -> None:
     now = (begin + timedelta(days=1)).isoformat()
 
     def start(name: str) -> subprocess.Popen[bytes]:
-        line = [sys.executable, "-m", "tests.recovery.contender", uri, name]
+        line = [sys.executable, "-m", "tests.recovery.support.contender", uri, name]
         line += [str(seed * 100 + ord(name[0]) + len(name)), str(STEPS), now, str(folder / name)]
         return subprocess.Popen(line, cwd=ROOT)
 

@@ -1,6 +1,8 @@
 """One of several processes that promote, roll back, train and prune at once.
 
-python -m tests.recovery.contender URI NAME SEED STEPS NOW LOG: `NOW` is the time of its prunes.
+python -m tests.recovery.support.contender URI NAME SEED STEPS NOW LOG
+
+`NOW` is the time of its prunes.
 """
 
 import json
@@ -15,7 +17,7 @@ from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import promote, read_champion, rollback
 from fmnist.registry.prune import Retention, delete_marked_runs, mark_old_runs
 from fmnist.storage.open import Storage, open_storage
-from tests.recovery.histories import Told
+from tests.recovery.support.histories import Told
 from tests.support.registries import publish_empty
 from tests.support.samples import SHAPES
 

@@ -16,7 +16,8 @@ from fmnist.storage import s3, s3_arrow
 from fmnist.storage.manifest import publish, read_manifest
 from fmnist.storage.open import S3Storage, Storage, open_storage
 from fmnist.training.checkpoints import Checkpoints, TrainingState
-from tests.support.faulty import (
+from tests.support.samples import SHAPES, examples
+from tests.support.servers.faulty import (
     DENIED,
     SLOW_DOWN,
     TOO_MANY,
@@ -31,8 +32,7 @@ from tests.support.faulty import (
     reset,
     status,
 )  # fmt: skip
-from tests.support.s3 import SECRET
-from tests.support.samples import SHAPES, examples
+from tests.support.servers.s3 import SECRET
 
 __all__ = ["proxy"]
 

@@ -21,11 +21,11 @@ from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from fmnist.training.checkpoints import Checkpoints, TrainingState
 from fmnist.training.worker.tensorboard import ScalarWriter
-from tests.recovery.runs import CLUSTER, Disturbed, folder, outcome, run
-from tests.support.faulty import DENIED, WRITES, Proxy, proxy
+from tests.recovery.support.runs import CLUSTER, Disturbed, folder, outcome, run
 from tests.support.models import convolutional, publish_run
 from tests.support.predictions import check_against, labels_of
 from tests.support.samples import SHAPES, examples
+from tests.support.servers.faulty import DENIED, WRITES, Proxy, proxy
 
 __all__ = ["proxy"]
 

@@ -22,7 +22,7 @@ from fmnist.scoring.job import predictions_folder, predictions_id
 from fmnist.scoring.predictions import list_label_files
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
-from tests.recovery.runs import checkpoints, folder, outcome, wait, workers
+from tests.recovery.support.runs import checkpoints, folder, outcome, wait, workers
 from tests.support.models import convolutional, publish_run
 from tests.support.paths import ROOT
 from tests.support.predictions import check_against, labels_of
@@ -32,7 +32,7 @@ TRAINS = """
 from fmnist.training.spec import RunContext, RunSpec, put_splits
 from fmnist.training.controller import fit
 from fmnist.training.progress import show_progress
-from tests.recovery.runs import CLUSTER, TRAINING, images
+from tests.recovery.support.runs import CLUSTER, TRAINING, images
 data = images()
 splits = put_splits(data, TRAINING.validation)
 job = RunSpec.of(data, TRAINING, CLUSTER, storage, command="a test", splits=splits)

@@ -16,7 +16,7 @@ from fmnist.errors import UserError
 from fmnist.runs.ids import begin, check_resumed
 from fmnist.storage.open import open_storage
 from jobs.launch import TERMINATED
-from tests.recovery.runs import (
+from tests.recovery.support.runs import (
     CLUSTER,
     TRAINING,
     Disturbed,
@@ -26,8 +26,8 @@ from tests.recovery.runs import (
     run,
     wait,
 )
-from tests.support.cluster import processes
-from tests.support.head import ROOT, environment
+from tests.support.servers.cluster import processes
+from tests.support.servers.head import ROOT, environment
 
 
 @pytest.fixture(scope="module")

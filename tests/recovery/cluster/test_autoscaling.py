@@ -26,9 +26,9 @@ from fmnist.data.export import export_parquet
 from fmnist.scoring.predictions import SUBMISSION
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
-from tests.support.cluster import STORE
-from tests.support.head import ROOT, environment, run
 from tests.support.models import dense, publish_run
+from tests.support.servers.cluster import STORE
+from tests.support.servers.head import ROOT, environment, run
 
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 

@@ -11,9 +11,9 @@ from fmnist.runs.ids import run_folder, run_id
 from fmnist.settings import Cluster, Training
 from fmnist.storage.open import open_storage
 from fmnist.training.run import train
-from tests.recovery.runs import wait
+from tests.recovery.support.runs import wait
 from tests.support import samples
-from tests.support.cluster import STORE, processes
+from tests.support.servers.cluster import STORE, processes
 
 # Without dropout, and by SGD, whose steps are as large as the gradients: so that the losses do not
 # depend on the number of workers by more than rounding.

@@ -16,7 +16,7 @@ from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from fmnist.training.run import train
 from tests.support import samples
-from tests.support.cluster import processes
+from tests.support.servers.cluster import processes
 
 # With dropout and augmentation, so that nothing of a resumed epoch is the same by chance.
 TRAINING = Training(

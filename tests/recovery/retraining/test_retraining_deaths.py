@@ -39,7 +39,13 @@ def start(ray_cluster: Any, tmp_path: Path, storage_uri: str):
     """Starts the job of the second night, and returns its exit code and what it said."""
     export_parquet(readable(2), str(tmp_path / "data"))
     (tmp_path / "shapes.toml").write_text(TOML)
-    line = [sys.executable, "-m", "tests.recovery.dying", "--task", str(tmp_path / "shapes.toml")]
+    line = [
+        sys.executable,
+        "-m",
+        "tests.recovery.support.dying",
+        "--task",
+        str(tmp_path / "shapes.toml"),
+    ]
     line += ["--data", str(tmp_path / "data"), "--storage", storage_uri, "--recipe", "report"]
     line += ["--architecture", "dense", "--batch", "8", "--epochs", "1", "--validation", "0"]
     line += ["--cpus-per-worker", "1", "--actors", "1", "--keep-runs", "0"]

@@ -27,7 +27,7 @@ SECRET = "fake-secret-that-nobody-should-read"
 @contextmanager
 def serving() -> Iterator[str]:
     """Runs a server until the block ends; yields its URL."""
-    command = [sys.executable, "-m", "tests.support.s3"]
+    command = [sys.executable, "-m", "tests.support.servers.s3"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as server:
         assert server.stdout is not None

@@ -1,4 +1,6 @@
-"""`jobs.retrain` in a process that kills itself at a point: python -m tests.recovery.dying FLAGS…
+"""`jobs.retrain` in a process that kills itself at a point.
+
+python -m tests.recovery.support.dying FLAGS…
 
 The points are writes of this driver. DIE_BEFORE and DIE_AFTER are parts of their keys.
 """

@@ -25,12 +25,12 @@ from fmnist.scoring.predictions import CollectedLabels, list_label_files
 from fmnist.scoring.run import score
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage, open_storage
-from tests.recovery.runs import wait
-from tests.support.cluster import STORE, processes
+from tests.recovery.support.runs import wait
 from tests.support.models import convolutional, publish_run
 from tests.support.paths import ROOT
 from tests.support.predictions import check_against, labels_of
 from tests.support.samples import SHAPES, examples
+from tests.support.servers.cluster import STORE, processes
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
