@@ -85,17 +85,15 @@ _WHY_NOT = {
 }
 
 
-def least_and_most(training: Training) -> tuple[int, int]:
-    """Returns the least and the most workers; raises UserError unless written as 4 or 1:4."""
-    least, colon, most = str(training.workers).partition(":")
+def least_and_most(what: str, number: int | str) -> tuple[int, int]:
+    """Returns the least and the most of what; raises UserError unless written as 4 or 1:4."""
+    least, colon, most = str(number).partition(":")
     try:
         found = int(least), int(most if colon else least)
     except ValueError:
         found = 0, 0
     if not 1 <= found[0] <= found[1]:
-        raise UserError(
-            f"workers is {training.workers}, expected at least 1, or a range such as 1:4"
-        )
+        raise UserError(f"{what} is {number}, expected at least 1, or a range such as 1:4")
     return found
 
 
@@ -133,7 +131,7 @@ def check(training: Training, cluster: Cluster) -> None:
 
 
 def _check_workers(training: Training, cluster: Cluster) -> None:
-    most, problems = least_and_most(training)[1], []
+    most, problems = least_and_most("workers", training.workers)[1], []
     if 0 < training.batch < most:
         problems.append(
             f"batch is {training.batch} for {training.workers} workers, expected at least one "

@@ -42,8 +42,8 @@ class Flags:
     """What the champion scores; without it, the test part of the data."""
     storage: str = "results"
     """Where results and the registry are: a folder or s3://bucket/prefix."""
-    actors: int | None = None
-    """Processes that score, each with one CPU, and with --gpu one GPU; by default all there are."""
+    actors: int | str | None = None
+    """Processes that score, or a range such as 2:16; by default as many as there is room for."""
     force: bool = False
     """Train a challenger with the next unused seed, also on data that the champion has learned."""
     dry_run: bool = False

@@ -35,8 +35,10 @@ class Flags:
     """Where results go: a folder or s3://bucket/prefix."""
     max_bad_rows: int = 0
     """Images that can't be used and get no label; with more of them the job ends."""
-    actors: int | None = None
-    """Processes that score, each with one CPU, and with --gpu one GPU; by default all there are."""
+    actors: int | str | None = None
+    """Processes that score, or a range such as 2:16; by default as many as there is room for."""
+    cpus_per_actor: int = 1
+    """CPUs of each; where a process with one takes too much memory for the model."""
     gpu: bool = False
     """Predict on GPUs; the images are read and decoded on CPUs."""
     probabilities: bool = False
@@ -56,6 +58,7 @@ def run(flags: Flags) -> None:
         inputs=find_inputs(task, data.place),
         storage=storage,
         actors=flags.actors,
+        cpus_per_actor=flags.cpus_per_actor,
         gpu=flags.gpu,
         probabilities=flags.probabilities,
     )

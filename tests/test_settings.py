@@ -59,8 +59,8 @@ def test_a_range_of_workers_that_is_none_is_refused_with_the_other_mistakes(work
 
 def test_a_range_of_workers_needs_an_image_for_each():
     check(Training(workers="1:4", batch=4), Cluster())
-    assert least_and_most(Training(workers="1:4")) == (1, 4)
-    assert least_and_most(Training(workers=3)) == (3, 3)
+    assert least_and_most("workers", "1:4") == (1, 4)
+    assert least_and_most("workers", 3) == (3, 3)
     with pytest.raises(UserError, match="batch is 3 for 1:4 workers"):
         check(Training(workers="1:4", batch=3), Cluster())
 

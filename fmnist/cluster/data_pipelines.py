@@ -8,7 +8,7 @@ import ray
 from ray.data import DataContext
 
 from fmnist.cluster.nodes import not_shared_error
-from fmnist.cluster.remote import PROCESS_DEATHS, process_death_error
+from fmnist.cluster.remote import PROCESS_DEATHS, last_words, process_death_error
 from fmnist.errors import UserError
 from fmnist.storage.errors import READ_ERRORS, explain
 
@@ -43,7 +43,7 @@ def find_cause(error: BaseException, action: str, *passed_on: type[Exception]) -
         elif isinstance(cause, Exception) and isinstance(cause, (UserError, *passed_on)):
             return type(cause)(str(cause).partition(ADDED_BY_RAY)[0])
         elif isinstance(cause, PROCESS_DEATHS):
-            return process_death_error(cause, action)
+            return process_death_error(last_words(cause), action)
         elif isinstance(cause, FileNotFoundError) and reader != driver:
             return not_shared_error(action, driver=driver, reader=reader)
         elif isinstance(cause, READ_ERRORS):

@@ -46,16 +46,19 @@ def get_result(references: Any, what: str, *, attempts: int = 1 + TASK_RETRIES) 
     except exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, UserError) else error from None
     except PROCESS_DEATHS as error:
-        raise process_death_error(error, what, attempts=attempts) from None
+        raise process_death_error(last_words(error), what, attempts=attempts) from None
 
 
-def process_death_error(
-    error: BaseException, what: str, *, attempts: int = 1 + TASK_RETRIES
-) -> UserError:
-    """Makes the error for processes that died at each attempt, with the reason that Ray gives."""
+def last_words(error: BaseException) -> str:
+    """Returns the reason that Ray gives for a death, in one line."""
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return f"Ray says: {reason[:MAX_REASON]}"
+
+
+def process_death_error(detail: str, what: str, *, attempts: int = 1 + TASK_RETRIES) -> UserError:
+    """Makes the error for processes that died at each attempt."""
     return UserError(
-        f"{what}: a process died {attempts} times (Ray says: {reason[:MAX_REASON]}), expected one"
+        f"{what}: a process died {attempts} times ({detail}), expected one"
         " that lives: the usual reasons are too little memory on its node for the model and the"
         " images, and a processor without the instructions that TensorFlow needs. What is finished"
         " stays; the same command goes on from there"

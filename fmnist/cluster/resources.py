@@ -53,7 +53,7 @@ def num_workers(training: Training, cluster: Cluster) -> int | tuple[int, int]:
     """
     if isinstance(training.workers, int):
         return training.workers
-    least, most = least_and_most(training)
+    least, most = least_and_most("workers", training.workers)
     limit = max_capacity()
     if limit.node_types:
         held = limit.max_processes(cluster.cpus_per_worker or 1, _gpus_per_worker(cluster))
@@ -61,24 +61,31 @@ def num_workers(training: Training, cluster: Cluster) -> int | tuple[int, int]:
     return least, most
 
 
-def scoring_pool_size(asked: int | None, *, gpu: bool = False) -> tuple[int, int]:
-    """Returns the number of scoring actors, of one CPU each: at the start, and at most.
+def scoring_pool_size(
+    asked: int | str | None, *, cpus: int = 1, gpu: bool = False
+) -> tuple[int, int]:
+    """Returns the number of scoring actors, of so many CPUs each: at the start, and at most.
 
-    With `gpu`, each has one GPU, too. Without a number that was asked for, the pool may grow with
-    the cluster. Raises UserError if the cluster can never hold an actor, or not as many as asked.
+    With `gpu`, each has one GPU, too. `asked` is a number, or a range such as 2:16; without it the
+    pool may grow with the cluster. Raises UserError if the cluster can never hold an actor, or not
+    as many as asked, be it the least of a range.
     """
+    if cpus < 1:
+        raise UserError(f"cpus per actor is {cpus}, expected at least 1")
     limit = max_capacity()
-    room = limit.max_processes(1, int(gpu))
-    each = "1 CPU and 1 GPU" if gpu else "1 CPU"
+    room = limit.max_processes(cpus, int(gpu))
+    each = ("1 CPU" if cpus == 1 else f"{cpus} CPUs") + " and 1 GPU" * gpu
     if not room:
         raise UserError(f"found no room for a scoring actor of {each}: {limit}")
-    wanted = 1 if asked is None else asked
-    if not 1 <= wanted <= room:
+    now = current_capacity().max_processes(cpus, int(gpu))
+    least, most = (max(1, min(now, room)), room)
+    if asked is not None:
+        least, most = least_and_most("actors", asked)
+    if least > room or (most > room and ":" not in str(asked)):
         raise UserError(
-            f"found {wanted} scoring actors of {each} each, expected 1 to {room}: {limit}"
+            f"found {least} scoring actors of {each} each, expected 1 to {room}: {limit}"
         )
-    now = current_capacity().max_processes(1, int(gpu))
-    least, most = (asked, asked) if asked else (max(1, min(now, room)), room)
+    most = min(most, room)
     if now < least:
         _warn_of_waiting(now, f"{least} scoring actors")
     return least, most

@@ -18,9 +18,10 @@ from rich.table import Table
 
 from fmnist.cluster.actors import RemoteMethod, start_lasting_actor
 from fmnist.cluster.polling import polling
+from fmnist.cluster.progress_bar import POLL_INTERVAL
 from fmnist.runs.history import EpochRow
 from fmnist.training.monitor import MonitorHandle, RunUpdate, start_run_monitor
-from fmnist.training.progress import POLL_INTERVAL, describe_scores
+from fmnist.training.progress import describe_scores
 
 LOG_LINES = 5  # of a run in a job's log, beside the line of its last epoch
 

@@ -18,6 +18,7 @@ from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from fmnist.cluster.nodes import ON_THE_HEAD, head_memory, on_this_node
+from fmnist.cluster.progress_bar import POLL_INTERVAL
 from fmnist.cluster.resources import max_workers
 from fmnist.cluster.shared_folder import Mark, mark_storage
 from fmnist.comparison.progress import (
@@ -34,7 +35,6 @@ from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import read_manifest
 from fmnist.training.controller import fit
 from fmnist.training.early_stopping import EarlyStopper
-from fmnist.training.progress import POLL_INTERVAL
 from fmnist.training.run import SAVE_TIMEOUT
 from fmnist.training.spec import EarlyStopperHandle, RunContext, RunSpec
 from fmnist.training.stopped_runs import read_stopped
@@ -66,7 +66,7 @@ def concurrency(spec: RunSpec) -> int:
     Logs a warning if the head's memory allows fewer than the CPUs and GPUs.
     """
     cpus = spec.cluster.cpus_per_worker or 1
-    wanted = max_workers(cpus, spec.cluster) // least_and_most(spec.training)[1]
+    wanted = max_workers(cpus, spec.cluster) // least_and_most("workers", spec.training.workers)[1]
     memory = head_memory()
     fitting = max(1, memory // TRIAL_MEMORY)
     if fitting < wanted:

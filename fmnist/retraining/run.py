@@ -46,7 +46,7 @@ def retrain(
     gate: Gate,
     retention: Retention,
     command: str,
-    actors: int | None = None,
+    actors: int | str | None = None,
 ) -> Manifest:
     """Trains the planned challenger, applies the gate, scores `inputs` with the champion, prunes.
 

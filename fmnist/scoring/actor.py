@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from fmnist.cluster.remote import get_result
 from fmnist.data.dataset import Examples
 from fmnist.data.fingerprints import row_digests, short_hashes
 from fmnist.data.formats.parquet_schema import check_table
@@ -13,6 +14,7 @@ from fmnist.errors import UserError
 from fmnist.models.classifier import Classifier, limit_threads
 from fmnist.runs.published import PublishedModel, load_classifier
 from fmnist.scoring.predictions import to_table
+from fmnist.scoring.supervisor import SupervisorHandle
 
 
 class DataChanged(Exception):  # noqa: N818 - the job turns it into an error that names the data
@@ -25,7 +27,8 @@ class ScoringActor:
     `model` and `expected` are references to the object store, so that all actors of a node share
     the memory. `expected` are four arrays (n,): the sorted ids of all images, their short hashes, a
     mask of those that are scored already and left out, and names or None. With `probabilities`,
-    the table has their column. With `gpu`, the actor predicts on the GPU that Ray gave to it.
+    the table has their column. It predicts with so many `threads`, or with `gpu` on the GPU that
+    Ray gave to it, and reports each block to the `supervisor`.
     Raises DataChanged for an image that is not among the expected ones, and UserError for a model
     that gives NaN.
     """
@@ -36,14 +39,25 @@ class ScoringActor:
         expected: ray.ObjectRef,
         *,
         probabilities: bool,
+        threads: int,
         gpu: bool,
+        supervisor: SupervisorHandle,
     ) -> None:
         self._model: PublishedModel = ray.get(model)
         self._ids, self._hashes, self._scored, self._names = ray.get(expected)
         self._with_probabilities = probabilities
+        self._threads = threads
         self._gpu = gpu
+        self._supervisor = supervisor
+        self._id = ray.get_runtime_context().get_actor_id()
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        get_result(self._supervisor.begin.remote(self._id), "counting the starts of an actor")
+        predictions = self._predict(table)
+        self._supervisor.finish.remote(self._id, len(predictions))
+        return predictions
+
+    def _predict(self, table: pa.Table) -> pa.Table:
         examples = check_table(table, self._model.task, where="a block of images")
         rows = self._find_rows(examples)
         scored = self._scored[rows]
@@ -77,5 +91,5 @@ class ScoringActor:
     @cached_property
     def _classifier(self) -> Classifier:
         # Not in __init__, where Ray would wrap a failure in a report of a dead actor.
-        limit_threads(1, gpu=self._gpu)
+        limit_threads(self._threads, gpu=self._gpu)
         return load_classifier(self._model, gpu=self._gpu)

@@ -12,13 +12,15 @@ FORMAT = 1  # raised when the same model and images would give other files
 
 
 def predictions_id(
-    model: PublishedModel, inputs: Inputs, *, probabilities: bool, gpu: bool = False
+    model: PublishedModel, inputs: Inputs, *, probabilities: bool, gpu: bool = False, cpus: int = 1
 ) -> str:
     """Id that follows from model, images and options alone, so that a second job finds the result.
 
-    A GPU's probabilities differ from a CPU's in the last digits, and so are another result.
+    Probabilities of a GPU, or of several threads, may differ from those of one thread in the last
+    digits, and so are another result.
     """
-    device = ["gpu"] if gpu else []  # the ids of before there was `gpu` stay
+    device = ["gpu"] if gpu else []  # the usual case has the id that it had before these options
+    device += [f"{cpus} CPUs"] if cpus > 1 and not gpu else []
     return content_id(FORMAT, model.run, model.sha256, inputs.fingerprint, probabilities, *device)
 
 
@@ -31,15 +33,17 @@ def predictions_folder(predictions_id: str) -> str:
 class ScoringJob:
     """The settings of a scoring job whose model and images were found.
 
-    `pool_size` is the number of actors at first, and at most; each has one CPU, and with `gpu` a
-    GPU of its own. With `probabilities`, the result has those of each class. Files have at least
-    `rows_per_file` rows: a killed job scores again at most what its unfinished file would hold.
+    `pool_size` is the number of actors at first, and at most; each has so many `cpus`, and with
+    `gpu` a GPU of its own. With `probabilities`, the result has those of each class. Files have at
+    least `rows_per_file` rows: a killed job scores again at most what its unfinished file would
+    hold.
     """
 
     model: PublishedModel
     inputs: Inputs
     storage: Storage
     pool_size: tuple[int, int]
+    cpus: int
     gpu: bool
     probabilities: bool
     rows_per_file: int
@@ -48,7 +52,11 @@ class ScoringJob:
     def id(self) -> str:
         """Id of the result."""
         return predictions_id(
-            self.model, self.inputs, probabilities=self.probabilities, gpu=self.gpu
+            self.model,
+            self.inputs,
+            probabilities=self.probabilities,
+            gpu=self.gpu,
+            cpus=self.cpus,
         )
 
     @property

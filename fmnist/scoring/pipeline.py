@@ -1,7 +1,7 @@
 """The Ray Data pipeline of scoring: images are read, an actor pool predicts, labels are written."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from ray.data import ActorPoolStrategy, ExecutionResources
 from ray.data.datasource import FilenameProvider
 
 from fmnist.cluster.data_pipelines import data_context, find_cause
-from fmnist.cluster.nodes import on_this_node
+from fmnist.cluster.progress_bar import show_count
 from fmnist.cluster.remote import TASK_RETRIES, bound_retries, get_result
 from fmnist.cluster.shared_folder import Mark, mark_storage
 from fmnist.errors import UserError
@@ -19,12 +19,15 @@ from fmnist.models.classifier import batch_rows
 from fmnist.scoring.actor import DataChanged, ScoringActor
 from fmnist.scoring.inputs import CHUNK_BYTES
 from fmnist.scoring.job import ScoringJob
+from fmnist.scoring.supervisor import SupervisorHandle, start_supervisor
 from fmnist.storage.errors import READ_ERRORS
 
 BLOCKS_PER_ACTOR = 16  # that are read, predicted or waiting, all together
+READ_TIMEOUT = 5.0  # seconds for an answer of the supervisor
 GPU_BATCHES = 4  # in each call of an actor; only the last batch of a call is padded
 # How often Ray starts an actor again, whatever it died of. What ends a job is a block whose actor
-# dies each time (TASK_RETRIES): many deaths are nothing unusual where nodes come and go for hours.
+# dies each time, which the supervisor counts: many deaths are nothing unusual where nodes come and
+# go for hours.
 ACTOR_RESTARTS = 100
 
 
@@ -57,6 +60,7 @@ class PipelineSettings:
     folder: str  # in the file system
     file_names: LabelFileNames
     pool_size: tuple[int, int]
+    cpus: int
     gpu: bool
     rows_per_call: int | None
     probabilities: bool
@@ -79,21 +83,35 @@ def write_labels(job: ScoringJob, scored: np.ndarray, attempt: str) -> None:
     # References in a list stay references: the pipeline passes them on without fetching them.
     expected = (job.inputs.ids, job.inputs.hashes, scored, job.inputs.names)
     references = [ray.put(job.model), ray.put(expected)]
-    pipeline = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on_this_node())(
-        _run_pipeline
-    )
     try:
         with mark_storage(job.storage) as mark:
             settings = _settings(job, LabelFileNames(attempt, mark))
-            get_result(
-                pipeline.remote(job.inputs.read, references, settings),
-                "the process that feeds the scoring actors",
-                attempts=1,
-            )
+            supervisor = start_supervisor(settings.action)
+            with _show_progress(supervisor, before=int(np.count_nonzero(scored)), of=len(scored)):
+                get_result(
+                    supervisor.run.remote(_run_pipeline, job.inputs.read, references, settings),
+                    "the process that feeds the scoring actors",
+                    attempts=1,
+                )
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, DataChanged):
             raise job.inputs.changed_error(str(error.cause)) from None
         raise
+
+
+@contextmanager
+def _show_progress(supervisor: SupervisorHandle, *, before: int, of: int) -> Iterator[None]:
+    done = before
+
+    def count() -> int:
+        nonlocal done
+        with suppress(ray.exceptions.RayError):  # who waits for the pipeline gets the error
+            scored: int = ray.get(supervisor.scored.remote(), timeout=READ_TIMEOUT)
+            done = min(before + scored, of)
+        return done
+
+    with show_count("scoring", "images", of, count):
+        yield
 
 
 def _settings(job: ScoringJob, file_names: LabelFileNames) -> PipelineSettings:
@@ -106,6 +124,7 @@ def _settings(job: ScoringJob, file_names: LabelFileNames) -> PipelineSettings:
         folder=folder,
         file_names=file_names,
         pool_size=job.pool_size,
+        cpus=job.cpus,
         gpu=job.gpu,
         rows_per_call=rows,
         probabilities=job.probabilities,
@@ -119,10 +138,11 @@ def _run_pipeline(
     read: Callable[[], ray.data.Dataset],
     references: list[ray.ObjectRef],
     settings: PipelineSettings,
+    supervisor: SupervisorHandle,
 ) -> None:
     bound_retries()  # of the tasks that read and write
     with _data_context(settings.object_store_memory):
-        predictions = _predict(read(), references, settings)
+        predictions = _predict(read(), references, settings, supervisor)
         try:
             _write(predictions, settings)
         except (ray.exceptions.RayError, UserError, DataChanged, *READ_ERRORS) as error:
@@ -130,20 +150,28 @@ def _run_pipeline(
 
 
 def _predict(
-    images: ray.data.Dataset, references: list[ray.ObjectRef], settings: PipelineSettings
+    images: ray.data.Dataset,
+    references: list[ray.ObjectRef],
+    settings: PipelineSettings,
+    supervisor: SupervisorHandle,
 ) -> ray.data.Dataset:
     least, most = settings.pool_size
     return images.map_batches(
         ScoringActor,
         fn_constructor_args=references,
-        fn_constructor_kwargs={"probabilities": settings.probabilities, "gpu": settings.gpu},
+        fn_constructor_kwargs={
+            "probabilities": settings.probabilities,
+            "threads": settings.cpus,
+            "gpu": settings.gpu,
+            "supervisor": supervisor,
+        },
         batch_size=settings.rows_per_call,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(min_size=least, max_size=most),
-        num_cpus=1,
+        num_cpus=settings.cpus,
         num_gpus=int(settings.gpu),
         max_restarts=ACTOR_RESTARTS,
-        max_task_retries=TASK_RETRIES,
+        max_task_retries=-1,
     )
 
 

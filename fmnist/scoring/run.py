@@ -36,7 +36,8 @@ def score(
     model: PublishedModel,
     inputs: Inputs,
     storage: Storage,
-    actors: int | None = None,
+    actors: int | str | None = None,
+    cpus_per_actor: int = 1,
     gpu: bool = False,
     probabilities: bool = False,
     rows_per_file: int = ROWS_PER_FILE,
@@ -44,21 +45,24 @@ def score(
     """Returns the published predictions of the model for the inputs; makes them unless they exist.
 
     They are Parquet files in `labels/` (id int64, label int64, model string, and if asked for
-    `probabilities`, a list of float32) and `submission.csv`. `actors` predict at the same time, by
-    default one for each CPU of the cluster, or with `gpu` for each GPU; where it autoscales, as
-    many as there is work for. Of jobs that score the same at once one does it, and the others wait.
+    `probabilities`, a list of float32) and `submission.csv`. `actors` predict at the same time, a
+    number or a range such as 2:16, by default one for each CPU of the cluster, or with `gpu` for
+    each GPU; where it autoscales, as many as there is work for. Of jobs that score the same at once
+    one does it, and the others wait.
     Raises UserError for more actors than the cluster can have CPUs or GPUs, for a GPU that
     TensorFlow doesn't see, for a model that can't predict, for actors that die each time, and for
     data that change meanwhile.
     """
-    folder = predictions_folder(predictions_id(model, inputs, probabilities=probabilities, gpu=gpu))
+    id = predictions_id(model, inputs, probabilities=probabilities, gpu=gpu, cpus=cpus_per_actor)
+    folder = predictions_folder(id)
     if published := read_manifest(storage, folder):
         return _without_leftovers(storage, folder, published)
     job = ScoringJob(
         model=model,
         inputs=inputs,
         storage=storage,
-        pool_size=scoring_pool_size(actors, gpu=gpu),
+        pool_size=scoring_pool_size(actors, cpus=cpus_per_actor, gpu=gpu),
+        cpus=cpus_per_actor,
         gpu=gpu,
         probabilities=probabilities,
         rows_per_file=rows_per_file,
@@ -127,6 +131,7 @@ def _publish(
         "images": len(inputs.ids),
         "taken_over": taken_over,  # labels from an earlier attempt
         "actors": job.pool_size[1],
+        "cpus_per_actor": job.cpus,
         "device": "gpu" if job.gpu else "cpu",
         "seconds": seconds,
     }

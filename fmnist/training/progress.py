@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fmnist.cluster.polling import polling
+from fmnist.cluster.progress_bar import POLL_INTERVAL, format_duration
 from fmnist.runs.history import EpochRow
 from fmnist.training.monitor import MonitorHandle, RunUpdate, start_run_monitor
 
-POLL_INTERVAL = 0.5  # seconds
 READ_TIMEOUT = 20.0  # seconds; enough for a monitor that Ray has to start again
 
 
@@ -48,7 +48,7 @@ def describe_epoch(row: EpochRow, epochs: int) -> str:
     """Describes an epoch in one line; the time left is estimated from this epoch's time."""
     left = row["seconds"] * (epochs - row["epoch"])
     pace = f"{row['seconds']:.1f} s  {row['images_per_second']:.0f} images/s"
-    return f"{describe_scores(row, epochs)}  {pace}  {_duration(left)} left"
+    return f"{describe_scores(row, epochs)}  {pace}  {format_duration(left)} left"
 
 
 def describe_scores(row: EpochRow, epochs: int) -> str:
@@ -58,9 +58,3 @@ def describe_scores(row: EpochRow, epochs: int) -> str:
     if "val_loss" in row:
         text += f"  validation {row['val_loss']:.4f} {row['val_accuracy']:.4f}"
     return text
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -39,7 +39,7 @@ def train(
     folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
     if published := read_manifest(storage, folder):
         return published
-    cpus = choose_cpus_per_worker(*least_and_most(training), cluster)
+    cpus = choose_cpus_per_worker(*least_and_most("workers", training.workers), cluster)
     begin(dataset, training, storage)
     spec = RunSpec.of(
         dataset,

@@ -82,11 +82,36 @@ def test_results_depend_neither_on_actors_nor_on_source_nor_on_storage(
     assert {key: bucket.read_version(key) for key in bucket.keys("")} == before
 
 
-@pytest.mark.parametrize("actors", [0, 5])
-def test_more_actors_than_cpus_are_refused_at_once(root: Storage, actors: int) -> None:
-    inputs = from_examples(FEW, source="memory")
-    with pytest.raises(UserError, match=rf"found {actors} scoring actors .* expected 1 to 4"):
-        score(model=open_model(root, "runs/r1", SHAPES), inputs=inputs, storage=root, actors=actors)
+@pytest.mark.parametrize(
+    ("actors", "cpus", "message"),
+    [
+        (0, 1, "actors is 0, expected at least 1"),
+        ("3:2", 1, "actors is 3:2, expected at least 1, or a range"),
+        (5, 1, "found 5 scoring actors of 1 CPU each, expected 1 to 4"),
+        ("5:9", 1, "found 5 scoring actors of 1 CPU each, expected 1 to 4"),
+        (1, 0, "cpus per actor is 0, expected at least 1"),
+        (3, 2, "found 3 scoring actors of 2 CPUs each, expected 1 to 2"),
+        (None, 3, "found no room for a scoring actor of 3 CPUs"),
+    ],
+)
+def test_actors_for_which_there_is_no_room_are_refused_at_once(
+    root: Storage, actors: int | str | None, cpus: int, message: str
+) -> None:
+    inputs, model = from_examples(FEW, source="memory"), open_model(root, "runs/r1", SHAPES)
+    with pytest.raises(UserError, match=message):
+        score(model=model, inputs=inputs, storage=root, actors=actors, cpus_per_actor=cpus)
+
+
+def test_actors_of_several_cpus_make_another_result(root: Storage, model: Any) -> None:
+    few, published = FEW.take(np.arange(600)), open_model(root, "runs/r1", SHAPES)
+    inputs = from_examples(few, source="memory")
+    one = score(model=published, inputs=inputs, storage=root, actors="1:9")
+    two = score(model=published, inputs=inputs, storage=root, actors=1, cpus_per_actor=2)
+    assert one.id != two.id
+    assert (one.details["actors"], two.details["actors"]) == (4, 1)
+    assert (one.details["cpus_per_actor"], two.details["cpus_per_actor"]) == (1, 2)
+    check_against(root, one, labels_of(model, few))
+    check_against(root, two, labels_of(model, few))
 
 
 def test_a_model_that_does_not_keep_to_its_manifest_is_refused(tmp_path: Path, model: Any) -> None:
