@@ -14,6 +14,7 @@ from fmnist.tasks import COMPETITION, FASHION
 pytest_plugins = [
     "tests.support.servers.browser",
     "tests.support.servers.cluster",
+    "tests.support.servers.faulty",
     "tests.support.fuzzing",
     "tests.support.servers.head",
     "tests.support.servers.s3",

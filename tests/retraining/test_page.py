@@ -1,5 +1,6 @@
 """The page of a retraining, in a real browser."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from fmnist.retraining.page import retraining_page
 from fmnist.retraining.summary import RetrainingSummary
+from tests.support.pages.elements import count, text
 from tests.support.pages.retrainings import HOSTILE, a_hostile_one, a_summary
 from tests.support.servers.browser import Browser
 
@@ -17,22 +19,16 @@ A_LATE_ONE = replace(A_LATE_ONE, champion=replace(A_LATE_ONE.champion, before=No
 
 
 @pytest.fixture
-def show(browser: Browser, tmp_path: Path):
-    """Opens the page of a summary; the returned browser has it before it."""
+def show(open_html: Callable[..., Browser]):
+    """Returns a function that opens the page of a retraining, and returns the browser."""
 
     def open_page(summary: RetrainingSummary, **window: Any) -> Browser:
-        file = tmp_path / "report.html"
-        file.write_text(retraining_page(summary), encoding="utf-8")
-        browser.open(file, **window)
+        browser = open_html(retraining_page(summary), **window)
         assert browser.errors() == []
         assert [Path(url).name for url in browser.requests()] == ["report.html"]
         return browser
 
     return open_page
-
-
-def text(page: Browser, selector: str) -> str:
-    return page.value(f"document.querySelector({selector!r}).innerText").replace("\xa0", " ")
 
 
 @pytest.mark.parametrize(
@@ -57,9 +53,8 @@ def test_each_outcome_is_told_at_the_top_and_fits_a_phone(
     assert summary.champion.after.run in text(page, ".lead")
     assert summary.predictions.submission in text(page, ".places")
     compared = summary.decision is not None
-    assert page.value("document.querySelectorAll('.plot .point').length") == compared
-    tables = page.value("document.querySelectorAll('table').length")
-    assert tables == (2 if summary.evaluations else 0)
+    assert count(page, ".plot .point") == compared
+    assert count(page, "table") == (2 if summary.evaluations else 0)
     assert page.value("document.documentElement.scrollWidth") <= 375
 
 
@@ -81,5 +76,5 @@ def test_both_models_stand_side_by_side(show) -> None:
 def test_texts_do_nothing_but_stand_there(show) -> None:
     page = show(a_hostile_one(), width=375)
     assert page.value("typeof attacked") == "undefined"
-    assert page.value("document.querySelectorAll('main b').length") == 0
+    assert count(page, "main b") == 0
     assert text(page, "pre") == HOSTILE

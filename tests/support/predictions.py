@@ -6,9 +6,16 @@ import pyarrow.dataset as pads
 
 from fmnist.data.dataset import Examples
 from fmnist.models.classifier import Classifier
-from fmnist.scoring.job import predictions_folder
+from fmnist.runs.published import PublishedModel
+from fmnist.scoring.inputs import Inputs
+from fmnist.scoring.job import predictions_folder, predictions_id
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage
+
+
+def folder_of(model: PublishedModel, inputs: Inputs) -> str:
+    """Returns the folder that the labels and the submission of these inputs get."""
+    return predictions_folder(predictions_id(model, inputs, probabilities=False))
 
 
 def labels_of(model: Any, images: Examples) -> dict[int, int]:

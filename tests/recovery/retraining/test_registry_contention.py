@@ -19,9 +19,7 @@ from tests.recovery.support.histories import Told, check_moves, check_registry, 
 from tests.recovery.support.runs import wait
 from tests.support.paths import ROOT
 from tests.support.registries import publish_empty
-from tests.support.servers.faulty import UNAVAILABLE, Exchange, Proxy, faulty, lose, proxy, reset
-
-__all__ = ["proxy"]
+from tests.support.servers.faulty import UNAVAILABLE, Exchange, Proxy, faulty, lose, reset
 
 NAMES = "abcd"
 STEPS = 10

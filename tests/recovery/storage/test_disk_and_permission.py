@@ -25,9 +25,7 @@ from tests.recovery.support.runs import CLUSTER, Disturbed, folder, outcome, run
 from tests.support.models import convolutional, publish_run
 from tests.support.predictions import check_against, labels_of
 from tests.support.samples import SHAPES, examples
-from tests.support.servers.faulty import DENIED, WRITES, Proxy, proxy
-
-__all__ = ["proxy"]
+from tests.support.servers.faulty import DENIED, WRITES, Proxy
 
 VALUES = [np.random.default_rng(0).random(100_000)]  # 800 kB, and no smaller when packed
 FEW = examples(SHAPES, 3_000)

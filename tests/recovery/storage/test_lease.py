@@ -10,9 +10,7 @@ from fmnist.storage import lease
 from fmnist.storage.lease import hold_lease
 from fmnist.storage.open import open_storage
 from tests.recovery.support.runs import wait
-from tests.support.servers.faulty import UNAVAILABLE, Proxy, lose, proxy
-
-__all__ = ["proxy"]
+from tests.support.servers.faulty import UNAVAILABLE, Proxy, lose
 
 KEY = "runs/one/lease.json"
 FAULTS: dict[str, Callable[[Proxy], None]] = {

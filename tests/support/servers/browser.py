@@ -3,7 +3,7 @@
 import base64
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +94,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield Browser(driver)
     finally:
         driver.quit()
+
+
+@pytest.fixture
+def open_html(browser: Browser, tmp_path: Path) -> Callable[..., Browser]:
+    """Returns a function that opens a page, given as HTML, and returns the browser."""
+
+    def write_and_open(html: str, **window: Any) -> Browser:
+        file = tmp_path / "report.html"
+        file.write_text(html, encoding="utf-8")
+        browser.open(file, **window)
+        return browser
+
+    return write_and_open

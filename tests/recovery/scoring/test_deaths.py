@@ -1,4 +1,4 @@
-"""Actors, nodes and drivers die while they score, and data change under them."""
+"""Actors, nodes and drivers die while they score."""
 
 import os
 import signal
@@ -7,36 +7,29 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 from fmnist.data.formats.parquet import write_part
 from fmnist.errors import UserError
-from fmnist.runs.published import PublishedModel, open_model
-from fmnist.scoring import run as scoring
-from fmnist.scoring.inputs import Inputs, find_inputs
-from fmnist.scoring.job import predictions_folder, predictions_id
+from fmnist.runs.published import PublishedModel
+from fmnist.scoring.inputs import find_inputs
 from fmnist.scoring.predictions import CollectedLabels, list_label_files
 from fmnist.scoring.run import score
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage, open_storage
 from tests.recovery.support.runs import wait
-from tests.support.models import convolutional, publish_run
 from tests.support.paths import ROOT
-from tests.support.predictions import check_against, labels_of
+from tests.support.predictions import check_against, folder_of, labels_of
 from tests.support.samples import SHAPES, examples
 from tests.support.servers.cluster import STORE, processes
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-
 MANY = examples(SHAPES, 24_000, seed=1)  # enough that there is time to kill something
 SCORING = "MapBatches(ScoringActor)).submit"  # the title of a scoring actor that is at work
-FEW = examples(SHAPES, 5_000)
 
 # Another driver on the same cluster.
 DRIVER = """
@@ -56,11 +49,6 @@ assert "tensorflow" not in sys.modules
 
 
 @pytest.fixture(scope="module")
-def network() -> Any:
-    return convolutional(SHAPES)
-
-
-@pytest.fixture(scope="module")
 def undisturbed(network: Any) -> dict[int, int]:
     """The labels of MANY."""
     return labels_of(network, MANY)
@@ -72,23 +60,6 @@ def many(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Cluster) -> str:
     folder = tmp_path_factory.mktemp("many")
     write_part(MANY, *open_storage(str(folder)).arrow("test"))
     return str(folder)
-
-
-@pytest.fixture
-def storage(storage_uri: str, network: Any, tmp_path: Path) -> Storage:
-    """A root with the network's run."""
-    storage = open_storage(storage_uri)
-    publish_run(storage, tmp_path / "model", network, SHAPES)
-    return storage
-
-
-@pytest.fixture
-def model(storage: Storage) -> PublishedModel:
-    return open_model(storage, "runs/r1", SHAPES)
-
-
-def folder_of(model: PublishedModel, inputs: Inputs) -> str:
-    return predictions_folder(predictions_id(model, inputs, probabilities=False))
 
 
 def start_driver(storage: Storage, data: str) -> subprocess.Popen[bytes]:
@@ -203,72 +174,6 @@ def test_a_node_that_leaves_changes_nothing(
     finally:  # for the tests that come after
         ray_cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=STORE)
     check_against(storage, manifest, undisturbed)
-
-
-def test_data_that_change_before_they_are_read_are_refused(
-    storage: Storage, model: PublishedModel, network: Any
-) -> None:
-    """Half of the images are others; labels of both halves never get into one result."""
-    halves = FEW.take(np.arange(2_500)), FEW.take(np.arange(2_500, 5_000))
-    for number, half in enumerate(halves):
-        write_part(half, *storage.arrow(f"data/test/{number}"))
-    first = find_inputs(SHAPES, f"{storage.uri}/data")
-    part = "data/test/1/part-00000.parquet"
-    old = storage.read(part)
-    images = 255 - halves[1].images
-    other = type(FEW)(ids=halves[1].ids, images=images, labels=halves[1].labels)
-    write_part(other, *storage.arrow("data/test/1"))
-    with pytest.raises(UserError, match=r"data: changed while it was scored \(id \d+ .*image"):
-        score(model=model, inputs=first, storage=storage, actors=1, rows_per_file=500)
-    assert read_manifest(storage, folder_of(model, first)) is None
-
-    second = find_inputs(SHAPES, f"{storage.uri}/data")
-    assert folder_of(model, second) != folder_of(model, first)
-    manifest = score(model=model, inputs=second, storage=storage, actors=1)
-    assert manifest.details["taken_over"] == 0
-    check_against(storage, manifest, labels_of(network, halves[0]) | labels_of(network, other))
-
-    storage.write(part, old)  # a job that goes on takes over none of the others' labels
-    manifest = score(model=model, inputs=first, storage=storage, actors=1)
-    check_against(storage, manifest, labels_of(network, FEW))
-
-
-@pytest.mark.parametrize("change", ["rewritten", "removed", "added"])
-def test_data_that_change_before_publication_are_refused(
-    tmp_path: Path, network: Any, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
-    storage = open_storage(str(tmp_path))
-    publish_run(storage, tmp_path / "model", network, SHAPES)
-    model = open_model(storage, "runs/r1", SHAPES)
-    few = FEW.take(np.arange(50))
-    write_part(few, *storage.arrow("data/test"))
-    inputs = find_inputs(SHAPES, f"{storage.uri}/data")
-    scored = scoring.write_labels
-
-    def then_change(*args: Any, **kwargs: Any) -> None:
-        scored(*args, **kwargs)
-        write_part(
-            few.take(np.arange(40)), *storage.arrow(f"data/test{'/more' * (change == 'added')}")
-        )
-        if change == "removed":
-            storage.delete("data/test")
-
-    monkeypatch.setattr(scoring, "write_labels", then_change)
-    with pytest.raises(UserError, match=str(tmp_path / "data")):
-        score(model=model, inputs=inputs, storage=storage, actors=1)
-    assert read_manifest(storage, folder_of(model, inputs)) is None
-    assert storage.read_version(f"{folder_of(model, inputs)}/submission.csv") is None
-
-
-def test_data_that_were_written_again_and_are_the_same_are_not_refused(
-    storage: Storage, model: PublishedModel, network: Any
-) -> None:
-    few = FEW.take(np.arange(50))
-    write_part(few, *storage.arrow("data/test"))
-    inputs = find_inputs(SHAPES, f"{storage.uri}/data")
-    write_part(few.take(np.arange(50)[::-1]), *storage.arrow("data/test"))
-    manifest = score(model=model, inputs=inputs, storage=storage, actors=1)
-    check_against(storage, manifest, labels_of(network, few))
 
 
 @pytest.mark.parametrize("storage_uri", ["folder"], indirect=True)

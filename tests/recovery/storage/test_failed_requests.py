@@ -13,28 +13,22 @@ from fmnist.data.formats.parquet import read_part, write_part
 from fmnist.data.locations import locate
 from fmnist.errors import StorageError
 from fmnist.storage import s3, s3_arrow
-from fmnist.storage.manifest import publish, read_manifest
-from fmnist.storage.open import S3Storage, Storage, open_storage
-from fmnist.training.checkpoints import Checkpoints, TrainingState
+from fmnist.storage.open import S3Storage, Storage
 from tests.support.samples import SHAPES, examples
 from tests.support.servers.faulty import (
     DENIED,
     SLOW_DOWN,
     TOO_MANY,
     UNAVAILABLE,
-    WRITES,
     Fault,
     Proxy,
     cut,
     hang,
     lose,
-    proxy,
     reset,
     status,
-)  # fmt: skip
+)
 from tests.support.servers.s3 import SECRET
-
-__all__ = ["proxy"]
 
 CONTENT = bytes(range(256)) * 1000
 LARGE = CONTENT * 36  # more than a part of an upload, and a part of a download
@@ -58,27 +52,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the user may set it; without, it is about half a minute."""
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
-
-
-@pytest.fixture
-def steady(s3_uri: str) -> Storage:
-    """Storage that reaches the server itself, with something in it."""
-    storage = open_storage(s3_uri)
-    storage.write("content", CONTENT)
-    storage.write("large", LARGE)
-    return storage
-
-
-@pytest.fixture
-def shaken(steady: Storage, proxy: Proxy) -> S3Storage:
-    """The same place through the proxy."""
-    assert isinstance(steady, S3Storage)
-    copy = pickle.loads(pickle.dumps(steady))
-    assert isinstance(copy, S3Storage)
-    return copy
+def steady(steady: Storage) -> Storage:
+    """The same storage, with something in it."""
+    steady.write("content", CONTENT)
+    steady.write("large", LARGE)
+    return steady
 
 
 def reads(storage: Storage, folder: Path) -> None:
@@ -229,50 +207,3 @@ def test_an_upload_that_the_store_no_longer_knows_is_whole_or_an_error(
         with pytest.raises(StorageError, match="NoSuchUpload to CompleteMultipartUpload"):
             shaken.upload(tmp_path / "source", "key")
         assert steady.read("key") == b"somebody else's"
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("fault", [UNAVAILABLE, DENIED], ids=["503", "denied"])
-@pytest.mark.parametrize("good", range(3))
-def test_a_result_is_whole_or_not_there_whichever_write_fails(
-    shaken: S3Storage, steady: Storage, proxy: Proxy, tmp_path: Path, fault: Fault, good: int
-) -> None:
-    """Of two files and a manifest."""
-    (tmp_path / "a").write_bytes(b"a")
-    (tmp_path / "b").write_bytes(b"b")
-    make = functools.partial(publish, prefix="runs/1", folder=tmp_path, kind="k", id="1")
-    proxy.fail(fault, methods=WRITES, key="/runs/1/", after=good)
-    with pytest.raises(StorageError, match=r"^cannot write .*/runs/1/"):
-        make(shaken, details={})
-    assert read_manifest(steady, "runs/1") is None
-    proxy.heal()
-    published = make(shaken, details={})
-    assert read_manifest(steady, "runs/1") == published
-    for name, entry in published.files.items():
-        assert steady.read(f"runs/1/{entry.path}") == name.encode()
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("fault", [UNAVAILABLE, DENIED, cut], ids=["503", "denied", "cut"])
-def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_damaged(
-    shaken: S3Storage,
-    steady: Storage,
-    proxy: Proxy,
-    monkeypatch: pytest.MonkeyPatch,
-    fault: Fault,
-) -> None:
-    monkeypatch.setattr(s3, "TRIES", 3)
-    checkpoints = Checkpoints(storage=shaken, run="runs/1", keep=2)
-    values = [np.arange(1000.0)]
-    for epoch in (1, 2):
-        history = [{"epoch": number} for number in range(1, epoch + 1)]
-        checkpoints.save(TrainingState(epoch=epoch, precision="float32", history=history), values)
-    before = steady.keys()
-    for key in ("manifest.json", "variables.npz"):
-        proxy.fail(fault, methods=frozenset({"GET"}), key=key)
-        with pytest.raises(StorageError, match=r"^cannot read"):
-            checkpoints.newest()
-        proxy.heal()
-    assert steady.keys() == before
-    found = checkpoints.newest()
-    assert found is not None and found[0].epoch == 2
