@@ -13,11 +13,12 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from fmnist.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Augmentation = Literal["none", "flip", "shift-flip"]
 
@@ -48,8 +49,10 @@ class LabelRule:
 
     thresholds: tuple[tuple[float, ...], ...]
 
-    def apply(self, images: np.ndarray, originals: np.ndarray) -> np.ndarray:
+    def apply(self, images: "np.ndarray", originals: "np.ndarray") -> "np.ndarray":
         """(n,) int64 labels of (n, height, width, channels) uint8 images and original classes."""
+        import numpy as np  # here: a command's help and its flags need no arrays
+
         sums = images.sum(axis=(1, 2, 3), dtype=np.int64)
         passed = sums[:, None] > np.array(self.thresholds)[originals]
         labels: np.ndarray = passed.sum(axis=1, dtype=np.int64)

@@ -13,8 +13,6 @@ from typing import Annotated
 
 import tyro
 
-from fmnist.cluster.resources import choose_cpus_per_worker
-from fmnist.comparison.estimate import print_estimate
 from fmnist.comparison.grid import (
     FIELDS,
     cell_name,
@@ -23,18 +21,12 @@ from fmnist.comparison.grid import (
     read_axes,
     with_seeds,
 )
-from fmnist.comparison.progress import SweepProgress
-from fmnist.comparison.run import compare, comparison_folder, run_specs
-from fmnist.data.dataset import labelled
-from fmnist.data.load import load
 from fmnist.errors import UserError, together
 from fmnist.recipes import RECIPES
 from fmnist.settings import Cluster, Precision, Training, check, resolve_auto
 from fmnist.tasks import find_task
 from jobs.flags import command, parse_flags
-from jobs.launch import job_storage, launch, print_files, start_ray
-
-FAILED = 1  # exit code: some runs have no result
+from jobs.launch import FAILED, launch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +79,15 @@ def parse() -> Flags:
 def run(flags: Flags) -> None:
     together(lambda: find_cells(flags), lambda: find_task(flags.task))
     cells = find_cells(flags)
+    from fmnist.cluster.resources import choose_cpus_per_worker
+    from fmnist.comparison.estimate import print_estimate
+    from fmnist.comparison.progress import SweepProgress
+    from fmnist.comparison.run import compare, comparison_folder, run_specs
+    from fmnist.data.dataset import labelled
+    from fmnist.data.load import load
+    from jobs.connect import job_storage, start_ray
+    from jobs.results import print_files
+
     storage = job_storage(flags.storage, dry_run=flags.dry_run)
     dataset = load(find_task(flags.task), flags.data)
     examples = len(labelled(dataset))

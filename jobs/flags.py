@@ -1,9 +1,10 @@
 """The flags of a job: read into typed dataclasses, and what several jobs' flags share."""
 
 import argparse
+import re
 import shlex
 import sys
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import tyro
@@ -14,8 +15,35 @@ from fmnist.recipes import RECIPES
 from fmnist.settings import Training
 
 DEFAULT_RECIPE = "quick"
+DEFAULT_TASK = "fashion"  # where the data don't say what they are
+SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
 
 Flags = TypeVar("Flags")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFlags:
+    """Image files (PNG, JPEG, WebP, BMP, GIF; in folders or in Parquet) as a data set."""
+
+    size: str | None = None
+    """HEIGHTxWIDTH that all images are scaled to; without it, they must be of one size."""
+    test: float = 0.0
+    """Share of each class that is held out for testing, where a folder has no test part."""
+    max_bad_rows: int = 0
+    """Images that can't be used and are left out; with more of them the job ends."""
+
+
+def check_images(flags: ImageFlags) -> None:
+    """Raises UserError that lists the settings with a value that they cannot have."""
+    problems = []
+    if flags.size and not SIZE.fullmatch(flags.size):
+        problems.append(f"size is {flags.size!r}, expected HEIGHTxWIDTH such as 64x64")
+    if not 0 <= flags.test < 1:
+        problems.append(f"test is {flags.test}, expected 0 up to below 1")
+    if flags.max_bad_rows < 0:
+        problems.append(f"max bad rows is {flags.max_bad_rows}, expected at least 0")
+    UserError.raise_if(problems)
+
 
 _registry = ConstructorRegistry()
 
@@ -63,4 +91,4 @@ def command() -> str:
 
 def _program() -> str:
     module = sys.modules["__main__"].__spec__
-    return f"python -m {module.name if module else Path(sys.argv[0]).stem}"
+    return f"python -m {module.name}" if module else sys.argv[0]

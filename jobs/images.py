@@ -1,6 +1,5 @@
 """Image files for jobs: decoded into the storage once, and described to the user."""
 
-import re
 from dataclasses import dataclass, replace
 
 from fmnist.data.dataset import Dataset
@@ -11,22 +10,8 @@ from fmnist.ingest.run import Ingestion, find_images, ingest, plan_ingestion
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task, find_task, to_task
-from jobs.launch import ensure_ray
-
-SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
-DEFAULT_TASK = "fashion"  # where the data don't say what they are
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageFlags:
-    """Image files (PNG, JPEG, WebP, BMP, GIF; in folders or in Parquet) as a data set."""
-
-    size: str | None = None
-    """HEIGHTxWIDTH that all images are scaled to; without it, they must be of one size."""
-    test: float = 0.0
-    """Share of each class that is held out for testing, where a folder has no test part."""
-    max_bad_rows: int = 0
-    """Images that can't be used and are left out; with more of them the job ends."""
+from jobs.connect import ensure_ray
+from jobs.flags import DEFAULT_TASK, SIZE, ImageFlags, check_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,18 +61,6 @@ def find_data(
         place=f"{storage.uri}/datasets/{manifest.id}",
         source=f"images at {place}" + (f", {left_out} left out" if left_out else ""),
     )
-
-
-def check_images(flags: ImageFlags) -> None:
-    """Raises UserError that lists the settings with a value that they cannot have."""
-    problems = []
-    if flags.size and not SIZE.fullmatch(flags.size):
-        problems.append(f"size is {flags.size!r}, expected HEIGHTxWIDTH such as 64x64")
-    if not 0 <= flags.test < 1:
-        problems.append(f"test is {flags.test}, expected 0 up to below 1")
-    if flags.max_bad_rows < 0:
-        problems.append(f"max bad rows is {flags.max_bad_rows}, expected at least 0")
-    UserError.raise_if(problems)
 
 
 def _parse_size(text: str | None) -> tuple[int, int] | None:

@@ -1,37 +1,23 @@
-"""Starts and ends every job: connects to Ray, prints one clear error, sets the exit code."""
+"""Runs and ends every job: one clear error, and the exit code.
+
+It imports nothing that takes time: `--help` and mistakes in flags are answered before anything else
+is imported. Therefore the jobs import Ray, Arrow and whatever uses them in their functions.
+"""
 
 import logging
-import os
-import signal
-import socket
 import sys
-import tempfile
-import threading
-import traceback
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import ray
-
-from fmnist.cluster.remote import bound_retries
 from fmnist.errors import UserError
-from fmnist.storage.manifest import Manifest
-from fmnist.storage.open import Storage, open_storage
+from jobs.sigterm import terminated
 
 FAILED = 1  # exit codes
 USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
-CONNECT_TIMEOUT = 10.0  # seconds
-IN_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the entry point of a submitted job
 
 Flags = TypeVar("Flags")
-
-
-# This process received SIGTERM, as from `ray job stop`. It is noted here, since where Ray waits it
-# raises a KeyboardInterrupt of its own in place of whatever a signal's handler has raised.
-terminated = threading.Event()
 
 
 def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
@@ -45,107 +31,14 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
-    except ray.exceptions.RayError as error:
-        print(f"error: {failure(error)}", file=sys.stderr)
-        sys.exit(FAILED)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(TERMINATED if terminated.is_set() else INTERRUPTED)
-
-
-def ensure_ray() -> None:
-    """Starts Ray or connects to it, unless this process is connected already."""
-    if not ray.is_initialized():
-        start_ray()
-
-
-def start_ray() -> None:
-    """Connects to the cluster at RAY_ADDRESS, which Ray sets for a submitted job, or starts one.
-
-    Without an address Ray would look for what was last started on this machine, and wait for
-    minutes if it is gone. Raises UserError for an address at which there is no cluster.
-    """
-    address = os.environ.get("RAY_ADDRESS") or "local"
-    if address not in ("local", "auto"):
-        check_address(address)
-    try:
-        ray.init(
-            address=address,
-            include_dashboard=False,
-            # What a user should see comes through the progress monitor; the rest is in Ray's logs.
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except ConnectionError as error:
-        raise UserError(f"found no Ray cluster that answers: {error}") from error
     except Exception as error:
-        if type(error) is not Exception:
+        from jobs.connect import failure
+
+        message = failure(error)
+        if message is None:
             raise
-        # Ray raises this very class if its processes start too slowly.
-        raise ray.exceptions.RaySystemError(error) from error
-    bound_retries()
-    signal.signal(signal.SIGTERM, _terminate)  # not before, since Ray sets its own
-
-
-def check_address(address: str) -> None:
-    """Raises UserError at once if nothing answers there: Ray would try for minutes."""
-    expected = "expected host:port of the head's control store, as in 10.0.0.5:6379, or none at all"
-    if "://" in address:  # not repeated, since it may hold a password
-        scheme = address.partition("://")[0]
-        raise UserError(
-            f"RAY_ADDRESS begins with {scheme}://, {expected}; to run on a cluster from outside of "
-            "it, use `ray job submit --address http://…` with RAY_ADDRESS unset"
-        )
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise UserError(f"RAY_ADDRESS is {address!r}, {expected}")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(
-            f"found no Ray cluster that answers at RAY_ADDRESS {address} ({reason}), {expected}"
-        ) from error
-
-
-def failure(error: BaseException) -> str:
-    """Says in one line what failed in Ray; writes the details into a file, and names it."""
-    with tempfile.NamedTemporaryFile("w", prefix="fmnist-", suffix=".log", delete=False) as file:
-        file.writelines(traceback.format_exception(error))
-    return f"{_last_words(error)}; the same command goes on from here (details: {file.name})"
-
-
-def _last_words(error: BaseException) -> str:
-    """Finds the line in Ray's long report that says what was raised, or what died."""
-    if isinstance(error, ray.exceptions.RayTaskError) and error.cause is not None:
-        return _last_words(error.cause)
-    for failure in getattr(error, "worker_failures", {}).values():  # of Ray Train's report
-        return f"training failed: {_last_words(failure)}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    report = "Traceback" in str(error)  # which ends with what was raised
-    text = lines[-1 if report else 0] if lines else ""
-    return f"{type(error).__name__}: {text.rstrip('.')}"
-
-
-def _terminate(*_: Any) -> None:
-    terminated.set()
-    raise KeyboardInterrupt
-
-
-def job_storage(uri: str, *, dry_run: bool = False) -> Storage:
-    """The storage root; UserError for a relative folder in a submitted job, which would be lost.
-
-    A `dry_run` writes nothing, not even to find out whether it could.
-    """
-    if IN_RAY_JOB in os.environ and "://" not in uri and not Path(uri).is_absolute():
-        raise UserError(
-            f"storage {uri!r} is relative to the working directory of a submitted job, which Ray "
-            "deletes; expected an absolute path that all nodes share, or s3://bucket/prefix"
-        )
-    return open_storage(uri, probe=not dry_run)
-
-
-def print_files(storage: Storage, folder: str, manifest: Manifest) -> None:
-    """Prints where the files of a result in that folder of the storage root are."""
-    for name, file in manifest.files.items():
-        print(f"  {name:<16} {storage.uri}/{folder}/{file.path}")
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(FAILED)

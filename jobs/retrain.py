@@ -1,33 +1,28 @@
-"""The scheduled job: trains a challenger on the data, and makes it champion if it is better.
+"""Trains a challenger, and makes it champion if it is better.
 
     python -m jobs.retrain --data s3://bucket/images --storage s3://bucket/fmnist
     ray job submit --working-dir . -- python -m jobs.retrain --data … --storage s3://bucket/fmnist
     python -m jobs.retrain --rollback --storage s3://bucket/fmnist
 
-Afterwards, the champion scores the data. Run again on the same data, it does nothing twice. Its
-exit code is 0 also if the challenger was not promoted.
+Made for schedules. Afterwards, the champion scores the data. Run again on the same data, it does
+nothing twice. Its exit code is 0 also if the challenger was not promoted.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from fmnist.data.load import load
 from fmnist.errors import UserError, together
-from fmnist.registry.champion import find_rollback_target, rollback
-from fmnist.registry.prune import Retention, check_retention
+from fmnist.registry.retention import Retention, check_retention
 from fmnist.retraining.gate import Gate, check_gate
-from fmnist.retraining.plan import Plan, make_plan
-from fmnist.retraining.run import retrain, retrainings_folder
-from fmnist.runs.ids import run_folder
-from fmnist.scoring.inputs import find_inputs, from_dataset
 from fmnist.settings import Cluster, Training, check
-from fmnist.storage.manifest import Manifest, read_manifest
-from fmnist.storage.open import Storage
 from fmnist.tasks import find_task
 from jobs.flags import DEFAULT_RECIPE, command, named_recipe, parse_flags
-from jobs.launch import job_storage, launch, print_files, start_ray
+from jobs.launch import launch
+
+if TYPE_CHECKING:
+    from fmnist.storage.open import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +64,13 @@ def run(flags: Flags) -> None:
         lambda: find_task(flags.task),
         lambda: _check_rollback(flags),
     )
+    from fmnist.data.load import load
+    from fmnist.retraining.plan import make_plan
+    from fmnist.retraining.run import retrain
+    from fmnist.scoring.inputs import find_inputs, from_dataset
+    from jobs.connect import job_storage, start_ray
+    from jobs.results import print_plan, print_retraining
+
     task, storage = find_task(flags.task), job_storage(flags.storage, dry_run=flags.dry_run)
     if flags.rollback:
         return roll_back(storage, task.name, dry_run=flags.dry_run)
@@ -91,7 +93,7 @@ def run(flags: Flags) -> None:
         command=command(),
         actors=flags.actors,
     )
-    print_result(storage, manifest)
+    print_retraining(storage, manifest)
 
 
 def _check_rollback(flags: Flags) -> None:
@@ -99,42 +101,16 @@ def _check_rollback(flags: Flags) -> None:
         raise UserError("found --rollback and --force, expected one or the other")
 
 
-def roll_back(storage: Storage, task_name: str, *, dry_run: bool) -> None:
+def roll_back(storage: "Storage", task_name: str, *, dry_run: bool) -> None:
     """Rolls the champion back, or with `dry_run` prints which run would become champion."""
+    from fmnist.registry.champion import find_rollback_target, rollback
+
     champion, target = find_rollback_target(storage, task_name)
     if dry_run:
         print(f"champion {champion.run} would be rolled back to {target}")
         return
     now = rollback(storage, task_name, command=command())
     print(f"champion {champion.run} is rolled back: {now.run} is champion (move {now.counter})")
-
-
-def print_plan(storage: Storage, plan: Plan) -> None:
-    """Prints what a retraining would do."""
-    champion = plan.champion
-    print(f"data        {plan.dataset.source}, fingerprint {plan.dataset.fingerprint}")
-    print(f"champion    {f'{champion.run} (move {champion.counter})' if champion else 'none'}")
-    if pending := plan.pending:
-        promoted = f"the promotion of {pending.run} (move {pending.counter})"
-        print(f"to finish   {promoted}, without a summary")
-        return
-    if plan.no_training:
-        print(f"nothing to train: {plan.no_training.reason} It would score what is not scored yet")
-        return
-    published = read_manifest(storage, run_folder(plan.challenger))
-    print(f"challenger  {plan.challenger}, {'published already' if published else 'to be trained'}")
-    print(f"to judge on {len(plan.held_out.examples)} {plan.held_out.part} images")
-
-
-def print_result(storage: Storage, manifest: Manifest) -> None:
-    """Prints the outcome of a published retraining, the champion, and where the results are."""
-    details = manifest.details
-    print(f"{details['outcome']}: {details['reason']}")
-    now = details["champion"]["after"]
-    print(f"champion {now['run']} (move {now['counter']})")
-    print(f"predictions {details['predictions']['id']}: {details['predictions']['submission']}")
-    print(f"retraining {manifest.id} is finished")
-    print_files(storage, retrainings_folder(manifest.id), manifest)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Scores images with a published model: Parquet labels and submission.csv.
+"""Labels images with a published model: Parquet and submission.csv.
 
     python -m jobs.score --run fashion-cnn-0123456789ab
     python -m jobs.score --run s3://bucket/fmnist/runs/fashion-cnn-0123456789ab --data s3://bucket/images
@@ -8,19 +8,13 @@ again, a finished job is found, and an unfinished one scores what is left.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fmnist.runs.ids import run_folder
-from fmnist.runs.published import open_model, task_of_run
-from fmnist.scoring.inputs import find_inputs
-from fmnist.scoring.job import predictions_folder
-from fmnist.scoring.predictions import LABELS, SUBMISSION
-from fmnist.scoring.run import score
-from fmnist.storage.manifest import Manifest
-from fmnist.storage.open import Storage, open_storage
-from fmnist.tasks import find_task
-from jobs.flags import parse_flags
-from jobs.images import ImageFlags, find_data
-from jobs.launch import ensure_ray, job_storage, launch
+from jobs.flags import ImageFlags, parse_flags
+from jobs.launch import launch
+
+if TYPE_CHECKING:
+    from fmnist.storage.open import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +39,19 @@ class Flags:
     """Also write the probability of each class."""
 
 
+def parse() -> Flags:
+    return parse_flags(Flags, __doc__)
+
+
 def run(flags: Flags) -> None:
+    from fmnist.runs.published import open_model, task_of_run
+    from fmnist.scoring.inputs import find_inputs
+    from fmnist.scoring.run import score
+    from fmnist.tasks import find_task
+    from jobs.connect import ensure_ray, job_storage
+    from jobs.images import find_data
+    from jobs.results import print_predictions
+
     storage = job_storage(flags.storage)
     models, folder = find_run(flags.run, storage)
     task = find_task(flags.task) if flags.task else task_of_run(models, folder)
@@ -62,27 +68,18 @@ def run(flags: Flags) -> None:
         gpu=flags.gpu,
         probabilities=flags.probabilities,
     )
-    tell(storage, manifest)
+    print_predictions(storage, manifest)
 
 
-def find_run(run: str, storage: Storage) -> tuple[Storage, str]:
+def find_run(run: str, storage: "Storage") -> "tuple[Storage, str]":
     """Returns the storage that holds a run, and the run's folder in it."""
+    from fmnist.runs.ids import run_folder
+    from fmnist.storage.open import open_storage
+
     parent, separator, name = run.rstrip("/").rpartition("/")
     if not separator:
         return storage, run_folder(run)
     return open_storage(parent or "/", writable=False), name
-
-
-def tell(storage: Storage, manifest: Manifest) -> None:
-    """Prints where the predictions are."""
-    where = f"{storage.uri}/{predictions_folder(manifest.id)}"
-    print(f"predictions {manifest.id} for {manifest.details['images']} images are finished")
-    print(f"  labels           {where}/{LABELS}/")
-    print(f"  submission       {where}/{SUBMISSION}")
-
-
-def parse() -> Flags:
-    return parse_flags(Flags, __doc__)
 
 
 if __name__ == "__main__":

@@ -12,19 +12,18 @@ from typing import Annotated
 import tyro
 
 from fmnist.errors import together
-from fmnist.runs.ids import check_resumed, run_folder
-from fmnist.runs.published import open_model
-from fmnist.scoring.inputs import find_inputs, from_dataset
-from fmnist.scoring.run import score
 from fmnist.settings import Cluster, Training, check
-from fmnist.storage.manifest import Manifest
-from fmnist.storage.open import Storage
 from fmnist.tasks import find_task
-from fmnist.training.run import train
-from jobs.flags import DEFAULT_RECIPE, command, named_recipe, parse_flags
-from jobs.images import DEFAULT_TASK, ImageFlags, check_images, find_data
-from jobs.launch import ensure_ray, job_storage, launch, print_files
-from jobs.score import tell as tell_predictions
+from jobs.flags import (
+    DEFAULT_RECIPE,
+    DEFAULT_TASK,
+    ImageFlags,
+    check_images,
+    command,
+    named_recipe,
+    parse_flags,
+)
+from jobs.launch import launch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +57,15 @@ def run(flags: Flags) -> None:
         lambda: find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),
     )
+    from fmnist.runs.ids import check_resumed, run_folder
+    from fmnist.runs.published import open_model
+    from fmnist.scoring.inputs import find_inputs, from_dataset
+    from fmnist.scoring.run import score
+    from fmnist.training.run import train
+    from jobs.connect import ensure_ray, job_storage
+    from jobs.images import find_data
+    from jobs.results import print_predictions, print_run
+
     storage = job_storage(flags.storage)
     task = find_task(flags.task) if flags.task else None
     data = find_data(flags.data, task, flags.images, storage)
@@ -66,21 +74,13 @@ def run(flags: Flags) -> None:
         check_resumed(flags.resume, dataset, flags.training, flags.cluster, storage)
     ensure_ray()
     manifest = train(dataset, flags.training, flags.cluster, storage, command=command())
-    tell(storage, manifest)
+    print_run(storage, manifest)
     if flags.score:
         model = open_model(storage, run_folder(manifest.id), dataset.task)
         # The shards of image files have their names, which a data set in memory has not.
         inputs = find_inputs(data.task, data.place) if data.source else from_dataset(dataset)
         gpu = flags.cluster.gpu
-        tell_predictions(storage, score(model=model, inputs=inputs, storage=storage, gpu=gpu))
-
-
-def tell(storage: Storage, manifest: Manifest) -> None:
-    """Prints the scores of a published run, and where it is."""
-    for part, scores in manifest.details["scores"].items():
-        print(f"{part:>10}: accuracy {scores['accuracy']:.4f}  loss {scores['loss']:.4f}")
-    print(f"run {manifest.id} is finished")
-    print_files(storage, run_folder(manifest.id), manifest)
+        print_predictions(storage, score(model=model, inputs=inputs, storage=storage, gpu=gpu))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,8 @@ finds the same runs marked, and publishes the same list.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from fmnist.errors import UserError
 from fmnist.registry.candidates import (
     delete_marked_run,
     mark_for_deletion,
@@ -16,31 +14,12 @@ from fmnist.registry.candidates import (
     unmark,
 )
 from fmnist.registry.champion import read_champion
+from fmnist.registry.retention import Retention
 from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import MANIFEST, delete_abandoned_attempts
 from fmnist.storage.open import Storage
 
 YOUNG = timedelta(days=1)  # a run that changed within this time may still be in use by a job
-
-
-@dataclass(frozen=True, kw_only=True)
-class Retention:
-    """Numbers of runs made by retraining that pruning keeps."""
-
-    keep_champions: int = 3
-    """Former champions that stay for rollback, the newest."""
-    keep_runs: int = 7
-    """Other finished candidates that stay, the newest."""
-
-
-def check_retention(retention: Retention) -> None:
-    """Raises UserError that lists all settings with an impossible value."""
-    problems = [
-        f"{name.replace('_', ' ')} is {value}, expected at least 0"
-        for name, value in asdict(retention).items()
-        if value < 0
-    ]
-    UserError.raise_if(problems)
 
 
 def mark_old_runs(

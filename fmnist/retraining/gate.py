@@ -1,11 +1,14 @@
 """The gate: decides whether a challenger is better than the champion on the same examples."""
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fmnist.errors import UserError
-from fmnist.runs.intervals import Interval, paired_interval
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fmnist.runs.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class GateDecision:
     champion: float
     challenger: float
     difference: float
-    interval: Interval
+    interval: "Interval"
     gained: int
     lost: int
     p: float
@@ -50,13 +53,15 @@ def check_gate(gate: Gate) -> None:
 
 
 def apply_gate(
-    labels: np.ndarray, champion: np.ndarray, challenger: np.ndarray, gate: Gate
+    labels: "np.ndarray", champion: "np.ndarray", challenger: "np.ndarray", gate: Gate
 ) -> GateDecision:
     """Compares predicted with true labels, each (n,) int of the same n > 0 examples.
 
     McNemar (1947), Psychometrika 12:153–157; exact as in Dietterich (1998), Neural Computation
     10:1895–1923. It counts only the examples that one of the two has right and the other wrong.
     """
+    from fmnist.runs.intervals import paired_interval  # here: a job's flags need no arrays
+
     assert labels.shape == champion.shape == challenger.shape == (len(labels),), labels.shape
     assert len(labels) > 0
     champion_right, challenger_right = champion == labels, challenger == labels

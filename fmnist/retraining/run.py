@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import read_champion
-from fmnist.registry.prune import Retention, delete_leftovers, delete_marked_runs, mark_old_runs
+from fmnist.registry.prune import delete_leftovers, delete_marked_runs, mark_old_runs
+from fmnist.registry.retention import Retention
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.page import retraining_page
 from fmnist.retraining.pending import PendingPromotion, delete_impossible, delete_pending

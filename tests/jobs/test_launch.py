@@ -11,7 +11,8 @@ import pytest
 from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 from ray.train import WorkerGroupError
 
-from jobs.launch import FAILED, USER_ERROR, launch, start_ray
+from jobs.connect import start_ray
+from jobs.launch import FAILED, USER_ERROR, launch
 
 
 def ends(run: Callable[[], Any]) -> int:

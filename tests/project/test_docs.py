@@ -18,11 +18,11 @@ import pytest
 
 from fmnist.data.load import load
 from fmnist.tasks import find_task
+from jobs.command import JOBS
 from tests.support.paths import ROOT
 
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-JOBS = ("train", "compare", "score", "retrain", "export")
 FOREIGN = {"--set"}  # flags of other programs that stand alone in a code span: helm's
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -33,6 +33,7 @@ PATH = re.compile(
     r"(?<![\w/.~*-])((?:fmnist|jobs|tests|benchmarks|docs|\.ci)/[\w./-]*)(?:::(\w+))?"
 )
 MODULE = re.compile(r"python3? -m ((?:fmnist|jobs|tests|benchmarks)\.[\w.]+)")
+COMMAND = re.compile(rf"(?:python -m jobs\.|(?<![\w./-])fmnist )({'|'.join(JOBS)})\b(.*)")
 FLAG = re.compile(r"--[a-z][a-z-]*")
 Check = Callable[[str, Path], list[str]]
 
@@ -87,11 +88,11 @@ def refused_commands(text: str, document: Path) -> list[str]:
     problems = []
     for block in code(text):
         for line in block.replace("\\\n", " ").splitlines():
-            start = line.find("python -m jobs.")
-            if start < 0 or "…" in line:
+            command = COMMAND.search(line.partition(" >>")[0])
+            if command is None or "…" in line:
                 continue
-            _, _, module, *arguments = shlex.split(line[start:].partition(" >>")[0], comments=True)
-            if not accepts(module, arguments):
+            arguments = shlex.split(command[2], comments=True)
+            if not accepts(f"jobs.{command[1]}", arguments):
                 problems.append(line.strip())
     return problems
 
@@ -154,6 +155,7 @@ def test_what_a_document_names_is_there(document: Path, check: Check) -> None:
         (missing_paths, "`python -m benchmarks.nothing`"),
         (refused_commands, "```sh\n.venv/bin/python -m jobs.train \\\n    --nothing 1\n```"),
         (refused_commands, "```sh\npython -m jobs.score --data auto\n```"),
+        (refused_commands, "`fmnist train --nothing 1`"),
         (unknown_flags, "`--nothing`"),
         (unknown_targets, "```sh\nmake nothing\n```"),
     ],

@@ -1,0 +1,62 @@
+"""The command `fmnist`, which `pip install .` makes: it runs the jobs by their names."""
+
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Annotated, Any, Union
+
+import tyro
+
+from jobs.launch import USER_ERROR, launch
+
+PROGRAM = "fmnist"
+JOBS = ("train", "compare", "score", "retrain", "export")
+COMPLETION = "completion"
+SHELLS = ("bash", "zsh", "fish")
+
+
+def main() -> None:
+    """Runs the job that the first argument names, with the other arguments as its flags."""
+    name, *flags = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        print(_help())
+    elif name == COMPLETION:
+        print_completion(flags[0] if flags else "")
+    elif name in JOBS:
+        job = import_module(f"jobs.{name}")
+        sys.argv = [f"{PROGRAM} {name}", *flags]
+        launch(job.parse, job.run)
+    else:
+        _refuse(f"unknown command {name!r}", name, (*JOBS, COMPLETION))
+
+
+def print_completion(shell: str) -> None:
+    """Prints a script with which that shell completes the commands, their flags and their values.
+
+    tyro writes it: the script knows all flags, so that a press of Tab imports nothing of ours.
+    """
+    if shell not in SHELLS:
+        _refuse(f"unknown shell {shell!r}", shell, SHELLS)
+    commands: Any = tuple(
+        Annotated[import_module(f"jobs.{name}").Flags, tyro.conf.subcommand(name)] for name in JOBS
+    )
+    arguments = ["--tyro-write-completion", shell, "-"]
+    tyro.cli(Union[commands], prog=PROGRAM, args=arguments)  # noqa: UP007 (made while it runs)
+
+
+def _help() -> str:
+    rows = [(name, _first_line(import_module(f"jobs.{name}"))) for name in JOBS]
+    rows.append((COMPLETION, f"Prints a script for {', '.join(SHELLS)} that completes flags."))
+    listed = "\n".join(f"  {name:<12}{text}" for name, text in rows)
+    return f"usage: {PROGRAM} COMMAND [FLAGS]\n\n{listed}\n\n{PROGRAM} COMMAND --help lists flags."
+
+
+def _first_line(job: Any) -> str:
+    return str(job.__doc__).partition("\n")[0]
+
+
+def _refuse(problem: str, name: str, known: tuple[str, ...]) -> None:
+    close = get_close_matches(name, known, n=1)
+    meant = f", did you mean {close[0]}?" if close else ""
+    print(f"error: {problem}{meant} Expected one of {', '.join(known)}", file=sys.stderr)
+    sys.exit(USER_ERROR)
