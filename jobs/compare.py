@@ -9,7 +9,7 @@ of them. Axes given freely replace a named comparison. Started again, it goes on
 
 import sys
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -25,8 +25,14 @@ from fmnist.errors import UserError, together
 from fmnist.recipes import RECIPES
 from fmnist.settings import Cluster, Precision, Training, check, resolve_auto
 from fmnist.tasks import find_task
-from jobs.flags import command, parse_flags
+from jobs.flags import ImageFlags, check_images, command, parse_flags
 from jobs.launch import FAILED, launch
+
+if TYPE_CHECKING:
+    from fmnist.storage.manifest import Manifest
+    from fmnist.storage.open import Storage
+
+DEFAULT_TASK = "competition"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,39 +67,47 @@ class Flags:
     """End hopeless runs early (ASHA): quicker, but no longer a fair comparison."""
     dry_run: bool = False
     """Print the cells, the resources and an estimate of the time, and end."""
-    task: str = "competition"
-    """fashion, competition, or a task file that ends in .toml."""
+    task: str | None = None
+    """fashion, competition, or a .toml file; by default what image files are, else competition."""
     data: str = "auto"
-    """Path or URI of IDX files, the competition's CSV files or Parquet; auto: Fashion-MNIST."""
+    """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""
     storage: str = "results"
     """Where results go: a folder or s3://bucket/prefix."""
+    images: Annotated[ImageFlags, tyro.conf.arg(name="")]
     cluster: Annotated[Cluster, tyro.conf.arg(name="")]
 
 
 def parse() -> Flags:
     # One CPU a worker, so that many runs train at once; few checkpoints, since epochs are short.
-    default = Flags(cluster=Cluster(cpus_per_worker=1, checkpoint_every=5, keep_checkpoints=1))
+    cluster = Cluster(cpus_per_worker=1, checkpoint_every=5, keep_checkpoints=1)
+    default = Flags(images=ImageFlags(), cluster=cluster)
     return parse_flags(Flags, __doc__, default)
 
 
 def run(flags: Flags) -> None:
-    together(lambda: find_cells(flags), lambda: find_task(flags.task))
+    together(
+        lambda: find_cells(flags),
+        lambda: find_task(flags.task or DEFAULT_TASK),
+        lambda: check_images(flags.images),
+    )
     cells = find_cells(flags)
     from fmnist.cluster.resources import choose_cpus_per_worker
     from fmnist.comparison.estimate import print_estimate
     from fmnist.comparison.progress import SweepProgress
-    from fmnist.comparison.run import compare, comparison_folder, run_specs
+    from fmnist.comparison.run import compare, run_specs
     from fmnist.data.dataset import labelled
-    from fmnist.data.load import load
-    from jobs.connect import job_storage, start_ray
-    from jobs.results import print_files
+    from jobs.connect import ensure_ray, job_storage
+    from jobs.images import find_data
 
     storage = job_storage(flags.storage, dry_run=flags.dry_run)
-    dataset = load(find_task(flags.task), flags.data)
+    task = find_task(flags.task) if flags.task else None
+    dataset = find_data(
+        flags.data, task, flags.images, storage, default_task=DEFAULT_TASK, dry_run=flags.dry_run
+    ).load()
     examples = len(labelled(dataset))
     together(*(lambda cell=cell: resolve_auto(cell, dataset.task, examples) for cell in cells))
     runs = with_seeds(cells, flags.seeds)
-    start_ray()
+    ensure_ray()
     threads = choose_cpus_per_worker(flags.workers, flags.workers, flags.cluster)
     cluster = replace(flags.cluster, cpus_per_worker=threads)
     specs = run_specs(dataset, runs, cluster, storage, command=command())
@@ -106,7 +120,15 @@ def run(flags: Flags) -> None:
         early_stopping=flags.early_stopping,
         progress=SweepProgress(names, flags.epochs),
     )
-    print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {len(specs)} runs")
+    tell(storage, manifest, len(specs))
+
+
+def tell(storage: "Storage", manifest: "Manifest", runs: int) -> None:
+    """Prints where a published comparison is; ends the process if a run has failed."""
+    from fmnist.comparison.run import comparison_folder
+    from jobs.results import print_files
+
+    print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {runs} runs")
     print_files(storage, comparison_folder(manifest.id), manifest)
     if failed := manifest.details["failed"]:
         print(f"{failed} runs failed; the table says why", file=sys.stderr)

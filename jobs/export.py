@@ -1,15 +1,21 @@
 """Writes a data set as Parquet, or as the competition's CSV files.
 
-python -m jobs.export --to my-folder
-python -m jobs.export --task competition --format csv --to my-folder
+    python -m jobs.export --to my-folder
+    python -m jobs.export --task competition --format csv --to my-folder
+    python -m jobs.export --data photos --size 64x64
+
+Image files are decoded into the storage, where every job finds them again; --to copies them from
+there.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from fmnist.errors import UserError
+import tyro
+
+from fmnist.errors import UserError, together
 from fmnist.tasks import find_task
-from jobs.flags import parse_flags
+from jobs.flags import DEFAULT_TASK, ImageFlags, check_images, parse_flags
 from jobs.launch import launch
 
 Format = Literal["parquet", "csv"]
@@ -18,32 +24,54 @@ FORMATS = get_args(Format)
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
-    to: str
-    """A new folder, or s3://bucket/prefix for Parquet."""
+    to: str | None = None
+    """A new folder, or s3://bucket/prefix for Parquet; not needed for image files."""
     format: Format = "parquet"
     """parquet (train/ and test/), or csv (train.csv and testX.csv, which has no labels)."""
-    task: str = "fashion"
-    """fashion, competition, or a task file that ends in .toml."""
+    task: str | None = None
+    """fashion, competition, or a .toml file; by default what image files are, else fashion."""
     data: str = "auto"
-    """Path or URI of IDX files, the competition's CSV files or Parquet; auto: Fashion-MNIST."""
+    """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""
+    storage: str = "results"
+    """Where image files are decoded to: a folder or s3://bucket/prefix."""
+    images: Annotated[ImageFlags, tyro.conf.arg(name="")]
 
 
 def parse() -> Flags:
-    return parse_flags(Flags, __doc__)
+    return parse_flags(Flags, __doc__, Flags(images=ImageFlags()))
 
 
 def run(flags: Flags) -> None:
-    task = find_task(flags.task)
-    if flags.format not in FORMATS:
-        raise UserError(f"unknown format {flags.format!r}: expected one of {', '.join(FORMATS)}")
-    from fmnist.data.export import export_csv, export_parquet
-    from fmnist.data.load import load
+    together(
+        lambda: find_task(flags.task or DEFAULT_TASK),
+        lambda: check_images(flags.images),
+        lambda: _check_format(flags.format),
+    )
+    from fmnist.data.export import copy_parquet, export_csv, export_parquet
+    from fmnist.data.locations import locate
+    from jobs.connect import job_storage
+    from jobs.images import find_data
 
-    dataset = load(task, flags.data)
+    task = find_task(flags.task) if flags.task else None
+    storage = job_storage(flags.storage, dry_run=True)  # raw formats need none, so none is made
+    data = find_data(flags.data, task, flags.images, storage)
+    if data.source and flags.format == "parquet":
+        if flags.to:
+            copy_parquet(locate(data.place), flags.to)
+        print(f"written to {flags.to or data.place}")
+        return
+    if not flags.to:
+        raise UserError("found no --to, expected a new folder to write to")
+    dataset = data.load()
     {"parquet": export_parquet, "csv": export_csv}[flags.format](dataset, flags.to)
     for name, part in (("train", dataset.train), ("test", dataset.test)):
         print(f"{name:>5}: {len(part) if part else 0} images")
     print(f"fingerprint {dataset.fingerprint}\nwritten to {flags.to}")
+
+
+def _check_format(name: str) -> None:
+    if name not in FORMATS:
+        raise UserError(f"unknown format {name!r}: expected one of {', '.join(FORMATS)}")
 
 
 if __name__ == "__main__":

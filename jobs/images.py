@@ -6,8 +6,9 @@ from fmnist.data.dataset import Dataset
 from fmnist.data.load import load
 from fmnist.data.locations import locate
 from fmnist.errors import UserError
+from fmnist.ingest.classes import name_for
 from fmnist.ingest.run import Ingestion, find_images, ingest, plan_ingestion
-from fmnist.storage.manifest import Manifest
+from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task, find_task, to_task
 from jobs.connect import ensure_ray
@@ -29,14 +30,21 @@ class Data:
 
 
 def find_data(
-    place: str, task: Task | None, flags: ImageFlags, storage: Storage, *, scored: bool = False
+    place: str,
+    task: Task | None,
+    flags: ImageFlags,
+    storage: Storage,
+    *,
+    scored: bool = False,
+    default_task: str = DEFAULT_TASK,
+    dry_run: bool = False,
 ) -> Data:
     """Image files at `place` are decoded, unless they were before; raw formats stay as they are.
 
-    Without a task, classes, size and channels are those of the images. If they are to be `scored`,
-    all are of the test part, whatever their labels. Raises UserError for what `ingest` raises it.
+    Without a task it is that of the images, or for raw formats the `default_task`. If they are to
+    be `scored`, all are of the test part. Raises UserError for what `ingest` raises it, and in a
+    `dry_run`, which writes nothing, for images that were not decoded before.
     """
-    check_images(flags)
     location = None if place == "auto" else locate(place)
     source = find_images(location) if location else None
     if location is None or source is None:
@@ -44,28 +52,41 @@ def find_data(
             raise UserError(
                 f"{place}: found no image files, for which --size, --test and --max-bad-rows are"
             )
-        return Data(task=task or find_task(DEFAULT_TASK), place=place)
-    if scored:
-        source = source.to_score()
-    settings = Ingestion(
-        task=task, size=_parse_size(flags.size), test=flags.test, max_bad_rows=flags.max_bad_rows
-    )
-    plan = plan_ingestion(source, settings)
+        return Data(task=task or find_task(default_task), place=place)
+    plan = plan_ingestion(source.to_score() if scored else source, _settings(task, flags))
+    if dry_run and not read_manifest(storage, plan.folder):
+        raise UserError(
+            f"{place}: its images are not decoded yet, and --dry-run writes nothing; expected "
+            "images that `jobs.export` or another job has decoded into the storage"
+        )
     ensure_ray()
     manifest = ingest(location, plan, storage)
-    found = task or _task_of(manifest, f"{storage.uri}/datasets/{manifest.id}")
+    decoded = f"{storage.uri}/{plan.folder}"
+    found = task or _task_of(manifest, decoded)
     print(_described(manifest, found))
     left_out = manifest.details["left_out"]
     return Data(
         task=found,
-        place=f"{storage.uri}/datasets/{manifest.id}",
+        place=decoded,
         source=f"images at {place}" + (f", {left_out} left out" if left_out else ""),
     )
 
 
-def _parse_size(text: str | None) -> tuple[int, int] | None:
-    found = SIZE.fullmatch(text) if text else None
-    return (int(found[1]), int(found[2])) if found else None
+def find_task_name(place: str) -> str:
+    """Name of the task of a run that was trained on this data without `--task`."""
+    has_images = place != "auto" and find_images(locate(place)) is not None
+    return name_for(place) if has_images else DEFAULT_TASK
+
+
+def _settings(task: Task | None, flags: ImageFlags) -> Ingestion:
+    check_images(flags)
+    found = SIZE.fullmatch(flags.size) if flags.size else None
+    return Ingestion(
+        task=task,
+        size=(int(found[1]), int(found[2])) if found else None,
+        test=flags.test,
+        max_bad_rows=flags.max_bad_rows,
+    )
 
 
 def _task_of(manifest: Manifest, where: str) -> Task:
@@ -77,9 +98,11 @@ def _task_of(manifest: Manifest, where: str) -> Task:
 
 def _described(manifest: Manifest, task: Task) -> str:
     height, width, channels = task.shape
+    counts = manifest.details["images"]
     parts = " and ".join(
-        f"{count:,} to {'train on' if part == 'train' else 'test'}"
-        for part, count in manifest.details["images"].items()
+        f"{counts[part]:,} to {purpose}"
+        for part, purpose in (("train", "train on"), ("test", "test"))
+        if part in counts
     )
     classes = ", ".join(task.classes[:10]) + (", …" if len(task.classes) > 10 else "")
     text = (

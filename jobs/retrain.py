@@ -8,7 +8,7 @@ Made for schedules. Afterwards, the champion scores the data. Run again on the s
 nothing twice. Its exit code is 0 also if the challenger was not promoted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -18,7 +18,15 @@ from fmnist.registry.retention import Retention, check_retention
 from fmnist.retraining.gate import Gate, check_gate
 from fmnist.settings import Cluster, Training, check
 from fmnist.tasks import find_task
-from jobs.flags import DEFAULT_RECIPE, command, named_recipe, parse_flags
+from jobs.flags import (
+    DEFAULT_RECIPE,
+    DEFAULT_TASK,
+    ImageFlags,
+    check_images,
+    command,
+    named_recipe,
+    parse_flags,
+)
 from jobs.launch import launch
 
 if TYPE_CHECKING:
@@ -29,10 +37,10 @@ if TYPE_CHECKING:
 class Flags:
     recipe: str = DEFAULT_RECIPE
     """Named configuration, report or quick; the other flags change it."""
-    task: str = "fashion"
-    """fashion, competition, or a task file that ends in .toml."""
+    task: str | None = None
+    """fashion, competition, or a .toml file; by default what image files are, else fashion."""
     data: str = "auto"
-    """Path or URI of IDX files, the competition's CSV files or Parquet; auto: Fashion-MNIST."""
+    """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""
     score_data: str | None = None
     """What the champion scores; without it, the test part of the data."""
     storage: str = "results"
@@ -45,6 +53,7 @@ class Flags:
     """Say what would be done, and write nothing."""
     rollback: bool = False
     """Make the champion's predecessor champion again, and do nothing else."""
+    images: Annotated[ImageFlags, tyro.conf.arg(name="")]
     gate: Annotated[Gate, tyro.conf.arg(name="")]
     retention: Annotated[Retention, tyro.conf.arg(name="")]
     training: Annotated[Training, tyro.conf.arg(name="")]
@@ -52,37 +61,44 @@ class Flags:
 
 
 def parse() -> Flags:
-    defaults = Flags(gate=Gate(), retention=Retention(), training=named_recipe(), cluster=Cluster())
+    defaults = Flags(
+        images=ImageFlags(),
+        gate=Gate(),
+        retention=Retention(),
+        training=named_recipe(),
+        cluster=Cluster(),
+    )
     return parse_flags(Flags, __doc__, defaults)
 
 
 def run(flags: Flags) -> None:
-    together(
-        lambda: check(flags.training, flags.cluster),
-        lambda: check_gate(flags.gate),
-        lambda: check_retention(flags.retention),
-        lambda: find_task(flags.task),
-        lambda: _check_rollback(flags),
-    )
-    from fmnist.data.load import load
+    check_flags(flags)
     from fmnist.retraining.plan import make_plan
     from fmnist.retraining.run import retrain
     from fmnist.scoring.inputs import find_inputs, from_dataset
-    from jobs.connect import job_storage, start_ray
+    from jobs.connect import ensure_ray, job_storage
+    from jobs.images import find_data, find_task_name
     from jobs.results import print_plan, print_retraining
 
-    task, storage = find_task(flags.task), job_storage(flags.storage, dry_run=flags.dry_run)
+    task = find_task(flags.task) if flags.task else None
+    storage = job_storage(flags.storage, dry_run=flags.dry_run)
     if flags.rollback:
-        return roll_back(storage, task.name, dry_run=flags.dry_run)
-    dataset = load(task, flags.data)
+        name = task.name if task else find_task_name(flags.data)
+        return roll_back(storage, name, dry_run=flags.dry_run)
+    data = find_data(flags.data, task, flags.images, storage, dry_run=flags.dry_run)
+    dataset = data.load()
     plan = make_plan(dataset, flags.training, storage, force=flags.force)
     if not flags.score_data:
         inputs = from_dataset(dataset)  # before Ray starts: it refuses data without a test part
     if flags.dry_run:
         return print_plan(storage, plan)
-    start_ray()
+    ensure_ray()
+    place = data.place if data.source else None  # decoded images have the files' names there
     if flags.score_data:
-        inputs = find_inputs(task, flags.score_data)
+        images = replace(flags.images, size=None, test=0.0)
+        place = find_data(flags.score_data, data.task, images, storage, scored=True).place
+    if place:
+        inputs = find_inputs(data.task, place)
     manifest = retrain(
         plan,
         inputs,
@@ -94,6 +110,18 @@ def run(flags: Flags) -> None:
         actors=flags.actors,
     )
     print_retraining(storage, manifest)
+
+
+def check_flags(flags: Flags) -> None:
+    """Raises UserError that lists all mistakes in the flags."""
+    together(
+        lambda: check(flags.training, flags.cluster),
+        lambda: check_gate(flags.gate),
+        lambda: check_retention(flags.retention),
+        lambda: find_task(flags.task or DEFAULT_TASK),
+        lambda: check_images(flags.images),
+        lambda: _check_rollback(flags),
+    )
 
 
 def _check_rollback(flags: Flags) -> None:

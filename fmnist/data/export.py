@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pyarrow import fs
 
 from fmnist.data.dataset import Dataset
 from fmnist.data.formats import competition_csv, parquet
-from fmnist.data.locations import locate
+from fmnist.data.locations import Location, locate
 from fmnist.errors import UserError
 from fmnist.storage.atomic import atomic_folder
 from fmnist.storage.errors import READ_ERRORS, explain
@@ -45,6 +45,22 @@ def export_csv(dataset: Dataset, target: str) -> None:
             unlabelled = replace(dataset.test, labels=None)
             path = f"{folder}/{competition_csv.FILES['test']}"
             competition_csv.write_csv(unlabelled, filesystem, path)
+
+    _publish(target, write)
+
+
+def copy_parquet(source: Location, target: str) -> None:
+    """Copies `train/` and `test/` of a Parquet data set, file by file. Otherwise as above."""
+
+    def write(filesystem: fs.FileSystem, folder: str) -> None:
+        for name in sorted({"train", "test"} & set(source.names())):
+            for path in source.child(name).files():
+                copied = f"{folder}/{name}/{PurePosixPath(path).name}"
+                filesystem.create_dir(f"{folder}/{name}")
+                fs.copy_files(
+                    path, copied, source_filesystem=source.filesystem,
+                    destination_filesystem=filesystem,
+                )  # fmt: skip
 
     _publish(target, write)
 

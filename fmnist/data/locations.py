@@ -1,7 +1,10 @@
 """Files and folders that data sets are read from, locally, on S3 or at an HTTP server."""
 
+import logging
+import time
 import urllib.error
 import urllib.request
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +18,10 @@ from fmnist.storage.uri import FolderUri, HttpUri, parse_uri
 
 CHUNK = 1 << 20  # bytes asked for at once: on S3 each is a request
 TIMEOUT = 10.0  # seconds for an HTTP server to answer
+PARALLEL_LISTS = 16  # folders that are listed at the same time
+SHOW_INTERVAL = 5.0  # seconds between the lines that tell of a long listing
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +60,34 @@ class Location:
         return sorted(info.path for info in self.infos() if info.type == fs.FileType.File)
 
     def infos(self) -> list[fs.FileInfo]:
-        """Arrow's description of each file and folder below this folder, in no order."""
-        return self._list(recursive=True)
+        """Arrow's description of each file and folder below this folder, in no order.
+
+        The folders of two levels, which are those of parts and classes where there are many files,
+        are listed in parallel: a request to S3 lists a thousand files.
+        """
+        found, shown = self._list(recursive=False), time.monotonic()
+        with ThreadPoolExecutor(PARALLEL_LISTS) as pool:
+            waiting = {
+                pool.submit(self._list, info.path, recursive=False)
+                for info in found
+                if _is_folder(info)
+            }
+            deeper = set(waiting)
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for each in done:
+                    infos = each.result()
+                    found += infos
+                    if each in deeper:
+                        waiting |= {
+                            pool.submit(self._list, info.path, recursive=True)
+                            for info in infos
+                            if _is_folder(info)
+                        }
+                if time.monotonic() - shown > SHOW_INTERVAL:
+                    shown = time.monotonic()
+                    log.warning(f"listing {self.uri}: {len(found):,} files and folders so far")
+        return found
 
     def open(self, timeout: float = TIMEOUT) -> BinaryIO:
         """The file as a stream. Raises FileNotFoundError where it is absent."""
@@ -66,8 +99,8 @@ class Location:
         )
         return stream
 
-    def _list(self, *, recursive: bool) -> list[Any]:
-        selector = fs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
+    def _list(self, path: str | None = None, *, recursive: bool) -> list[Any]:
+        selector = fs.FileSelector(path or self.path, recursive=recursive, allow_not_found=True)
         infos: list[Any] = self._get_info(selector)
         return infos
 
@@ -75,6 +108,10 @@ class Location:
         assert self.filesystem is not None, "an HTTP server does not list its files"
         with read_errors(self.uri):
             return self.filesystem.get_file_info(paths)
+
+
+def _is_folder(info: Any) -> bool:
+    return bool(info.type == fs.FileType.Directory)
 
 
 def locate(text: str) -> Location:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from fmnist.cluster.progress_bar import show_count
 from fmnist.errors import UserError
 from fmnist.ingest.classes import name_for
 from fmnist.ingest.decode import ImageInfo
@@ -69,24 +70,27 @@ def infer_task(
 
 def _read_all_infos(parts: dict[str, ImagePart], uri: str) -> dict[ImageInfo, str]:
     pieces = [
-        (name, start) for name, part in parts.items() for start in range(0, part.size, INFO_ROWS)
+        (part, start, min(start + INFO_ROWS, part.size))
+        for part in parts.values()
+        for start in range(0, part.size, INFO_ROWS)
     ]
-    shared = ray.put((parts, pieces))
+    work = [ray.put((part.cut(start, stop), start, stop)) for part, start, stop in pieces]
 
     def look(row: dict[str, Any]) -> dict[str, Any]:
-        parts, pieces = ray.get(shared)
-        name, start = pieces[row["id"]]
-        part = parts[name]
-        stop = min(start + INFO_ROWS, part.size)
+        part, start, stop = ray.get(work[row["id"]])
         infos = read_infos(part.rows(start, stop), part, start)
-        return {
-            "found": json.dumps(
-                [(asdict(info), name) for info, name in infos.items()], allow_nan=False
-            )
+        found = {
+            "images": stop - start,
+            "infos": [(asdict(info), name) for info, name in infos.items()],
         }
+        return {"found": json.dumps(found, allow_nan=False)}
 
-    found: dict[ImageInfo, str] = {}
-    for infos in in_parallel(len(pieces), look, f"looking at the images of {uri}"):
-        for info, name in infos:
-            found.setdefault(ImageInfo(**info), name)
-    return found
+    infos: dict[ImageInfo, str] = {}
+    looked_at = 0
+    total = sum(part.size for part in parts.values())
+    with show_count("looking", "images", total, lambda: looked_at):
+        for found in in_parallel(len(pieces), look, f"looking at the images of {uri}"):
+            looked_at += found["images"]
+            for info, name in found["infos"]:
+                infos.setdefault(ImageInfo(**info), name)
+    return infos

@@ -17,7 +17,7 @@ from fmnist.storage.errors import READ_ERRORS
 
 def in_parallel(
     count: int, work: Callable[[dict[str, Any]], dict[str, Any]], action: str
-) -> Iterator[list[Any]]:
+) -> Iterator[Any]:
     """Yields what `work` found, for each number below `count`, as the tasks end."""
     if not count:
         return

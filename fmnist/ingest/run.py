@@ -15,6 +15,7 @@ import pandas as pd
 import PIL
 import ray
 
+from fmnist.cluster.progress_bar import show_count
 from fmnist.cluster.shared_folder import Mark, mark_storage
 from fmnist.data.load import find_formats
 from fmnist.data.locations import Location
@@ -86,6 +87,11 @@ class IngestionPlan:
     labels: dict[str, np.ndarray | None]  # (n,) int64 of each part
     id: str
 
+    @property
+    def folder(self) -> str:
+        """Folder in the storage root that holds the decoded images."""
+        return f"datasets/{self.id}"
+
 
 def plan_ingestion(source: ImageSource, settings: Ingestion) -> IngestionPlan:
     """Splits off the test part, and finds the classes; Ray need not be running.
@@ -111,7 +117,7 @@ def ingest(location: Location, plan: IngestionPlan, storage: Storage) -> Manifes
     for more bad images than allowed, and for files that change meanwhile.
     """
     source, settings, parts = plan.source, plan.settings, plan.parts
-    folder = f"datasets/{plan.id}"
+    folder = plan.folder
     if published := read_manifest(storage, folder):
         return published
     task = settings.task or infer_task(source, parts, plan.classes, settings.size)
@@ -167,23 +173,36 @@ def _write(
         if shard.key in there:
             bad += read_left_out(shard, parts[shard.part], storage)
     missing = [shard for shard in shards if shard.key not in there]
-    shared = ray.put((missing, parts, labels, task.shape, storage, mark))
+    work = [ray.put(_cut(shard, parts[shard.part], labels[shard.part])) for shard in missing]
+    shape = task.shape
 
     def write(row: dict[str, Any]) -> dict[str, Any]:
-        missing, parts, labels, shape, storage, mark = ray.get(shared)
         if mark:
             mark.check()
-        shard = missing[row["id"]]
-        left_out = write_shard(shard, parts[shard.part], labels[shard.part], shape, storage)
-        return {"found": json.dumps([asdict(each) for each in left_out], allow_nan=False)}
+        shard, part, numbers = ray.get(work[row["id"]])
+        left_out = write_shard(shard, part, numbers, shape, storage)
+        found = {"images": shard.size, "left_out": [asdict(each) for each in left_out]}
+        return {"found": json.dumps(found, allow_nan=False)}
 
-    for left_out in in_parallel(len(missing), write, f"ingesting into {storage.uri}/{folder}"):
-        bad += [BadImage(**each) for each in left_out]
-        if len(bad) > allowed:
-            break
+    total = sum(shard.size for shard in shards)
+    decoded = total - sum(shard.size for shard in missing)
+    with show_count("decoding", "images", total, lambda: decoded):
+        for found in in_parallel(len(missing), write, f"ingesting into {storage.uri}/{folder}"):
+            decoded += found["images"]
+            bad += [BadImage(**each) for each in found["left_out"]]
+            if len(bad) > allowed:
+                break
     if len(bad) > allowed:
         raise too_many_error(bad, allowed)
     return sorted(bad, key=lambda each: (each.part, each.row))
+
+
+def _cut(
+    shard: Shard, part: ImagePart, labels: np.ndarray | None
+) -> tuple[Shard, ImagePart, np.ndarray | None]:
+    """Only what the task needs: a part may have millions of names."""
+    rows = slice(shard.start, shard.stop)
+    return shard, part.cut(shard.start, shard.stop), None if labels is None else labels[rows]
 
 
 def _to_parquet(bad: list[BadImage]) -> bytes:

@@ -21,7 +21,7 @@ from fmnist.ingest.source import ImagePart, Rows
 from fmnist.storage.open import Storage
 
 BYTES = 32 << 20  # of pixels in a shard
-MOST_ROWS = 10_000
+MOST_ROWS = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,11 @@ class Shard:
     part: str
     start: int
     stop: int
+
+    @property
+    def size(self) -> int:
+        """Number of images, those included that will be left out."""
+        return self.stop - self.start
 
 
 def plan_shards(parts: dict[str, ImagePart], pixels: int, folder: str) -> list[Shard]:
@@ -66,7 +71,10 @@ def write_shard(
     shape: tuple[int, int, int],
     storage: Storage,
 ) -> list[BadImage]:
-    """Decodes the images of a shard and writes it; returns those that are left out."""
+    """Decodes the images of a shard and writes it; returns those that are left out.
+
+    `part` may be no more than the shard's rows; `labels` are those of the shard.
+    """
     rows, images, bad = [], [], []
     for row, found in enumerate(part.rows(shard.start, shard.stop).read(), start=shard.start):
         try:
@@ -78,10 +86,10 @@ def write_shard(
             bad.append(BadImage(part=shard.part, row=row, name=part.name(row), reason=str(error)))
     columns: dict[str, Any] = {"id": pa.array(rows, pa.int64())}
     if part.names is not None:
-        columns[NAME] = pa.array([part.names[row] for row in rows], pa.string())
+        columns[NAME] = pa.array([part.names[row - part.first] for row in rows], pa.string())
     columns["image"] = pa.array(images, pa.binary(int(np.prod(shape))))
     if labels is not None:
-        columns["label"] = pa.array(labels[rows], pa.int64())
+        columns["label"] = pa.array(labels[np.array(rows, np.int64) - shard.start], pa.int64())
     metadata = {SHARD: json.dumps([[each.row, each.reason] for each in bad], allow_nan=False)}
     sink = io.BytesIO()
     table = pa.table(columns).replace_schema_metadata(metadata)

@@ -83,18 +83,20 @@ class ImagePart:
     filesystem: Any
     column: str | None = None  # of the images in Parquet
     file_rows: Sequence[int] = ()  # of each Parquet file
+    first: int = 0  # row of the first image, in what was cut out of a part
 
     def name(self, row: int) -> str:
         """Name of an image for messages."""
         if self.names is not None:
-            return self.paths[row]
+            return self.paths[row - self.first]
         file = int(np.searchsorted(np.cumsum(self.file_rows), row, side="right"))
         return f"{self.paths[file]} row {row - sum(self.file_rows[:file])}"
 
     def rows(self, start: int, stop: int) -> Rows:
         """The images from row `start` to before `stop`."""
         if self.column is None:
-            return FileRows(filesystem=self.filesystem, paths=self.paths[start:stop])
+            paths = self.paths[start - self.first : stop - self.first]
+            return FileRows(filesystem=self.filesystem, paths=paths)
         pieces, first = [], 0
         for path, count in zip(self.paths, self.file_rows, strict=True):
             begin, end = max(start, first), min(stop, first + count)
@@ -102,6 +104,19 @@ class ImagePart:
                 pieces.append((path, begin - first, end - begin))
             first += count
         return ParquetRows(filesystem=self.filesystem, column=self.column, pieces=pieces)
+
+    def cut(self, start: int, stop: int) -> "ImagePart":
+        """What a task needs to read rows `start` to before `stop`; the rows keep their numbers."""
+        if self.names is None:
+            return replace(self, labels=None)
+        return replace(
+            self,
+            size=stop - start,
+            names=self.names[start:stop],
+            labels=None,
+            paths=self.paths[start:stop],
+            first=start,
+        )
 
     def take(self, rows: np.ndarray) -> "ImagePart":
         """The images at these rows; only of a part with a file for each image."""

@@ -45,13 +45,11 @@ def score(
     """Returns the published predictions of the model for the inputs; makes them unless they exist.
 
     They are Parquet files in `labels/` (id int64, label int64, model string, and if asked for
-    `probabilities`, a list of float32) and `submission.csv`. `actors` predict at the same time, a
-    number or a range such as 2:16, by default one for each CPU of the cluster, or with `gpu` for
-    each GPU; where it autoscales, as many as there is work for. Of jobs that score the same at once
-    one does it, and the others wait.
-    Raises UserError for more actors than the cluster can have CPUs or GPUs, for a GPU that
-    TensorFlow doesn't see, for a model that can't predict, for actors that die each time, and for
-    data that change meanwhile.
+    `probabilities`, a list of float32) and `submission.csv`. `actors` is a number or a range such
+    as 2:16; by default there are as many as the cluster has room for, and it may grow. Of jobs that
+    score the same at once one does it, and the others wait. Raises UserError for more actors than
+    the cluster can have, for a GPU that TensorFlow doesn't see, for a model that can't predict, for
+    actors that die each time, and for data that change meanwhile.
     """
     id = predictions_id(model, inputs, probabilities=probabilities, gpu=gpu, cpus=cpus_per_actor)
     folder = predictions_folder(id)

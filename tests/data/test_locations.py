@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fmnist.data import locations
 from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.storage.errors import read_errors
@@ -102,3 +103,29 @@ def test_reasons_are_one_line_without_uris() -> None:
         )
     with pytest.raises(UserError, match=r"^x: no permission to read it$"), read_errors("x"):
         raise PermissionError(13, "Permission denied")
+
+
+FILES = ["a.png", "train/b.png", "train/cat/c.png", "train/cat/x/y/d.png", "test/cat/e.png"]
+
+
+def test_folders_of_any_depth_are_listed_in_parallel(
+    tmp_path: Path, bucket: str, s3_client: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(locations, "SHOW_INTERVAL", 0.0)
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+        s3_client.put_object(Bucket=bucket, Key=f"deep/{name}", Body=b"x")
+    for place in (str(tmp_path), f"s3://{bucket}/deep"):
+        location = locate(place)
+        found = [path.removeprefix(f"{location.path}/") for path in location.files()]
+        assert found == sorted(FILES)
+        folders = {info.path for info in location.infos()} - set(location.files())
+        assert len(folders) == 6
+        assert f"listing {place}: " in caplog.text
+
+
+def test_a_folder_that_can_not_be_listed_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(UserError, match="file"):
+        locate(str(tmp_path / "file")).infos()

@@ -110,3 +110,12 @@ def test_a_csv_of_labels_beside_a_part_is_not_the_competitions(tmp_path: Path) -
     (tmp_path / "train.csv").write_text("file,label\na.png,cat\n")
     found = find_images(locate(str(tmp_path)))
     assert found and found.parts["train"].labels == ["cat"]
+
+
+def test_rows_that_are_cut_out_keep_their_numbers(tmp_path: Path) -> None:
+    write_pictures(tmp_path, [f"{name}/{number}.png" for name in "ab" for number in range(3)])
+    part = find(tmp_path).parts["train"]
+    cut = part.cut(2, 5)
+    assert (cut.names, cut.size) == (["a/2.png", "b/0.png", "b/1.png"], 3)
+    assert [cut.name(row) for row in range(2, 5)] == [part.name(row) for row in range(2, 5)]
+    assert list(cut.rows(3, 5).read()) == list(part.rows(3, 5).read())

@@ -66,6 +66,37 @@ def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path
     assert sorted(table["name"].to_pylist()) == names
 
 
+def test_every_job_takes_photos(tmp_path: Path) -> None:
+    """They are decoded once, by the first job; a dry run needs them decoded, since it writes."""
+    write_photos(tmp_path / "photos", 20)
+    images = (
+        "--data", str(tmp_path / "photos"), "--size", "12x12", "--test", "0.2",
+        "--storage", str(tmp_path / "results"),
+    )  # fmt: skip
+
+    def job(name: str, *flags: str) -> str:
+        done = run(sys.executable, "-m", f"jobs.{name}", *images, *flags)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    refused = run(sys.executable, "-m", "jobs.retrain", *images, "--batch", "8", "--dry-run")
+    assert refused.returncode == 2 and "not decoded yet" in refused.stderr
+    assert not (tmp_path / "results").exists()
+
+    assert "32 to train on and 8 to test" in job("export", "--to", str(tmp_path / "copy"))
+    (decoded,) = (tmp_path / "results" / "datasets").iterdir()
+    for part in ("train", "test"):
+        name = f"{part}/part-00000.parquet"
+        assert (tmp_path / "copy" / name).read_bytes() == (decoded / name).read_bytes()
+
+    small = ("--batch", "8", "--epochs", "2", "--cpus-per-worker", "1")
+    assert "photos-dense" in job("retrain", *small, "--architecture", "dense")
+    (submission,) = tmp_path.rglob("submission.csv")
+    assert submission.read_text().count("/photo ") == 8
+    assert "comparison" in job("compare", *small, "--architecture", "dense")
+    assert list((tmp_path / "results" / "datasets").iterdir()) == [decoded]
+
+
 def test_mistakes_in_flags_are_all_in_one_message(fails: Callable[..., str]) -> None:
     message = fails(
         train,
