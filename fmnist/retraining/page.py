@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fmnist.pages import plots
-from fmnist.pages.html import Card, Cell, Table, fact_list, render
+from fmnist.pages.html import Card, Cell, FactList, Table, fact_list, render
 from fmnist.pages.scores import (
     CLASS_HEADERS,
     SPLITS,
@@ -139,7 +139,7 @@ def _class_cells(models: Sequence[ClassScoresJson]) -> list[Cell]:
     return [images, *(score_cell(metric, scores) for metric in CLASS_SCORES for scores in models)]
 
 
-def _results(summary: RetrainingSummary) -> list[tuple[str, str]]:
+def _results(summary: RetrainingSummary) -> FactList:
     predictions = summary.predictions
     pruned = ", ".join(summary.pruned) or "none"
     return [
@@ -151,7 +151,7 @@ def _results(summary: RetrainingSummary) -> list[tuple[str, str]]:
     ]
 
 
-def _fact_lists(summary: RetrainingSummary) -> dict[str, list[tuple[str, str]]]:
+def _fact_lists(summary: RetrainingSummary) -> dict[str, FactList]:
     registry = {
         "champion before": _version_text(summary.champion.before),
         "champion after": _version_text(summary.champion.after),

@@ -16,7 +16,7 @@ from fmnist.retraining.pending import PendingPromotion, delete_pending, write_pe
 from fmnist.retraining.result import ChampionVersion, Outcome, RetrainingResult
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.ids import run_folder
-from fmnist.runs.published import open_model, read_evaluations
+from fmnist.runs.published import PublishedModel, open_model, read_evaluations
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task
 
@@ -107,12 +107,16 @@ def _compare(
     if champion.run == challenger:
         reason = "Another job has made this very run champion meanwhile."
         return Comparison(passed=False, reason=reason)
+    runs = {"champion": champion.run, "challenger": challenger}
+    models = {name: open_model(storage, run_folder(run), task) for name, run in runs.items()}
+    return _compare_models(models, task, held_out, gate)
+
+
+def _compare_models(
+    models: dict[str, PublishedModel], task: Task, held_out: HeldOut, gate: Gate
+) -> Comparison:
     labels = held_out.examples.labels
     assert labels is not None
-    models = {
-        name: open_model(storage, run_folder(run), task)
-        for name, run in (("champion", champion.run), ("challenger", challenger))
-    }
     predictions = predict_remotely(models, held_out.examples.images)
     predicted = {name: each.argmax(axis=1) for name, each in predictions.items()}
     decision = apply_gate(labels, predicted["champion"], predicted["challenger"], gate)

@@ -1,4 +1,4 @@
-"""Interface of storage; transfers and digests of files, which are the same for folders and S3."""
+"""Interface of storage, and what folders and S3 share: rules of keys, transfers, digests."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol
 import pyarrow.fs
 
 from fmnist.errors import UserError
-from fmnist.storage.atomic import replace_by, unfinished_file
+from fmnist.storage.atomic import RESERVED, replace_by, unfinished_file
 from fmnist.storage.errors import os_errors
 
 
@@ -147,6 +147,27 @@ class Storage(ABC):
         if not present:
             raise FileNotFoundError(f"{self.uri}/{key}")
         return stream.digest
+
+
+def check_key(key: str) -> str:
+    """Returns the key itself; raises UserError if it is not a plain relative path."""
+    if problem := key_problem(key):
+        raise UserError(
+            f"storage key {key!r}: {problem}, expected a relative path like 'runs/1/a.json'"
+        )
+    return key
+
+
+def key_problem(key: str) -> str | None:
+    """Returns what is wrong with a key, or None."""
+    parts = key.split("/")
+    if "" in parts or "." in parts or ".." in parts:
+        return "found an empty part, '.' or '..'"
+    if "\\" in key or not key.isprintable():
+        return "found a backslash or a character that can't be printed"
+    if any(part.startswith(RESERVED) for part in parts):
+        return f"found a part that begins with {RESERVED!r}, which is reserved"
+    return None
 
 
 class HashingStream:

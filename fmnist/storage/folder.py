@@ -21,9 +21,8 @@ from fmnist.storage.atomic import (
     fsync_folder,
     unfinished_file,
 )
-from fmnist.storage.base import Readable, Storage, Writable
+from fmnist.storage.base import Readable, Storage, Writable, check_key
 from fmnist.storage.errors import os_errors
-from fmnist.storage.uri import check_key
 
 LOCK = f"{RESERVED}lock"  # one for each root; never removed, since two could hold a removed lock
 CHUNK = 1 << 20  # bytes copied at a time

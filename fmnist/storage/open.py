@@ -1,9 +1,9 @@
 """Opens the storage of results: a local folder or `s3://bucket/prefix`."""
 
-from fmnist.storage.base import FileDigest, Storage
+from fmnist.storage.base import FileDigest, Storage, check_key
 from fmnist.storage.folder import LocalStorage
 from fmnist.storage.s3 import S3Storage
-from fmnist.storage.uri import FolderUri, S3Uri, check_key, parse_uri
+from fmnist.storage.uri import FolderUri, S3Uri, parse_uri
 
 __all__ = ["FileDigest", "LocalStorage", "S3Storage", "Storage", "check_key", "open_storage"]
 

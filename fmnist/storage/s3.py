@@ -23,9 +23,10 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 
 from fmnist.errors import UserError
 from fmnist.storage.atomic import RESERVED
-from fmnist.storage.base import Readable, Storage, Writable
+from fmnist.storage.base import Readable, Storage, Writable, check_key
 from fmnist.storage.errors import CONDITION_FAILED, CONFLICT, NOT_FOUND, code_of, s3_errors
 from fmnist.storage.s3_arrow import (
+    BOTO_ATTEMPTS,
     CONNECT_TIMEOUT,
     READ_TIMEOUT,
     ArrowS3,
@@ -33,9 +34,7 @@ from fmnist.storage.s3_arrow import (
     endpoint,
 )
 from fmnist.storage.s3_conditions import NO_OBJECT, accepts_quoted_etags, if_match
-from fmnist.storage.uri import check_key
 
-ATTEMPTS = 11  # of one request, with backoff and jitter: 23 s on average; AWS_MAX_ATTEMPTS wins
 TRIES = 8  # of what boto does not try again itself
 TOKEN = "token"  # in the metadata: which request wrote an object
 CHUNK = 1 << 20  # bytes received at a time
@@ -215,7 +214,7 @@ class S3Storage(Storage):
     def _client(self) -> Any:
         retries: dict[str, Any] = {"mode": "standard"}
         if "AWS_MAX_ATTEMPTS" not in os.environ:
-            retries["total_max_attempts"] = ATTEMPTS
+            retries["total_max_attempts"] = BOTO_ATTEMPTS
         disable_trailing_checksums()
         config = Config(
             retries=retries,

@@ -7,7 +7,10 @@ import pyarrow.fs
 
 CONNECT_TIMEOUT = 5  # seconds
 READ_TIMEOUT = 20  # seconds without a byte
-ATTEMPTS = 8  # of one request, with backoff and jitter: about half a minute; AWS_MAX_ATTEMPTS wins
+# Attempts of one request, unless AWS_MAX_ATTEMPTS is set, with backoff and jitter. The libraries
+# wait differently long between two; these numbers make it about half a minute in both.
+ARROW_ATTEMPTS = 8
+BOTO_ATTEMPTS = 11
 
 
 class ArrowS3(pyarrow.fs.S3FileSystem):
@@ -19,7 +22,7 @@ class ArrowS3(pyarrow.fs.S3FileSystem):
 
     def __init__(self, region: str | None = None) -> None:
         disable_trailing_checksums()
-        attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", ATTEMPTS))
+        attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", ARROW_ATTEMPTS))
         super().__init__(
             region=region,
             endpoint_override=endpoint(),  # Arrow reads it from the environment for a URI only

@@ -1,4 +1,4 @@
-"""Grammar of the places that users name (`--storage`, `--data`), and of the keys below them.
+"""Grammar of the places that users name (`--storage`, `--data`).
 
 Credentials and endpoints come from the environment only. A message never repeats a URI that may
 hold secrets, only its scheme.
@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from fmnist.errors import UserError
-from fmnist.storage.atomic import RESERVED
+from fmnist.storage.base import key_problem
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://?")
 WRITABLE = ("file://", "s3://")
@@ -77,26 +77,6 @@ def parse_uri(text: str, *, http: bool = False) -> Uri:
     return HttpUri(url=_checked_url(text, shown))
 
 
-def check_key(key: str) -> str:
-    """The key itself; UserError if it is not a plain relative path below the root."""
-    if problem := _key_problem(key):
-        raise UserError(
-            f"storage key {key!r}: {problem}, expected a relative path like 'runs/1/a.json'"
-        )
-    return key
-
-
-def _key_problem(key: str) -> str | None:
-    parts = key.split("/")
-    if "" in parts or "." in parts or ".." in parts:
-        return "found an empty part, '.' or '..'"
-    if "\\" in key or not key.isprintable():
-        return "found a backslash or a character that can't be printed"
-    if any(part.startswith(RESERVED) for part in parts):
-        return f"found a part that begins with {RESERVED!r}, which is reserved"
-    return None
-
-
 def _expanded(text: str) -> Path:
     try:
         return Path(text).expanduser().absolute()
@@ -120,7 +100,7 @@ def _bucket(rest: str, bucket: str, path: str, shown: str) -> S3Uri:
     if not BUCKET.fullmatch(bucket):
         raise UserError(f"{shown}: {bucket!r} names no bucket, expected s3://bucket/prefix")
     prefix = path.rstrip("/")
-    if prefix and (problem := _key_problem(prefix)):
+    if prefix and (problem := key_problem(prefix)):
         raise UserError(f"{shown}: {problem} in the prefix, expected s3://bucket/prefix")
     return S3Uri(bucket=bucket, prefix=prefix)
 

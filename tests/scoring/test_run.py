@@ -1,4 +1,5 @@
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +44,13 @@ def test_results_depend_neither_on_actors_nor_on_source_nor_on_storage(
     bucket = open_storage(s3_uri)
     publish_run(bucket, tmp_path / "model", model, SHAPES)
     write_part(FEW, *bucket.arrow("data/test"))
-    memory = from_examples(FEW, source="memory")
-    first = score(
-        model=open_model(root, "runs/r1", SHAPES),
-        inputs=memory,
-        storage=root,
-        actors=3,
-        probabilities=True,
-        rows_per_file=1_000,
+    with_probabilities = partial(score, probabilities=True)
+    memory, published = from_examples(FEW, source="memory"), open_model(root, "runs/r1", SHAPES)
+    first = with_probabilities(
+        model=published, inputs=memory, storage=root, actors=3, rows_per_file=1_000
     )
-    files = find_inputs(SHAPES, f"{s3_uri}/data")
-    second = score(
-        model=open_model(bucket, "runs/r1", SHAPES),
-        inputs=files,
-        storage=bucket,
-        actors=1,
-        probabilities=True,
-    )
+    files, published = find_inputs(SHAPES, f"{s3_uri}/data"), open_model(bucket, "runs/r1", SHAPES)
+    second = with_probabilities(model=published, inputs=files, storage=bucket, actors=1)
     expected = labels_of(model, FEW)
     check_against(root, first, expected)
     check_against(bucket, second, expected)
@@ -72,13 +63,8 @@ def test_results_depend_neither_on_actors_nor_on_source_nor_on_storage(
     assert first.details["dataset"]["fingerprint"] == files.fingerprint
 
     before = {key: bucket.read_version(key) for key in bucket.keys("")}
-    again = score(
-        model=open_model(bucket, "runs/r1", SHAPES),
-        inputs=files,
-        storage=bucket,
-        probabilities=True,
-    )
-    assert again == second
+    published = open_model(bucket, "runs/r1", SHAPES)
+    assert with_probabilities(model=published, inputs=files, storage=bucket) == second
     assert {key: bucket.read_version(key) for key in bucket.keys("")} == before
 
 

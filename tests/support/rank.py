@@ -9,6 +9,13 @@ import os
 import sys
 from typing import Any
 
+import numpy as np
+
+from fmnist.tasks import FASHION
+from fmnist.training import batches
+
+EVALUATION_BATCH = 50
+
 
 def main(job: dict[str, Any]) -> None:
     """Trains `job["steps"]` steps of `job["batch"]` images without dropout, then evaluates."""
@@ -19,69 +26,27 @@ def main(job: dict[str, Any]) -> None:
     from fmnist.models.tensorflow import import_tensorflow
 
     import_tensorflow()
-    from fmnist.training import batches
     from fmnist.training.worker import distributed
 
-    rank, world = job["rank"], len(job["addresses"])
-    strategy = distributed.start_strategy(threads=1, world=world)
+    strategy = distributed.start_strategy(threads=1, world=len(job["addresses"]))
 
     import keras
-    import numpy as np
 
-    from fmnist.models.architectures import build
-    from fmnist.tasks import FASHION
-
+    model = plain_model(strategy, job["learning_rate"])
     data = np.load(job["data"])
-    images, labels = data["train_images"], data["train_labels"]
-    test_images, test_labels = data["test_images"], data["test_labels"]
-    with strategy.scope():
-        keras.utils.set_random_seed(0)
-        plain = build("cnn", FASHION, activation="relu", precision="float32")
-        for layer in plain.layers:
-            if isinstance(layer, keras.layers.Dropout):
-                layer.rate = 0.0
-        model = distributed.DistributedModel(plain.inputs, plain.outputs)
-        model.compile(optimizer=keras.optimizers.SGD(job["learning_rate"]), jit_compile=False)
-        model.optimizer.build(model.trainable_variables)
-
-    def endless() -> Any:
-        return distributed.endless_dataset(
-            strategy,
-            FASHION.shape,
-            lambda: batches.training_batches(
-                images,
-                labels,
-                batch=job["batch"],
-                seed=0,
-                first_epoch=0,
-                first_step=0,
-                augmentation="none",
-                rank=rank,
-                world=world,
-            ),
-        )
-
-    def finite() -> Any:
-        return distributed.endless_dataset(
-            strategy,
-            FASHION.shape,
-            lambda: batches.evaluation_batches(
-                test_images, test_labels, batch=50, rank=rank, world=world
-            ),
-        )
-
-    evaluation = model.evaluate(
-        finite(), steps=batches.count_steps(len(test_labels), 50), return_dict=True, verbose=0
-    )
+    steps = batches.count_steps(len(data["test_labels"]), EVALUATION_BATCH)
+    test = evaluation_data(job, strategy, data)
+    evaluation = model.evaluate(test, steps=steps, return_dict=True, verbose=0)
     losses = []
     note = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: losses.append(float(logs["loss"]))
     )
-    model.fit(endless(), steps_per_epoch=job["steps"], shuffle=False, verbose=0, callbacks=[note])
-    rows = np.full((3 + rank, 2), rank, np.float32)
+    train = training_data(job, strategy, data)
+    model.fit(train, steps_per_epoch=job["steps"], shuffle=False, verbose=0, callbacks=[note])
     digest = hashlib.sha256()
     for variable in model.weights:
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+    rows = np.full((3 + job["rank"], 2), job["rank"], np.float32)
     seen = {
         "losses": losses,
         "weights": digest.hexdigest(),
@@ -90,6 +55,62 @@ def main(job: dict[str, Any]) -> None:
     }
     print(json.dumps(seen), flush=True)
     os._exit(0)  # without waiting for the iterators; see distributed.endless_dataset
+
+
+def plain_model(strategy: Any, learning_rate: float) -> Any:
+    """Builds the CNN without dropout, and compiles it with plain gradient descent."""
+    import keras
+
+    from fmnist.models.architectures import build
+    from fmnist.training.worker import distributed
+
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        plain = build("cnn", FASHION, activation="relu", precision="float32")
+        for layer in plain.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0
+        model = distributed.DistributedModel(plain.inputs, plain.outputs)
+        model.compile(optimizer=keras.optimizers.SGD(learning_rate), jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def training_data(job: dict[str, Any], strategy: Any, data: Any) -> Any:
+    """Returns this rank's share of the batches to train on, without end."""
+    from fmnist.training.worker import distributed
+
+    images, labels = data["train_images"], data["train_labels"]
+    return distributed.endless_dataset(
+        strategy,
+        FASHION.shape,
+        lambda: batches.training_batches(
+            images,
+            labels,
+            batch=job["batch"],
+            seed=0,
+            first_epoch=0,
+            first_step=0,
+            augmentation="none",
+            rank=job["rank"],
+            world=len(job["addresses"]),
+        ),
+    )
+
+
+def evaluation_data(job: dict[str, Any], strategy: Any, data: Any) -> Any:
+    """Returns this rank's share of the batches to evaluate on."""
+    from fmnist.training.worker import distributed
+
+    images, labels = data["test_images"], data["test_labels"]
+    rank, world = job["rank"], len(job["addresses"])
+    return distributed.endless_dataset(
+        strategy,
+        FASHION.shape,
+        lambda: batches.evaluation_batches(
+            images, labels, batch=EVALUATION_BATCH, rank=rank, world=world
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import json
 import time
-from typing import Any, cast
+from typing import Any
 
 import keras
 import numpy as np
@@ -107,7 +107,7 @@ def _page(
         history=state.history,
         evaluations=scores,
         seconds=seconds,
-        dataset=cast(dict[str, Any], spec.details["dataset"]),
+        dataset=spec.details["dataset"],
         versions=versions(),
         hardware=_hardware(session),
     )

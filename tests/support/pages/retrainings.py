@@ -20,6 +20,12 @@ from fmnist.tasks import FASHION
 HOSTILE = "<script>attacked=1</script><b>x</b>{{ 7 * 7 }}"
 FIRST = ChampionVersion(run="fashion-cnn-1c0ffee1c0ff", counter=4)
 SECOND = ChampionVersion(run="fashion-cnn-2c0ffee2c0ff", counter=5)
+PREDICTIONS = PredictionsSummary(
+    id="0123456789ab",
+    images=10_000,
+    labels="s3://bucket/fmnist/predictions/0123456789ab/labels/",
+    submission="s3://bucket/fmnist/predictions/0123456789ab/submission.csv",
+)
 
 
 def a_summary(
@@ -52,12 +58,7 @@ def a_summary(
         decision=decision if compared else None,
         evaluations=evaluations if compared else {name: evaluations[name] for name in shown},
         gate=gate,
-        predictions=PredictionsSummary(
-            id="0123456789ab",
-            images=10_000,
-            labels="s3://bucket/fmnist/predictions/0123456789ab/labels/",
-            submission="s3://bucket/fmnist/predictions/0123456789ab/submission.csv",
-        ),
+        predictions=PREDICTIONS,
         retention=Retention(),
         pruned=["fashion-cnn-0000000000aa", "fashion-cnn-0000000000bb"],
         config={"architecture": "cnn", "epochs": 13, "batch": 256, "seed": 0},
