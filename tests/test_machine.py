@@ -1,4 +1,4 @@
-"""How much memory a process may use, in a container and out of one."""
+"""Finds the memory that a process may use, inside and outside of a container."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_memory_is_the_least_of_the_machines_and_of_all_groups(
 
 
 def test_a_data_set_that_fits_only_once_is_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is needed as it was loaded, once more while it is split, and in the object store."""
+    """The data are in memory up to three times: loaded, split, and in the object store."""
     data = samples.dataset(train=40, test=15)
     assert data.train and data.test
     once = data.train.images.nbytes + data.test.images.nbytes

@@ -1,4 +1,4 @@
-"""Mistakes in a configuration are all told at once."""
+"""All mistakes in a configuration are in one error."""
 
 from dataclasses import replace
 
@@ -67,7 +67,7 @@ def test_a_range_of_workers_needs_an_image_for_each():
 
 @pytest.mark.parametrize("workers", [2, "1:4"])
 def test_several_workers_share_no_gpu(workers):
-    """NCCL refuses two ranks on one device; runs of one worker each may share it."""
+    """NCCL refuses two ranks on one GPU. Only runs of one worker may share a GPU."""
     check(Training(), Cluster(gpu=True, gpus_per_worker=0.1))
     expected = f"^gpus per worker is 0.5 for {workers} workers, expected 1: NCCL"
     with pytest.raises(UserError, match=expected):

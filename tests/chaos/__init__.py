@@ -1,9 +1,9 @@
-"""Jobs under random faults: kill, stop, starve and start them twice, then look at what they left.
+"""Runs jobs under random faults, and checks that they end with the right results.
 
     python -m tests.chaos --rounds 60 --seed 1
 
-`jobs` says what is run and what must come out, `faults` what happens to it, `world` where (a Ray
-cluster, an S3 server behind a proxy, a small disk), `checks` what must hold afterwards, and
-`rounds` plays one round. A round follows from its seed, but for the clock: the plan is the same,
-what it hits may not be.
+`jobs` has the jobs and their expected results, `faults` the faults, `world` the place (a Ray
+cluster, an S3 server behind a proxy, a small disk), `checks` the conditions that must hold
+afterwards, and `rounds` plays one round. The same seed gives the same plan of faults; since timing
+differs, they may hit the job at another point.
 """

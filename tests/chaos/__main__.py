@@ -1,4 +1,4 @@
-"""Plays rounds and prints what each found; ends with 1 if one of them found a problem."""
+"""Plays rounds and prints the result of each; exits with 1 if one of them found a problem."""
 
 import argparse
 import sys

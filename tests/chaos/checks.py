@@ -1,4 +1,4 @@
-"""What must hold of a storage root after a job has said that it is finished."""
+"""Checks of a storage root after a job has ended with success."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage
 
-# Notes beside results, which stay; a dead process's lease is taken over by whoever comes next.
+# Files that may stay beside results. The next job takes over the lease of a dead process.
 NOTES = re.compile(
     r"runs/[^/]+/(begun|lease|stopped)\.json|runs/[^/]+/tensorboard/[^/]+"
     r"|predictions/[^/]+/lease\.json|registry/.+\.json"
@@ -17,7 +17,7 @@ DRAFT = ".fmnist-"
 
 
 def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """Where the results of a disturbed job are not those of its undisturbed twin."""
+    """Returns the differences between the results of a disturbed and an undisturbed job."""
     problems = [f"{name}: is missing" for name in expected.keys() - found.keys()]
     problems += [f"{name}: the twin has none" for name in found.keys() - expected.keys()]
     for name in expected.keys() & found.keys():
@@ -27,7 +27,7 @@ def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
 
 
 def leftovers(storage: Storage) -> list[str]:
-    """Keys that no manifest refers to, and manifests whose files are not there."""
+    """Returns keys that no manifest refers to, and manifests whose files are missing."""
     keys = set(storage.keys())
     explained = {key for key in keys if NOTES.fullmatch(key)}
     for key in sorted(keys):
@@ -44,13 +44,13 @@ def leftovers(storage: Storage) -> list[str]:
 
 
 def drafts(folder: Path) -> list[str]:
-    """Unfinished files of a storage root in a folder."""
+    """Returns the unfinished files of a storage root in a folder."""
     found = [path for path in folder.rglob(f"{DRAFT}*") if path.name != f"{DRAFT}lock"]
     return [f"{path.relative_to(folder)}: an unfinished file" for path in found]
 
 
 def untold(storage: Storage, logs: list[str]) -> list[str]:
-    """Moves of a champion that a process was told of, and that its history does not have."""
+    """Returns moves that a process reported as done but the champion's history does not have."""
     problems = []
     for key in storage.keys("registry"):
         if key.endswith("champion.json"):
@@ -68,7 +68,7 @@ def untold(storage: Storage, logs: list[str]) -> list[str]:
 
 
 def noise(log: str) -> list[str]:
-    """What a user should never read."""
+    """Returns lines that a user should never see."""
     problems = ["a traceback"] * ("Traceback (most recent call last)" in log)
     return problems + ["more than one error"] * (len(re.findall(r"^error: ", log, re.M)) > 1)
 

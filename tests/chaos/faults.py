@@ -1,4 +1,4 @@
-"""What happens to a job: a plan drawn from a seed, and the hands that carry it out."""
+"""Draws a plan of faults from a seed, and injects these faults."""
 
 import os
 import random
@@ -41,13 +41,13 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The faults of each life of a job, from its driver's start to its end."""
+    """The faults of each life of a job; a life lasts from the start of a driver to its end."""
 
     storage: str
     lives: list[list[Fault]] = field(default_factory=list)
 
 
-# How often each kind of fault is drawn, by what it needs.
+# Relative frequency of each kind of fault, by what the fault needs.
 ALWAYS = {
     "kill a process": 8, "kill the driver": 3, "terminate the driver": 2, "interrupt the driver": 1,
     "terminate a process": 2, "pause a process": 2, "pause the job": 1, "kill a node": 1,
@@ -58,7 +58,7 @@ ON_DISK = {"full disk": 3}
 
 
 def draw(random: random.Random, seconds: float) -> Plan:
-    """A plan for a job that takes so many seconds when nothing disturbs it."""
+    """Draws a plan for a job that takes so many seconds if nothing disturbs it."""
     storage = random.choice(["folder", "s3"])
     weights = ALWAYS | (ON_S3 if storage == "s3" else ON_DISK)
     lives = []
@@ -74,7 +74,7 @@ def draw(random: random.Random, seconds: float) -> Plan:
 
 
 class Hands:
-    """Carries out the faults of one life; `again` starts the same job once more."""
+    """Injects the faults of one life of a job; `again` starts a second process of the same job."""
 
     def __init__(
         self, world: "World", driver: subprocess.Popen[str], again: Callable[[], None]
@@ -84,7 +84,7 @@ class Hands:
         self.done: list[str] = []
 
     def act(self, fault: Fault, now: float) -> None:
-        """Injects a fault; what it does for a while is undone by `tick`."""
+        """Injects a fault. `tick` ends it if it lasts for a limited time."""
         what = fault.kind
         if fault.kind == "kill the driver":
             self._driver.kill()
@@ -111,14 +111,14 @@ class Hands:
         self.done.append(what)
 
     def tick(self, now: float) -> None:
-        """Undoes what has lasted long enough."""
+        """Ends the faults whose time is over."""
         due = [each for each in self._undo if each[0] <= now]
         self._undo = [each for each in self._undo if each[0] > now]
         for _, undo in due:
             undo()
 
     def finish(self) -> None:
-        """Undoes everything."""
+        """Ends all faults."""
         self.tick(float("inf"))
         self._world.proxy.heal()
 

@@ -1,4 +1,4 @@
-"""The jobs that are disturbed: their commands, and what each must publish."""
+"""The jobs that are disturbed: their commands, and the results that each must publish."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ from tests.support.models import convolutional, publish_run
 from tests.support.samples import SHAPES
 
 KINDS = ("train", "compare", "score", "retrain")
-# Of a row of a history, or of a page: what the clock or the machine decides.
+# Fields of a history's row, and parts of a page, that depend on the clock or the machine.
 MEASURED = {"seconds", "images_per_second", "command", "hardware", "nodes", "source", "id"}
 TOML = 'name = "shapes"\nclasses = ["circle", "square", "star", "dot"]\nheight = 12\nwidth = 20\n'
-# Few steps, and no optimizer's state in the checkpoints: several lives of a job take a minute.
+# Few steps and small checkpoints (SGD has no state), so that several lives take a minute.
 SMALL = ("--architecture", "dense", "--batch", "16", "--cpus-per-worker", "1")
 EASY_GATE = ("--confidence", "0", "--margin", "0.9")
 IMAGES = 400  # to train on
@@ -40,7 +40,7 @@ class Job:
         return f"{self.kind} with {self.workers} workers"
 
     def command(self, data: Path, uri: str) -> list[str]:
-        """The module and its flags, for a storage root that `prepare` has prepared."""
+        """Returns the module and its flags, for a storage root that `prepare` has prepared."""
         task = ("--task", str(data / "shapes.toml"), "--storage", uri)
         training = (*SMALL, "--workers", str(self.workers), *task)
         first, second = ("--data", str(data / "first")), ("--data", str(data / "second"))
@@ -53,7 +53,7 @@ class Job:
         return [f"jobs.{self.kind}", *flags[self.kind]]
 
     def first_night(self, data: Path, uri: str) -> list[str] | None:
-        """What has to have run before, if anything: a retraining that makes a first champion."""
+        """Returns a retraining that makes a first champion, if one must run before; else None."""
         if self.kind != "retrain":
             return None
         command = self.command(data, uri)
@@ -62,7 +62,7 @@ class Job:
 
 
 def make_data(folder: Path) -> None:
-    """Two data sets to train on, one to score, their task, and the run of a small network."""
+    """Makes two data sets to train on, one to score, their task, and the run of a small network."""
     (folder / "shapes.toml").write_text(TOML + "channels = 3\n")
     for name, seed in (("first", 1), ("second", 3)):
         parts = {
@@ -83,7 +83,7 @@ def copy(source: Storage, target: Storage) -> None:
 
 
 def results(storage: Storage) -> dict[str, Any]:
-    """All published results of a root, without what a clock or a place decides."""
+    """Returns all published results of a root without times and places, which differ."""
     found: dict[str, Any] = {}
     for key in storage.keys(""):
         folder, _, name = key.rpartition("/")
@@ -167,7 +167,7 @@ def _file(storage: Storage, folder: str, name: str) -> bytes:
 
 
 def _calm(value: Any) -> Any:
-    """JSON without what is measured."""
+    """Returns JSON without measured values."""
     if isinstance(value, dict):
         return {name: _calm(each) for name, each in value.items() if name not in MEASURED}
     return [_calm(each) for each in value] if isinstance(value, list) else value
@@ -175,7 +175,7 @@ def _calm(value: Any) -> Any:
 
 @cache
 def all_jobs() -> tuple[Job, ...]:
-    """Every job that a round may draw."""
+    """Returns all jobs that a round may draw."""
     trained = [Job(kind="train", workers=workers) for workers in (1, 2, 3)]
     others = [Job(kind=kind, workers=1) for kind in KINDS if kind != "train"]
     return (*trained, *others, Job(kind="retrain", workers=2))

@@ -1,4 +1,4 @@
-"""One round: a job and a plan are drawn, the job is disturbed until it is finished, and judged."""
+"""Plays a round: draws a job and a plan, disturbs the job until it ends, checks its results."""
 
 import random
 import shutil
@@ -14,12 +14,12 @@ from tests.chaos.faults import Fault, Hands, Plan, draw
 from tests.chaos.jobs import Job, all_jobs, copy, make_data, results
 from tests.chaos.world import World
 
-LONGEST = 240  # seconds that one life may take, before it counts as a hang
+LONGEST = 240  # seconds after which a life counts as hanging
 
 
 @dataclass(kw_only=True)
 class Round:
-    """What a round did and found."""
+    """A round that was played: its job, its faults, and the problems that it found."""
 
     seed: int
     job: Job
@@ -33,7 +33,7 @@ class Round:
 
 @dataclass(kw_only=True)
 class Twin:
-    """An undisturbed job: how long it took, what was there before it, and what came out."""
+    """An undisturbed job: its duration, the storage before it, and its results."""
 
     seconds: float
     before: str
@@ -41,7 +41,7 @@ class Twin:
 
 
 class Torturer:
-    """Plays rounds in a world; the undisturbed twins are run once each."""
+    """Plays rounds in a world, and runs each undisturbed twin once."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -52,7 +52,7 @@ class Torturer:
         make_data(self._data)
 
     def play(self, seed: int, jobs: tuple[Job, ...] | None = None) -> Round:
-        """The round that follows from this seed."""
+        """Plays the round of this seed."""
         chance = random.Random(seed)
         job = chance.choice(jobs or all_jobs())
         self._world.start()
@@ -74,11 +74,11 @@ class Torturer:
             round.problems += checks.leftovers(storage) + checks.untold(storage, round.logs)
         round.problems += self._world.wait_until_calm()
         if round.plan.storage == "folder":
-            if not any("kill" in fault for fault in round.faults):  # who is killed can't tidy up
+            if not any("kill" in fault for fault in round.faults):  # a killed process leaves drafts
                 round.problems += checks.drafts(Path(uri))
             shutil.rmtree(uri, ignore_errors=True)
         if round.problems:
-            self._world.stop()  # nothing of it shall disturb the next round
+            self._world.stop()  # so that this round does not disturb the next one
         round.seconds = time.monotonic() - begin
         return round
 
@@ -97,14 +97,14 @@ class Torturer:
         return self._twins[job]
 
     def _run(self, command: list[str]) -> None:
-        """A job that nothing disturbs."""
+        """Runs a job that nothing disturbs."""
         log = self._world.folder / "undisturbed.log"
         with log.open("w") as output:
             code = self._world.submit(command, output).wait(LONGEST)
         assert code == 0, f"undisturbed it ended with exit code {code}: {log.read_text()}"
 
     def _live(self, round: Round, command: list[str], faults: list[Fault]) -> None:
-        """One life of the job, and of any other that is started beside it."""
+        """Runs one life of the job, and of any other job that is started beside it."""
         drivers: list[subprocess.Popen[str]] = []
         logs: list[Path] = []
 
@@ -140,7 +140,7 @@ class Torturer:
             round.problems += [f"{log.name}: {problem}" for problem in checks.noise(text)]
 
     def _restore(self) -> None:
-        """All nodes are up again."""
+        """Starts the nodes again that are missing."""
         if self._world.lost():
             self._world.stop()
         self._world.start()

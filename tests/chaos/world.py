@@ -1,4 +1,4 @@
-"""Where jobs are disturbed: two Ray nodes, an S3 server behind a proxy, and a small disk."""
+"""The world of the jobs: two Ray nodes, an S3 server behind a proxy, and a small disk."""
 
 import os
 import signal
@@ -35,14 +35,14 @@ CLUSTERS_OWN = (
 
 
 class World:
-    """What all rounds of a process share; a cluster that was lost is started again."""
+    """The cluster and the servers that all rounds share; a lost cluster is started again."""
 
     def __init__(self, folder: Path, proxy: Proxy, disk: Path) -> None:
         self.folder, self.proxy, self.disk = folder, proxy, disk
         self.cluster: Cluster | None = None
 
     def start(self) -> None:
-        """A head with 2 CPUs and a node with 2, unless they are there."""
+        """Starts a head with 2 CPUs and a node with 2, unless they are running."""
         if self.cluster is None:
             quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
             head = {
@@ -57,7 +57,7 @@ class World:
             self.cluster.add_node(num_cpus=2, object_store_memory=STORE)
 
     def stop(self) -> None:
-        """Ends the cluster, also one that is half dead."""
+        """Ends the cluster, even if parts of it have died."""
         if self.cluster is not None:
             with suppress(Exception):
                 ray.shutdown()
@@ -66,13 +66,13 @@ class World:
             self.cluster = None
 
     def kill_node(self) -> None:
-        """The node that is not the head is gone, with all that runs on it."""
+        """Kills the node that is not the head, with all that runs on it."""
         assert self.cluster is not None
         for node in list(self.cluster.worker_nodes):
             self.cluster.remove_node(node, allow_graceful=False)
 
     def kill_head(self) -> None:
-        """The raylet of the node on which drivers run dies, and with it the cluster."""
+        """Kills the raylet of the head, on which drivers run; this ends the cluster."""
         assert self.cluster is not None
         head = self.cluster.head_node.all_processes["raylet"][0].process.pid
         os.kill(head, signal.SIGKILL)
@@ -85,7 +85,7 @@ class World:
         return raylet.poll() is not None
 
     def workers(self) -> dict[int, str]:
-        """The processes of the cluster's nodes that do something, and what."""
+        """Returns the working processes of the cluster's nodes, with their titles."""
         if self.cluster is None:
             return {}
         raylets = {
@@ -111,7 +111,7 @@ class World:
         )
 
     def residue(self) -> list[str]:
-        """What still runs or is reserved on the cluster, although no job is left."""
+        """Returns processes and reservations that are left on the cluster although no job runs."""
         found = [
             f"process {pid}: {title}"
             for pid, title in self.workers().items()
@@ -128,14 +128,14 @@ class World:
         return found
 
     def wait_until_calm(self, seconds: float = 30) -> list[str]:
-        """What is left on the cluster after at most so long."""
+        """Waits until nothing is left on the cluster; returns the rest when the time is over."""
         end = time.monotonic() + seconds
         while (found := self.residue()) and time.monotonic() < end:
             time.sleep(0.5)
         return found
 
     def root(self, kind: str) -> str:
-        """The URI of a fresh storage root: `s3`, or a `folder` on the small disk."""
+        """Returns the URI of a fresh storage root: `s3`, or a `folder` on the small disk."""
         name = uuid.uuid4().hex[:12]
         if kind == "folder":
             return str(self.disk / name)
@@ -145,7 +145,7 @@ class World:
 
 @contextmanager
 def world(folder: Path) -> Iterator[World]:
-    """The world of a process; everything of it ends with the block."""
+    """Yields the world, and ends all its processes after the block."""
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         server = stack.enter_context(serving())
@@ -159,7 +159,7 @@ def world(folder: Path) -> Iterator[World]:
 
 @contextmanager
 def _small_disk(place: Path) -> Iterator[Path]:
-    """A file system of its own, since a full disk should be nobody else's; takes root."""
+    """Mounts a separate file system, so that filling it disturbs nobody else. Needs root."""
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(place)], check=True)
     try:

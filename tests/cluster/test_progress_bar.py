@@ -13,7 +13,7 @@ def test_the_pace_leaves_out_the_start() -> None:
     times: Iterator[float] = iter([0.0, 60.0, 70.0, 80.0])
     pace = Pace("images", 1_000, clock=lambda: next(times))
     assert pace.describe(0) == ""  # still starting
-    assert pace.describe(100) == ""  # the first block took no time that is known
+    assert pace.describe(100) == ""  # the time that the first block took is not known
     assert pace.describe(200) == "10 images/s  0:01:20 left"
     assert pace.describe(1_050) == "48 images/s  0:00:00 left"  # some were done twice
 
@@ -26,7 +26,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
-    """The output of a count of 500, 1,000, 1,500 … of 4,000 images."""
+    """Returns the output while a count goes 500, 1,000, 1,500 … of 4,000 images."""
     output = io.StringIO()
     monkeypatch.setattr(progress_bar, "POLL_INTERVAL", 0.01)
     monkeypatch.setattr(progress_bar, "LOG_INTERVAL", 0.05)

@@ -1,4 +1,4 @@
-"""Axes span cells and runs; each stands once, in an order that nothing else decides."""
+"""A grid's axes give its cells and runs: each once, and in an order that follows from them."""
 
 import pytest
 

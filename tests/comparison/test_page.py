@@ -20,7 +20,7 @@ def test_the_page_draws_everything_alone(show, width: int, scheme: str) -> None:
     assert page.errors() == []
     assert [Path(url).name for url in page.requests()] == ["report.html"]
     assert count(page, ".plot") == count(page, ".plot.js-plotly-plot") == 8
-    assert count(page, ".point", 0) == 8 * 3 + 8 + 8  # seeds, means, the report's
+    assert count(page, ".point", 0) == 8 * 3 + 8 + 8  # seeds, means, and the report
     for curves in (1, 2):
         assert count(page, ".scatterlayer .js-line", curves) == 2 * 8
         assert count(page, ".legend .traces", curves) == 8

@@ -22,7 +22,7 @@ from tests.support.pages.elements import count, rows, text
 
 def test_another_task_is_not_put_beside_the_report(show) -> None:
     page = show(renamed_task(a_comparison(), "fashion"))
-    assert count(page, "table") == 2  # all cells; the best cell's classes
+    assert count(page, "table") == 2  # the table of all cells, and of the best cell's classes
     assert count(page, ".point", 0) == 8 * 3 + 8
     assert "the labels of the task competition" in text(page)
     assert "91.37%" not in text(page)

@@ -29,7 +29,7 @@ ONE_CPU = Cluster(cpus_per_worker=1)
 
 @pytest.fixture(scope="module")
 def small(fashion):
-    """300 images to train on and to hold out, and 60 to test on."""
+    """Takes 300 images to train on and to hold out, and 60 to test on."""
     return Dataset(
         task=fashion.task,
         source="a part",
@@ -67,7 +67,7 @@ ACTIVATIONS = Axes(activation=("relu", "tanh"))
 
 @pytest.fixture(scope="module")
 def together(small, tmp_path_factory):
-    """Runs that had room at once."""
+    """Compares cells whose runs train at the same time; returns storage root and manifest."""
     root = tmp_path_factory.mktemp("together")
     jobs = jobs_of(small, root, ACTIVATIONS)
     assert concurrency(jobs[0]) == 4
@@ -115,7 +115,7 @@ def test_trials_can_share_a_gpu(small, tmp_path):
 
 
 def test_a_finished_comparison_is_found(small, together):
-    """And what a job left that was killed while it published the same is removed."""
+    """Files of a job that was killed while it published the same comparison are removed."""
     root, manifest = together
 
     def files():
@@ -129,7 +129,7 @@ def test_a_finished_comparison_is_found(small, together):
 
 
 def test_a_run_that_has_no_end_is_not_passed_over(small, tmp_path):
-    """One run after the other; the first is deleted while the second trains."""
+    """Runs train one after the other here; the first is deleted while the second trains."""
     jobs = jobs_of(small, tmp_path, ACTIVATIONS, replace(ONE_CPU, gpu=True))
 
     def delete():
@@ -160,7 +160,7 @@ def test_a_cell_that_fails_is_reported_and_the_others_go_on(small, together):
 def test_a_trial_whose_worker_is_killed_ends_as_if_nothing_had_happened(
     ray_cluster, small, tmp_path, together
 ):
-    """Killed once the first epoch's checkpoint is there."""
+    """The worker is killed as soon as the first epoch's checkpoint exists."""
     root, undisturbed = together
 
     def kill():
@@ -182,7 +182,7 @@ def test_a_trial_whose_worker_is_killed_ends_as_if_nothing_had_happened(
 
 
 def test_hopeless_runs_are_stopped_and_others_take_their_place(small, tmp_path):
-    """One at a time: the good one first, then two that learn nothing, of which none goes on."""
+    """Runs train one at a time: a good one first, then two that learn nothing and are stopped."""
     base = replace(BASE, epochs=3)
     one_at_a_time = replace(ONE_CPU, gpu=True)  # there is one GPU
     axes = Axes(learning_rate=(1e-3, 1e-8, 1e-9))

@@ -1,4 +1,4 @@
-"""Scatter over seeds, and which differences are larger than it."""
+"""Differences between cells are compared with the scatter over seeds."""
 
 import numpy as np
 import pytest

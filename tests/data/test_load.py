@@ -19,7 +19,7 @@ GREY = dataclasses.replace(SHAPES, shape=(12, 20, 1))
 
 
 def _small_fashion(train: int = 50, test: int = 20) -> Dataset:
-    """A data set of the built-in task with ids as the IDX files give them."""
+    """Makes a data set of the built-in task with ids as the IDX files give them."""
     data = dataset(FASHION, train, test)
     assert data.train is not None and data.test is not None
     return dataclasses.replace(

@@ -26,13 +26,13 @@ LABELS = "t10k-labels-idx1-ubyte"
 
 @pytest.fixture(scope="session")
 def real(fashion: object) -> dict[str, bytes]:
-    """The official bytes, wherever they were found."""
+    """The official files as bytes."""
     return {name: bytes(data) for name, data in find_official(default_cache())[0].items()}
 
 
 @pytest.fixture
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No package is installed, no mirror known and no package manager there. Gives a new cache."""
+    """Takes away package, mirrors and package manager. Returns an empty cache folder."""
     monkeypatch.setattr(official, "ROOT", tmp_path / "root")
     monkeypatch.setattr(official, "MIRRORS", ())
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Whatever the bytes of a data set, its reader gives examples or a UserError naming the file."""
+"""Readers of data sets return examples or raise a UserError that names the file, for any bytes."""
 
 import gzip
 import io

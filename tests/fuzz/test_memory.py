@@ -1,4 +1,4 @@
-"""Files that claim, or would inflate to, more than memory holds are refused first."""
+"""Files that claim or would inflate to more than fits into memory are refused before that."""
 
 import gzip
 import io
@@ -22,7 +22,7 @@ CLAIM, ONE = (struct.pack(">4I", 0x803, count, 28, 28) for count in (2**31, 1))
 
 
 def claims_more_rows(data: bytes, rows: int, claimed: int) -> bytes:
-    """A Parquet file whose footer says that it has more rows (Thrift's zigzag numbers)."""
+    """Makes a Parquet file whose footer claims more rows (as Thrift's zigzag numbers)."""
 
     def zigzag(number: int) -> bytes:
         number, encoded = 2 * number, []
@@ -38,13 +38,13 @@ def claims_more_rows(data: bytes, rows: int, claimed: int) -> bytes:
 
 
 def repeats(image: bytes, times: int) -> bytes:
-    """A file of a few kilobytes in which a large image stands many times."""
+    """Makes a file of a few kilobytes that has a large image many times."""
     images = pa.DictionaryArray.from_arrays(pa.array(np.zeros(times, np.int32)), pa.array([image]))
     return parquet(pa.table({"id": range(times), "image": images}), compression="zstd")
 
 
 def claims_a_large_array() -> bytes:
-    """A sound archive with an array whose header says that it has 8 GB."""
+    """Makes an intact archive with an array whose header claims 8 GB."""
     header, stream = io.BytesIO(), io.BytesIO()
     fields = {"descr": "<f8", "fortran_order": False, "shape": (10**9,)}
     np.lib.format.write_array_header_1_0(header, fields)
@@ -84,7 +84,7 @@ assert peak() - before < bound, (peak() - before) >> 20
 
 
 def test_memory_is_bounded_by_what_a_file_holds(memory_folder: Path) -> None:
-    """Each file is refused before what it claims or inflates to takes memory."""
+    """Each file is refused before its content takes memory."""
     root = LocalStorage(root=memory_folder / "bombs")
     labels = "train-labels-idx1-ubyte"
     images = "train-images-idx3-ubyte"

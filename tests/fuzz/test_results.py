@@ -1,4 +1,4 @@
-"""Whatever lies in the storage, its reader gives a result or a UserError."""
+"""Readers of the storage return a result or raise a UserError, for any files in it."""
 
 import io
 import json

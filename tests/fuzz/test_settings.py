@@ -1,4 +1,4 @@
-"""Whatever a user types, or writes into a task file, is taken or is a UserError."""
+"""Any flag and any task file is either accepted or raises a UserError."""
 
 import json
 from contextlib import suppress

@@ -11,7 +11,7 @@ from fmnist.data.dataset import Examples
 
 
 def encoded(pixels: np.ndarray, form: str = "PNG") -> bytes:
-    """The bytes of an image file; `pixels` is uint8 (height, width) or (height, width, 3)."""
+    """Makes an image file; `pixels` is uint8 (height, width) or (height, width, 3)."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, form)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Which files of a folder are images, of which part and class; and what is wrong with a folder."""
+"""Finds the images of a folder, with their part and class, and reports mistakes in the folder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Ingestion on a real Ray: image files and encoded Parquet become the raw shards that they must."""
+"""Ingests image files and encoded Parquet on a real Ray, and checks the raw shards."""
 
 import io
 import json

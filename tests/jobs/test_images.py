@@ -20,7 +20,7 @@ SMALL = ("--batch", "8", "--epochs", "20", "--cpus-per-worker", "1", "--architec
 
 
 def write_photos(folder: Path, count: int) -> None:
-    """Photos of different sizes, bright on the left or on the right: easy to tell apart."""
+    """Writes photos of different sizes, bright on the left or on the right: easy to distinguish."""
     random = np.random.default_rng(0)
     for name in ("left", "right"):
         (folder / name).mkdir(parents=True)
@@ -48,7 +48,8 @@ def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path
     assert found, trained.stdout
     assert "INFO" not in trained.stdout + trained.stderr
     (submission,) = tmp_path.rglob("submission.csv")
-    assert submission.read_text().count("/photo ") == 9  # a fifth of 41, the broken one among them
+    # A fifth of 41 files, of which one is broken.
+    assert submission.read_text().count("/photo ") == 9
     shutil.rmtree(tmp_path / "results" / "predictions")
 
     write_photos(tmp_path / "new", 3)

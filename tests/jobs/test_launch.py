@@ -1,4 +1,4 @@
-"""How a job ends where it finds no cluster, and where something in the cluster dies."""
+"""Ends of a job that finds no cluster, or in whose cluster a process dies."""
 
 import re
 import socket
@@ -16,7 +16,7 @@ from jobs.launch import FAILED, USER_ERROR, launch
 
 
 def ends(run: Callable[[], Any]) -> int:
-    """The exit code of a job that does this."""
+    """Returns the exit code of a job that does this."""
     with pytest.raises(SystemExit) as found:
         launch(lambda: None, lambda _: run())
     assert isinstance(found.value.code, int)

@@ -81,7 +81,7 @@ def test_the_first_night_trains_and_the_command_says_where_everything_is(
 def test_a_dry_run_asks_a_store_for_nothing_but_reading(
     command, tmp_path: Path, s3_server: str, s3_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether a store keeps to conditional writes is found out by writing, at other times."""
+    """Other jobs test by a write that the store supports conditional writes; a dry run does not."""
     export_parquet(readable(1), str(tmp_path / "data"))
     with faulty(s3_server) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)

@@ -11,7 +11,7 @@ from fmnist.settings import CHOICES, Training
 from fmnist.tasks import COMPETITION, FASHION, Task
 from fmnist.training.worker.optimizers import make_optimizer
 
-# Of the layers before the last one, and then of the whole network as the report counts it.
+# Parameters of the layers before the last one, then of the whole network as the report counts.
 LAYERS = {
     "dense": [803_840, 524_800, 65_664, 4_128],
     "cnn": [832, 18_496, 8_320, 6_423_552, 32_800],
@@ -52,7 +52,7 @@ def test_the_resnet_has_eleven_layers_and_costs_five_times_the_cnn():
 
 
 def test_operations_of_the_cnn_are_those_counted_by_hand():
-    """Weights × places: three convolutions, and three dense layers at one place each."""
+    """Number of weights × number of places, for three convolutions and three dense layers."""
     multiplications = 800 * 784 + 18_432 * 196 + 8_192 * 49 + 6_422_528 + 32_768 + 320
     assert flops(model()) == 6 * multiplications
 

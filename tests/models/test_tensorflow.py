@@ -1,4 +1,4 @@
-"""What comes into a process with TensorFlow, and what stays out until it is used."""
+"""Importing TensorFlow loads only what is used, and hides GPUs that were not asked for."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""cluster.yaml: what Ray's launcher makes of it, and what it must never say."""
+"""cluster.yaml is valid for Ray's launcher, and has none of the dangerous settings."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ ADDRESS = re.compile(r"\b\d{1,3}(\.\d{1,3}){3}\b")
 
 @pytest.fixture
 def config() -> dict[str, Any]:
-    """What Ray's launcher works with: the file, and Ray's defaults for the rest."""
+    """The configuration as Ray's launcher reads it: the file, and Ray's defaults for the rest."""
     return prepare_config(yaml.safe_load(FILE.read_text()))
 
 

@@ -1,7 +1,7 @@
-"""README.md, CONTRIBUTING.md and docs/: what they name exists, and their commands are real.
+"""Checks that files, flags and commands named in README.md, CONTRIBUTING.md and docs/ exist.
 
-Each check is a function that returns the problems of one document, so that it is tried on broken
-text as well.
+Each check is a function that returns the problems of one document, so that the checks themselves
+are tested with wrong documents.
 """
 
 import importlib
@@ -39,17 +39,17 @@ Check = Callable[[str, Path], list[str]]
 
 
 def prose(text: str) -> str:
-    """The text without its code blocks."""
+    """Returns the text without its code blocks."""
     return BLOCK.sub("", text)
 
 
 def code(text: str) -> list[str]:
-    """The contents of all code blocks and code spans."""
+    """Returns the contents of all code blocks and code spans."""
     return [block for _, block in BLOCK.findall(text)] + SPAN.findall(prose(text))
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that GitHub makes of a document's headings."""
+    """Returns the anchors that GitHub makes of a document's headings."""
     return {
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
         for heading in HEADING.findall(prose(text))
@@ -57,7 +57,7 @@ def anchors(text: str) -> set[str]:
 
 
 def broken_links(text: str, document: Path) -> list[str]:
-    """Relative links to a file or an anchor that is not there."""
+    """Returns relative links to a file or an anchor that does not exist."""
     problems = []
     for link in LINK.findall(prose(text)):
         name, _, anchor = link.partition("#")
@@ -70,7 +70,7 @@ def broken_links(text: str, document: Path) -> list[str]:
 
 
 def missing_paths(text: str, document: Path) -> list[str]:
-    """Files, folders, tests and modules of the project that are named and not there."""
+    """Returns named files, folders, tests and modules of the project that do not exist."""
     problems = []
     for path, test in PATH.findall(text):
         file = ROOT / path.rstrip(".")
@@ -84,7 +84,7 @@ def missing_paths(text: str, document: Path) -> list[str]:
 
 
 def refused_commands(text: str, document: Path) -> list[str]:
-    """Command lines of our jobs that the job itself does not accept; those with … are examples."""
+    """Returns command lines that their job does not accept; those with … are only examples."""
     problems = []
     for block in code(text):
         for line in block.replace("\\\n", " ").splitlines():
@@ -113,14 +113,14 @@ def accepts(module: str, arguments: list[str]) -> bool:
 
 
 def unknown_flags(text: str, document: Path) -> list[str]:
-    """Code spans that begin with a flag that no job has."""
+    """Returns code spans that begin with a flag that no job has."""
     named = {FLAG.match(span) for span in SPAN.findall(prose(text))}
     return sorted({flag.group() for flag in named if flag} - all_flags() - FOREIGN)
 
 
 @cache
 def all_flags() -> set[str]:
-    """The flags of all jobs, from their help."""
+    """Returns the flags of all jobs, from their help."""
     found: set[str] = set()
     for name in JOBS:
         command = [sys.executable, "-m", f"jobs.{name}", "--help"]
@@ -130,7 +130,7 @@ def all_flags() -> set[str]:
 
 
 def unknown_targets(text: str, document: Path) -> list[str]:
-    """Targets of make that the Makefile does not have."""
+    """Returns named targets of make that the Makefile does not have."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {target for each in code(text) for target in re.findall(r"\bmake ([a-z][\w-]*)", each)}
     return sorted(named - targets)

@@ -13,7 +13,7 @@ PLAIN = FILES[0]
 
 
 def pins(file: Path) -> dict[str, list[str]]:
-    """The versions of each package, for whatever platforms; all have hashes."""
+    """Returns the versions of each package for all platforms; all must have hashes."""
     found: dict[str, list[str]] = {}
     for block in re.split(r"\n(?=\S)", file.read_text().strip()):
         name, version, hashes = re.fullmatch(

@@ -1,4 +1,4 @@
-"""The documented schedules: their commands are ours, and their policies name one bucket."""
+"""Checks the documented schedules: jobs accept their commands, policies name one bucket."""
 
 import json
 import re
@@ -18,7 +18,7 @@ RETRAIN = ["python", "-m", "jobs.retrain"]
 
 
 def blocks(language: str) -> list[str]:
-    """The code blocks of a language in schedules.md."""
+    """Returns the code blocks of a language in schedules.md."""
     text = (DOCS / "schedules.md").read_text()
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
@@ -30,17 +30,17 @@ def cron_job() -> dict[str, Any]:
 
 @pytest.fixture
 def crontab() -> tuple[dict[str, str], str, list[str]]:
-    """Variables, the five fields of the time, and the command."""
+    """Returns the variables, the five fields of the time, and the command."""
     (text,) = blocks("crontab")
     *settings, line = text.splitlines()
     fields = line.split(maxsplit=5)
-    assert "%" not in line  # cron would take it for the end of a line
+    assert "%" not in line  # cron takes an unescaped % for the end of the line
     variables = dict(setting.split("=", 1) for setting in settings)
     return variables, " ".join(fields[:5]), shlex.split(fields[5])
 
 
 def check_retrain(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job itself takes these arguments."""
+    """Lets the job's own parser check these arguments."""
     monkeypatch.setattr("sys.argv", ["retrain", *arguments])
     flags = retrain.parse()
     assert (flags.task, flags.storage) == ("fashion", "s3://BUCKET/fmnist")
@@ -110,7 +110,7 @@ def test_the_head_may_start_what_cluster_yaml_has_and_nothing_wider() -> None:
 
 
 def test_the_network_policy_lets_only_the_pods_of_the_schedule_in(cron_job: dict[str, Any]) -> None:
-    """On all ports, TensorFlow's among them; others reach the job server alone, with its token."""
+    """Pods of the schedule reach all ports, others only the job server, with its token."""
     policy = yaml.safe_load((DOCS / "networkpolicy.yaml").read_text())
     assert (policy["apiVersion"], policy["kind"]) == ("networking.k8s.io/v1", "NetworkPolicy")
     cluster = cron_job["spec"]["jobTemplate"]["rayClusterSpec"]

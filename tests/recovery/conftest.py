@@ -1,7 +1,7 @@
-"""Fixtures: the run that the recovery tests disturb, and how it ends undisturbed.
+"""Fixtures: the run that the recovery tests disturb, and its result if nothing disturbs it.
 
-With `--minutes N`, tests that have not begun after so many minutes are skipped, and named at the
-end; those with a folder as storage, which S3 tests mostly repeat, come last.
+With `--minutes N`, tests that have not begun after N minutes are skipped, and named at the end.
+Tests with a folder as storage come last, because the same tests run on S3.
 """
 
 import time
@@ -40,7 +40,7 @@ def small() -> Dataset:
 def undisturbed(
     ray_cluster: Any, small: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
-    """Its storage root, and what came out."""
+    """Runs the training without faults; returns its storage root and its results."""
     root = tmp_path_factory.mktemp("undisturbed")
     run(small, str(root))
     return root, outcome(str(root), small)

@@ -1,4 +1,4 @@
-"""The pointer to the champion: who may move it, and where to."""
+"""Promotions and rollbacks move the pointer to the champion, if it was not moved meanwhile."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ KEY = "registry/shapes/champion.json"
 
 @pytest.fixture
 def storage(storage_uri: str) -> Storage:
-    """With four runs that may become champion."""
+    """A storage with four runs that may become champion."""
     storage = open_storage(storage_uri)
     for run in "abcd":
         publish_empty(storage, run)
@@ -51,7 +51,7 @@ def test_only_who_saw_the_state_that_still_holds_may_move_it(storage: Storage) -
     first = promote_all(storage, "a")
     assert move(storage, "b", None) is None
     second = promote_all(storage, "b")
-    third = promote_all(storage, "a")  # the same run as at first, and yet another state
+    third = promote_all(storage, "a")  # the same champion as at first, but after another move
     assert move(storage, "c", first) is None
     assert move(storage, "c", second) is None
     assert read_champion(storage, "shapes") == third
@@ -147,7 +147,7 @@ def test_a_damaged_pointer_is_named(tmp_path, content: object, problem: str) -> 
 
 
 def test_a_pointer_of_moves_without_tokens_is_read_and_moved_on(storage: Storage) -> None:
-    """As they were written before moves had any."""
+    """Pointers of older versions have no tokens."""
     old = [MOVE | {"run": run, "counter": counter} for counter, run in enumerate("ab", start=1)]
     for move_ in old:
         del move_["token"]

@@ -1,4 +1,4 @@
-"""What pruning removes, and each of the things that it never does."""
+"""Pruning removes old runs and leftovers, and never removes anything that is in use."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -30,7 +30,7 @@ def storage(storage_uri: str) -> Storage:
 
 
 def candidate(storage: Storage, *runs: str) -> None:
-    """Finished runs that retraining made, the last one last."""
+    """Publishes finished runs as retraining makes them, from old to new."""
     for run in runs:
         register_candidate(storage, "shapes", run)
         publish_empty(storage, run)
@@ -51,7 +51,7 @@ def pruned(storage: Storage, *, champions: int = 0, runs: int = 0, now=TOMORROW)
 
 
 def left(storage: Storage) -> set[str]:
-    """The runs of which anything is there."""
+    """Returns the runs that have files left."""
     return {key.split("/")[1] for key in storage.keys("runs")}
 
 
@@ -124,7 +124,7 @@ def test_never_what_was_touched_within_a_day(storage: Storage) -> None:
 def test_what_killed_jobs_left_half_written_goes_after_a_day(
     storage: Storage, tmp_path: Path
 ) -> None:
-    """Attempts that a manifest refers to stay, and so do all where a manifest is damaged."""
+    """Attempts that a manifest names stay; if the manifest is damaged, all attempts stay."""
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "page").write_bytes(b"a result")
     make = partial(publish, storage, folder=tmp_path / "made", kind="a test", details={})
@@ -149,7 +149,7 @@ def test_what_killed_jobs_left_half_written_goes_after_a_day(
 
 
 def test_drafts_of_killed_writers_go_after_a_day(tmp_path: Path) -> None:
-    """But not what lies in the root: the lock, and the marks of jobs that may run for days."""
+    """Unfinished files in the root stay: the lock, and marks of jobs that may run for days."""
     storage = open_storage(str(tmp_path))
     for folder in ("", "runs/a", "predictions/b/labels"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
@@ -219,7 +219,7 @@ def test_an_interrupted_prune_is_never_seen_as_whole_and_is_finished(
 
 
 def test_what_is_marked_is_named_again_until_it_is_removed(storage: Storage) -> None:
-    """So that a job which is killed in between says the same of it when it is started again."""
+    """A job that is killed before the removal reports the same runs when it is started again."""
     candidate(storage, *"ab")
     retention = Retention(keep_champions=0, keep_runs=0)
     for now in (TOMORROW, datetime.now(UTC)):

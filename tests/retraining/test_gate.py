@@ -1,4 +1,4 @@
-"""What a challenger must show to become champion."""
+"""The gate: a challenger must be better than the champion by more than chance."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ DEFAULT = Gate()
 
 
 def decide(gained: int, lost: int, *, both: int = 80, neither: int = 5, gate: Gate = DEFAULT):
-    """Of as many examples; the labels are 0 to 3 in turn, and a wrong answer is the next one."""
+    """Applies the gate to examples with labels 0 to 3 in turn; a wrong answer is label + 1."""
     right = [(1, 1)] * both + [(0, 1)] * gained + [(1, 0)] * lost + [(0, 0)] * neither
     champion, challenger = np.array(right).T
     labels = np.arange(len(right)) % 4
@@ -22,7 +22,7 @@ def test_the_numbers_by_hand() -> None:
     found = decide(gained=12, lost=3)
     assert (found.examples, found.gained, found.lost) == (100, 12, 3)
     assert (found.champion, found.challenger, found.difference) == (0.83, 0.92, 0.09)
-    # Of 15 fair coins, 12 or more: (455 + 105 + 15 + 1) of 32768.
+    # Probability of 12 or more heads of 15 fair coins: (455 + 105 + 15 + 1) / 32768.
     assert found.p == pytest.approx(576 / 32768)
     # (12.5 − 3.5) / 102 ± 1.95996 · √(16 − 81 / 102) / 102
     assert found.interval == pytest.approx((0.01331, 0.16316), abs=1e-5)

@@ -21,7 +21,7 @@ def test_what_nobody_learned_from_is_what_both_are_judged_on() -> None:
 
 
 def test_no_epoch_is_chosen_on_the_images_that_judge_it() -> None:
-    """Refused when the plan is made, so before anything is trained."""
+    """Such a plan is refused, so that nothing is trained for it."""
     data = readable(1)
     bare = replace(data, test=replace(data.test, labels=None))
     best = replace(RECIPE, validation=0.25, select="best")

@@ -13,7 +13,7 @@ from tests.support.pages.elements import count, text
 from tests.support.pages.retrainings import HOSTILE, a_hostile_one, a_summary
 from tests.support.servers.browser import Browser
 
-# Planned when there was no champion yet; rolled back by somebody else meanwhile.
+# A retraining that was planned before the first champion, which was rolled back meanwhile.
 A_LATE_ONE = a_summary("kept", compared=False)
 A_LATE_ONE = replace(A_LATE_ONE, champion=replace(A_LATE_ONE.champion, before=None))
 

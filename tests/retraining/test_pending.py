@@ -34,7 +34,7 @@ RESULT = RetrainingResult(
 
 @pytest.fixture
 def storage(storage_uri: str) -> Storage:
-    """With three runs, of which one is champion."""
+    """A storage with three runs, of which one is champion."""
     storage = open_storage(storage_uri)
     for run in "abc":
         publish_empty(storage, run)

@@ -21,7 +21,7 @@ from tests.support.samples import SHAPES
 
 @pytest.fixture
 def rivals(tmp_path: Path) -> tuple[Storage, Dataset, str, str, str]:
-    """Three runs that know 2, 3 and 4 of 4 classes, with the data on which they are judged."""
+    """Publishes three runs that know 2, 3 and 4 of 4 classes; returns them with their data."""
     storage, data = open_storage(str(tmp_path)), readable(1)
     runs = [
         publish_reader(storage, data, replace(RECIPE, seed=knows), knows=knows)
@@ -31,7 +31,7 @@ def rivals(tmp_path: Path) -> tuple[Storage, Dataset, str, str, str]:
 
 
 def contest(storage: Storage, data: Dataset, run: str, before: Any):
-    """Returns the result; a pending promotion stays only if the run was promoted."""
+    """Returns the result; checks that only a promotion leaves a pending promotion."""
     result, pending = promote_if_better(
         storage,
         SHAPES,

@@ -24,7 +24,7 @@ SCORED = readable(99).test
 
 
 def night(storage: Storage, data: Dataset, training: Training = RECIPE, **plan: Any) -> Manifest:
-    """The same images are scored every night."""
+    """Runs one night's retraining; every night scores the same images."""
     assert SCORED is not None
     return retrain(
         make_plan(data, training, storage, **plan),

@@ -1,4 +1,4 @@
-"""Scores against counts made by hand, scikit-learn, and resampling of the examples themselves."""
+"""Scores and intervals agree with hand counts, scikit-learn and resampled examples."""
 
 import json
 import math
@@ -18,7 +18,7 @@ CLASSES = ("ankle", "bag", "coat")
 
 
 def guesses(n: int, k: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Random labels, and float32 softmax probabilities that are mostly right about them."""
+    """Makes random labels, and float32 softmax probabilities that are mostly right."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, k, n)
     logits = random.normal(size=(n, k))
@@ -32,7 +32,7 @@ def names(k: int) -> tuple[str, ...]:
 
 
 def all_intervals(evaluation: Evaluation) -> list[tuple[float | None, tuple[float, float]]]:
-    """Every interval, overall and by class, with the value that it is of."""
+    """Returns every interval, overall and by class, with its value."""
     return [
         (getattr(scores, name), interval)
         for scores in (evaluation, *evaluation.per_class)

@@ -1,4 +1,4 @@
-"""Scoring with `--gpu`, on emulated ones; and where TensorFlow sees none."""
+"""Scoring with `--gpu` on emulated GPUs, and on nodes where TensorFlow sees no GPU."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def storage(tmp_path: Path, model: Any) -> Storage:
 
 
 def test_actors_predict_on_the_gpus_that_they_were_given(storage: Storage) -> None:
-    """One GPU, one actor, larger batches; the labels are those of a CPU, which emulates it."""
+    """Scores with one actor on an emulated GPU in larger batches, with the labels of a CPU."""
     model = open_model(storage, "runs/r1", SHAPES)
     ours = score(model=model, inputs=INPUTS, storage=storage, gpu=True)
     theirs = score(model=model, inputs=INPUTS, storage=storage, actors=1)
@@ -48,7 +48,7 @@ def test_actors_predict_on_the_gpus_that_they_were_given(storage: Storage) -> No
 def test_a_gpu_that_tensorflow_does_not_see_is_one_error(
     ray_cluster: Any, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of three actors are on a node whose GPUs only Ray believes in."""
+    """Two of three actors are on a node that has GPUs only for Ray."""
     monkeypatch.setenv("EMULATED_GPUS", "0")
     node = ray_cluster.add_node(num_cpus=2, num_gpus=2, object_store_memory=STORE)
     model = open_model(storage, "runs/r1", SHAPES)

@@ -31,7 +31,7 @@ def model() -> Any:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, model: Any) -> Storage:
-    """A folder with the model's run."""
+    """A storage with the model's run."""
     folder = tmp_path_factory.mktemp("scoring")
     storage = open_storage(str(folder / "results"))
     publish_run(storage, folder / "model", model, SHAPES)

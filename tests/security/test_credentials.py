@@ -1,4 +1,4 @@
-"""Credentials are nowhere but in the environment: not in what jobs print, store, log or are called.
+"""Credentials are only in the environment: not in output, storage, logs or command lines.
 
 Real jobs run against a real S3 server, in success and in failure, and everything they leave is
 searched for the secret key, the access key, and the password of an endpoint.
@@ -31,7 +31,7 @@ TRAIN = ("--batch", "8", "--epochs", "1", "--architecture", "dense", "--cpus-per
 
 @pytest.fixture
 def ray_folder() -> Iterator[Path]:
-    """Where a job's Ray has its session; sockets in it need a short path."""
+    """A folder for a job's Ray session. Its path is short, as sockets need."""
     folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -52,7 +52,7 @@ def leaks(place: str, data: bytes) -> list[str]:
 
 
 def command_lines(over: threading.Event, found: set[bytes]) -> None:
-    """Gathers how processes are called, until it is over."""
+    """Gathers command lines of processes until `over` is set."""
     while not over.wait(0.2):
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
@@ -62,7 +62,7 @@ def command_lines(over: threading.Event, found: set[bytes]) -> None:
 
 
 def run(*arguments: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """A job, and the secrets that it printed or its processes were called with."""
+    """Runs a job; returns it, and the secrets in its output and its command lines."""
     over, lines = threading.Event(), set[bytes]()
     watch = threading.Thread(target=command_lines, args=(over, lines))
     watch.start()

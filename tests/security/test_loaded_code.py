@@ -34,7 +34,7 @@ SAFE = {"load": ("allow_pickle", False), "load_model": ("safe_mode", True)}
 
 
 def test_no_code_of_ours_loads_code() -> None:
-    """No module that unpickles is imported, nothing is evaluated, no shell is asked."""
+    """No module that unpickles is imported, no text is evaluated, no shell is started."""
     for path in [*(ROOT / "fmnist").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             where = f"{path}:{getattr(node, 'lineno', 0)}"
@@ -46,7 +46,7 @@ def test_no_code_of_ours_loads_code() -> None:
 
 
 def test_no_json_of_ours_has_numbers_that_are_not_json() -> None:
-    """NaN and infinities, which no reader would take."""
+    """NaN and infinities are not valid JSON, and most readers refuse them."""
     for path in (ROOT / "fmnist").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dumps", "json.dump"):
@@ -67,7 +67,7 @@ def check_call(call: ast.Call, where: str) -> None:
 
 
 class Attack:
-    """Leaves a file where it is unpickled."""
+    """Makes a folder if it is unpickled."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -78,14 +78,14 @@ class Attack:
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Iterator[Path]:
-    """A folder that hostile code would make; it must not be there at the end."""
+    """The path of a folder that hostile code would make; checks that it does not exist."""
     path = tmp_path / "attacked"
     yield path
     assert not path.exists()
 
 
 def with_layer(folder: Path, layer: dict[str, Any]) -> Path:
-    """A Keras file whose last layer is another."""
+    """Writes a Keras file with this as its last layer."""
     path, changed = folder / "plain.keras", folder / "model.keras"
     dense(SHAPES).save(path)
     with zipfile.ZipFile(path) as plain, zipfile.ZipFile(changed, "w") as hostile:
@@ -144,7 +144,7 @@ def test_code_in_a_published_model_is_not_run(
         return x
 
     layers = [keras.Input(SHAPES.shape), keras.layers.Lambda(attack, output_shape=SHAPES.shape)]
-    place = str(tmp_path / "when made")  # Keras calls it to make the model
+    place = str(tmp_path / "when made")  # Keras calls the function to make the model
     model = keras.Sequential(layers)
     place = str(trace)
     model.save(folder / "model.keras")
@@ -161,7 +161,7 @@ def test_a_pickle_as_a_published_model_is_not_run(
 
 
 def refused(storage: Storage, folder: Path) -> None:
-    """The model in this folder, once published, is of the right digest but can't be loaded."""
+    """Publishes the model in this folder, and checks that Keras refuses it."""
     task = {"name": SHAPES.name, "classes": SHAPES.classes, "shape": SHAPES.shape}
     publish(storage, "runs/r1", folder, kind="run", id="r1", details={"task": task})
     file = folder / "fetched.keras"
@@ -196,7 +196,7 @@ def test_pickles_in_a_checkpoint_are_not_loaded(storage: Storage, trace: Path) -
 
 @pytest.mark.parametrize("name", ["ray.data.arrow_tensor_v2", "ray.data.arrow_pickled_object"])
 def test_pickles_in_parquet_are_not_loaded(tmp_path: Path, trace: Path, name: str) -> None:
-    """Ray has Arrow types whose description, or values, used to be pickles."""
+    """Older Ray versions unpickled the metadata or the values of these Arrow types."""
     import ray.data  # registers them
 
     assert ray.data
@@ -216,4 +216,4 @@ def test_pickles_in_parquet_are_not_loaded(tmp_path: Path, trace: Path, name: st
             load(SHAPES, str(path))
         except UserError:
             continue
-        assert column == "more"  # which nobody asked for
+        assert column == "more"  # a column that is not read

@@ -116,7 +116,7 @@ def test_temporary_files_and_the_cache_are_their_owners_alone(
 
 
 def test_files_are_made_temporary_by_tempfile_alone() -> None:
-    """Nobody writes to a fixed name in a folder that all share."""
+    """No file has a fixed name in a folder that all users share."""
     for path in [*(ROOT / "fmnist").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]:
         # atomic.temporary_folder names the folder in which tempfile then makes a private one.
         text = path.read_text().replace('os.environ.get("TMPDIR", "/tmp")', "")

@@ -1,4 +1,4 @@
-"""A store that is not Amazon's: Ceph's gateway, with its own mind on conditions and uploads."""
+"""Storage works on Ceph's gateway, which treats conditions and uploads differently from Amazon."""
 
 import pickle
 import subprocess

@@ -1,4 +1,4 @@
-"""Storage that many use at once: one wins, nobody's count is lost, nobody reads half."""
+"""Many processes use a storage at once: one of them wins, and nobody reads half a file."""
 
 import socket
 import subprocess
@@ -87,7 +87,7 @@ def test_a_reader_never_sees_half(storage: Storage) -> None:
 
 
 def test_no_request_waits_for_a_client_that_stands_still(s3_server: str, s3_uri: str) -> None:
-    """The tests' own S3 server handles one request at a time, once it has all of it."""
+    """The S3 server of the tests handles one request at a time, after it has received all of it."""
     host, port = s3_server.removeprefix("http://").split(":")
     bucket = s3_uri.split("/")[2]
     with socket.create_connection((host, int(port))) as half:

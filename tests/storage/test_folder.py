@@ -64,7 +64,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nobody_waits_for_the_disk_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who writes to the disk does not hold the lock: it may stand still there for long."""
+    """A writer does not hold the lock while it writes data to the disk, which may take long."""
     storage = open_storage(str(tmp_path / "results"))
     storage.write("key", b"old")
     locks = []

@@ -107,7 +107,7 @@ def test_a_damaged_lease_expires_too(storage, clock, content):
 
 
 def test_a_holder_that_shows_life_keeps_its_lease(storage, clock, monkeypatch):
-    """It beats while the other one waits, and then leaves."""
+    """The holder renews its lease while the other job waits, and then releases it."""
 
     def sleep(seconds):
         clock.now += seconds
@@ -140,7 +140,7 @@ with lease.hold_lease(open_storage(sys.argv[1]), sys.argv[2], notify=told) as mi
 
 
 def test_a_holder_that_was_paused_is_told_that_it_lost_the_lease(storage, monkeypatch):
-    """And leaves the lease to whoever has it now."""
+    """It does not remove the lease, which another job has now."""
     monkeypatch.setattr(lease, "EXPIRY", 1.0)
     command = [sys.executable, "-c", HOLDER, storage.uri, KEY]
     pipe = subprocess.PIPE

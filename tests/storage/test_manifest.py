@@ -1,4 +1,4 @@
-"""Manifests: published whole or not at all, the first one stays, what is fetched is verified."""
+"""Manifests appear whole or not at all, the first one stays, and fetched files are verified."""
 
 import hashlib
 import json
@@ -86,7 +86,7 @@ def test_many_publish_one_id_at_once(storage: Storage, tmp_path: Path) -> None:
 
     def upload_together(self: Storage, source: Path, key: str) -> Any:
         if source.name == "a":
-            barrier.wait()  # nobody has published when the last one begins
+            barrier.wait()  # no manifest exists when the last one begins
         return upload(self, source, key)
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(4) as pool:

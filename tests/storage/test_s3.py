@@ -52,7 +52,7 @@ LISTING = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
 
 @contextmanager
 def answering(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
-    """The URL of an injected failure: a server that gives every request of a method one answer."""
+    """Yields the URL of a server that gives every request of a method the same answer."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -140,7 +140,7 @@ def test_opening_writes_nothing_on_amazon_and_leaves_nothing_elsewhere(
 def test_a_store_that_refuses_every_condition(
     s3_uri: str, s3_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what was written to find out is removed."""
+    """The object that was written for the test is removed."""
 
     def refuse(exchange: Exchange) -> None:
         held_to = {"If-Match", "If-None-Match"} & set(exchange.headers)

@@ -1,4 +1,4 @@
-"""One grammar of places: a URI means the same to `--storage` and to `--data`."""
+"""A URI has the same meaning for `--storage` and for `--data`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Data sets whose labels can be read off a pixel, and published models that can or can't."""
+"""Data sets whose labels follow from one pixel, and models that read some or all labels from it."""
 
 import json
 import tempfile
@@ -18,20 +18,20 @@ from fmnist.storage.manifest import publish
 from fmnist.storage.open import Storage
 from tests.support.samples import SHAPES, examples
 
-STEP = 60  # of the telling pixel between two labels
+STEP = 60  # between two labels, in the first pixel
 RECIPE = Training(architecture="dense", batch=8, epochs=1, validation=0)
 
 
 def readable(seed: int, *, train: int = 40, test: int = 60) -> Dataset:
-    """Noise, but for the first pixel; another seed is another data set."""
+    """Makes a data set of noise with the label in the first pixel; each seed gives another one."""
     parts = {"train": _readable(train, seed), "test": _readable(test, 1000 + seed)}
     return Dataset(task=SHAPES, source=f"data {seed}", **parts)
 
 
 def publish_reader(storage: Storage, data: Dataset, training: Training, *, knows: int) -> str:
-    """Publishes as the run of this data and recipe a model that is right about that many classes.
+    """Publishes a model that knows the first `knows` classes as the run of this data and recipe.
 
-    Of four; all others it takes for the first.
+    It predicts the first class for images of the others.
     """
     model = _reader(knows)
     assert data.test is not None and data.test.labels is not None

@@ -1,4 +1,4 @@
-"""Checkpoints of any content, sound or damaged."""
+"""Makes checkpoints of any content, intact or damaged."""
 
 import tempfile
 from pathlib import Path
@@ -18,7 +18,7 @@ SAVED = {
 
 
 def checkpoint(storage: LocalStorage, progress: bytes, arrays: bytes) -> Checkpoints:
-    """A checkpoint of this content, with its digests."""
+    """Writes a checkpoint of this content with its digests."""
     storage.delete("runs/c")
     with tempfile.TemporaryDirectory() as name:
         Path(name, STATE_FILE).write_bytes(progress)

@@ -1,4 +1,4 @@
-"""Changed files for fuzzing: random bytes never get past a magic number.
+"""Makes changed files for fuzzing, since random bytes never get past a magic number.
 
 So most examples are valid files with a few changes.
 """
@@ -20,7 +20,7 @@ from fmnist.storage.open import LocalStorage
 
 
 def fuzz(count: int) -> settings:
-    """The same examples in every run, so that what fails here fails everywhere."""
+    """Runs a test with the same examples every time, so that failures can be repeated."""
     return settings(
         max_examples=count,
         derandomize=True,
@@ -32,11 +32,11 @@ def fuzz(count: int) -> settings:
 
 @st.composite
 def changed(draw: st.DrawFn, *valid: bytes) -> bytes:
-    """One of the files, cut, flipped, stretched or with parts twice; at its ends above all."""
+    """Draws one of the files with cut, flipped, added or repeated bytes, mostly at its ends."""
     data = bytearray(draw(st.sampled_from(valid)))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))
-        if draw(st.booleans()):  # headers and footers matter more than what they are about
+        if draw(st.booleans()):  # changes of headers and footers find more
             at = draw(st.sampled_from([min(at, 64), max(0, len(data) - at % 600)]))
         length = draw(st.integers(1, 16))
         noise = draw(
@@ -73,7 +73,7 @@ JSON = st.recursive(
 
 
 def altered(valid: Any) -> st.SearchStrategy[bytes]:
-    """JSON in which any value of a valid document, however deep, is another; or damaged JSON."""
+    """Draws a valid document with some value changed at any depth, or damaged JSON."""
 
     @st.composite
     def alter(draw: st.DrawFn, value: Any) -> Any:
@@ -91,7 +91,7 @@ def altered(valid: Any) -> st.SearchStrategy[bytes]:
 
 @pytest.fixture(scope="module")
 def memory_folder() -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of small files are written."""
+    """Yields a folder, in memory if possible, since fuzzing writes thousands of small files."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         yield Path(name)

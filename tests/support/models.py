@@ -9,7 +9,7 @@ from fmnist.tasks import Task
 
 
 def dense(task: Task, *, seed: int = 0) -> Any:
-    """One layer: fast, and right for all that is not about the numbers."""
+    """Builds a network of one layer: fast, for tests that do not look at its predictions."""
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -23,7 +23,7 @@ def dense(task: Task, *, seed: int = 0) -> Any:
 
 
 def convolutional(task: Task, *, seed: int = 0) -> Any:
-    """Convolutions and matrices, whose kernels could depend on the shape of a batch."""
+    """Builds convolutions and dense layers, whose results could depend on the batch size."""
     import keras
 
     keras.utils.set_random_seed(seed)

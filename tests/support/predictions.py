@@ -1,4 +1,4 @@
-"""What the predictions of a model must be, and whether published ones are that."""
+"""Computes the expected predictions of a model, and checks published ones against them."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def csv_of(labels: dict[int, int]) -> bytes:
 
 
 def read(storage: Storage, manifest: Manifest) -> tuple[bytes, Any]:
-    """The submission, and the labels' table ordered by id."""
+    """Reads the submission, and the table of labels ordered by id."""
     prefix = predictions_folder(manifest.id)
     system, path = storage.arrow(f"{prefix}/labels")
     table = pads.dataset(path, filesystem=system, format="parquet").to_table()
@@ -37,7 +37,7 @@ def read(storage: Storage, manifest: Manifest) -> tuple[bytes, Any]:
 
 
 def check_against(storage: Storage, manifest: Manifest, expected: dict[int, int]) -> None:
-    """One row for each id, the right label in both forms, and no file that is not published."""
+    """Checks that each id has one row with the right label, and that no other files exist."""
     csv, table = read(storage, manifest)
     assert csv == csv_of(expected)
     assert table["id"].to_pylist() == sorted(expected)

@@ -1,4 +1,4 @@
-"""Runs that are published but hold no model: enough for whatever only asks for their manifest."""
+"""Published runs without a model, for tests that only read their manifests."""
 
 import tempfile
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.samples import SHAPES
 
 
 def publish_empty(storage: Storage, run: str, *, task: Task = SHAPES, kind: str = "run") -> None:
-    """A result of that id with one small file."""
+    """Publishes a result of that id with one small file."""
     description = {"name": task.name, "classes": task.classes, "shape": task.shape}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "file").write_text(run)

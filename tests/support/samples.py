@@ -13,7 +13,7 @@ SHAPES = Task(name="shapes", classes=("circle", "square", "star", "dot"), shape=
 
 
 def examples(task: Task, count: int, seed: int = 0) -> Examples:
-    """Random images whose ids are neither sorted nor gapless."""
+    """Makes random images with ids that are neither sorted nor without gaps."""
     random = np.random.default_rng(seed)
     return Examples(
         ids=random.permutation(count) * 3 + 5,
@@ -23,21 +23,21 @@ def examples(task: Task, count: int, seed: int = 0) -> Examples:
 
 
 def dataset(task: Task = SHAPES, train: int = 40, test: int = 15) -> Dataset:
-    """A data set of random images."""
+    """Makes a data set of random images."""
     return Dataset(
         task=task, train=examples(task, train, 1), test=examples(task, test, 2), source="samples"
     )
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
-    """An IDX file of unsigned bytes, as its format says."""
+    """Makes an IDX file of unsigned bytes."""
     magic = 0x0800 + array.ndim
     header = struct.pack(f">{1 + array.ndim}I", magic, *array.shape)
     return header + array.astype(np.uint8).tobytes()
 
 
 def write_idx(folder: Path, data: Dataset, *, zipped: bool = False) -> None:
-    """The four files of a data set with images of one channel."""
+    """Writes the four files of a data set with images of one channel."""
     for prefix, part in (("train", data.train), ("t10k", data.test)):
         assert part is not None and part.labels is not None
         for name, array in (

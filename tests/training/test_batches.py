@@ -1,4 +1,4 @@
-"""Every example is used as the epoch says, whatever the number of workers."""
+"""Every example is used once an epoch, for any number of workers."""
 
 from itertools import islice
 
@@ -13,7 +13,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (EXAMPLES, 6, 5, 2), dtype=np
 
 
 def epochs(world, *, count=1, augmentation="none", **changes):
-    """The batches of `count` epochs: one list a rank."""
+    """Returns the batches of `count` epochs: one list for each rank."""
     settings = {"batch": BATCH, "seed": 3, "first_epoch": 0, "first_step": 0} | changes
     return [
         list(

@@ -1,4 +1,4 @@
-"""What is kept, and what a damaged checkpoint leads to."""
+"""Old checkpoints are removed, and damaged ones are passed over."""
 
 import logging
 
@@ -29,7 +29,7 @@ def kept(checkpoints):
 
 
 def damage(checkpoints, epoch):
-    """Cuts the epoch's variables short."""
+    """Truncates the file of the epoch's variables."""
     (key,) = [
         key
         for key in checkpoints.storage.keys(f"runs/one/checkpoints/{epoch:05d}")
@@ -99,7 +99,7 @@ def test_where_the_best_is_damaged_it_is_made_again(storage_uri, caplog):
 
 
 def test_whoever_is_killed_while_it_saves_again_leaves_the_old_one(checkpoints, monkeypatch):
-    """With one kept, just before the new one's manifest."""
+    """The writer is killed just before it writes the new manifest; one checkpoint is kept."""
     one = Checkpoints(storage=checkpoints.storage, run="runs/one", keep=1)
     save(one, [0.5, 0.4])
 
@@ -114,7 +114,7 @@ def test_whoever_is_killed_while_it_saves_again_leaves_the_old_one(checkpoints, 
 
 
 def test_two_that_save_the_same_at_once_never_leave_less_than_one(checkpoints):
-    """One begins, the other saves whole and prunes; then the first ends: both were whole."""
+    """One writer begins, the other saves and prunes, then the first one ends."""
     storage, real = checkpoints.storage, type(checkpoints.storage).replace
     one = Checkpoints(storage=storage, run="runs/one", keep=1)
     save(one, [0.5])

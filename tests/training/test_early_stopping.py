@@ -1,4 +1,4 @@
-"""Who is stopped when, by hand-made losses."""
+"""Runs are stopped early at the right epoch, by hand-made losses."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def losses(*values):
 
 
 def judged(early_stopper, run, *values):
-    """The epoch after which the run is stopped; None if it comes to its end."""
+    """Returns the epoch after which the run is stopped, or None."""
     for row in losses(*values):
         if early_stopper.should_stop(run, row):
             return row["epoch"]

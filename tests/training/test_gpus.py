@@ -1,6 +1,6 @@
-"""Who sees a GPU: whatever was given one, and nothing else.
+"""Only processes that were given a GPU see one.
 
-Two GPUs are emulated on each node (tests/emulated_gpus).
+Two GPUs are emulated on each node (tests/support/emulated_gpus).
 """
 
 import json
@@ -38,7 +38,7 @@ IMPORT = "from fmnist.models.tensorflow import import_tensorflow; import_tensorf
 
 
 def start(bring: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A process that brings TensorFlow in and makes a strategy for one worker."""
+    """Starts a process that imports TensorFlow and makes a strategy for one worker."""
     program = PROGRAM.format(bring=bring)
     env = os.environ | environment
     return subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
@@ -58,7 +58,7 @@ def test_a_process_sees_the_gpu_that_it_was_given() -> None:
 
 
 def test_two_replicas_in_a_worker_are_never_trained() -> None:
-    """Without our import, a strategy takes all GPUs that there are."""
+    """A strategy would take all GPUs if TensorFlow were imported directly."""
     done = start("import keras")
     assert "assert strategy.num_replicas_in_sync == world" in done.stderr
 
@@ -71,7 +71,7 @@ def test_a_process_that_sees_more_gpus_than_its_own_is_refused() -> None:
 
 @ray.remote
 def gpus_after(work: Any, *arguments: Any) -> tuple[int, int]:
-    """The GPUs that there are, and those that TensorFlow uses in a process that has done this."""
+    """Returns all GPUs, and those that TensorFlow uses in a process that has run this code."""
     work(*arguments)
     import tensorflow as tf
 
@@ -98,7 +98,7 @@ def test_estimates_and_predictions_use_none(tmp_path: Any) -> None:
 def test_a_node_on_which_tensorflow_sees_no_gpu_is_named_at_once(
     ray_cluster: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two ranks are on a node whose GPUs only Ray believes in, the third has what it needs."""
+    """Two ranks are on a node that has GPUs only for Ray; the third one has a GPU."""
     monkeypatch.setenv("EMULATED_GPUS", "0")
     node = ray_cluster.add_node(num_cpus=2, num_gpus=2, object_store_memory=STORE)
     settings = ("--gpu", "--workers", "3", "--cpus-per-worker", "1", "--epochs", "1")

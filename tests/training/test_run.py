@@ -29,12 +29,12 @@ ONE_CPU = Cluster(cpus_per_worker=1)
 
 @pytest.fixture(scope="module")
 def small(fashion):
-    """333 images to train on and to hold out, and 101 to test on: numbers that do not divide."""
+    """Takes 333 images to train on and hold out, and 101 to test on: not divisible by workers."""
     return replace_parts(fashion, train=333, test=101)
 
 
 def replace_parts(dataset, *, train, test):
-    """The first images of a data set."""
+    """Returns the data set with only the first images of each part."""
     return Dataset(
         task=dataset.task,
         source=dataset.source,
@@ -48,13 +48,13 @@ def run(dataset, training, uri, cluster=ONE_CPU):
 
 
 def read(uri, manifest, name):
-    """A published file's bytes."""
+    """Reads a published file."""
     entry = manifest.files[name]
     return open_storage(str(uri)).read(f"{run_folder(manifest.id)}/{entry.path}")
 
 
 def state(uri, manifest, epoch):
-    """The bytes of a checkpoint's variables, and its scores."""
+    """Reads the bytes of a checkpoint's variables, and its scores."""
     storage = open_storage(str(uri))
     keys = storage.keys(f"{run_folder(manifest.id)}/checkpoints/{epoch:05d}")
     (variables,) = [key for key in keys if key.endswith(".npz")]
@@ -67,7 +67,7 @@ def state(uri, manifest, epoch):
 
 @pytest.fixture(scope="module")
 def two_workers(small, tmp_path_factory):
-    """A run of two workers that nothing disturbed: its root and its manifest."""
+    """Trains an undisturbed run of two workers; returns its storage root and its manifest."""
     root = tmp_path_factory.mktemp("undisturbed")
     manifest = run(small, replace(SMALL, workers=2), root, replace(ONE_CPU, keep_checkpoints=3))
     return root, manifest
@@ -76,7 +76,7 @@ def two_workers(small, tmp_path_factory):
 def test_a_run_stopped_after_an_epoch_ends_where_the_undisturbed_one_ends(
     small, two_workers, tmp_path
 ):
-    """A stopped run is what its storage holds: the checkpoints up to then."""
+    """A stopped run is its checkpoints, so a storage with these stands for one."""
     root, manifest = two_workers
     shutil.copytree(root, tmp_path, dirs_exist_ok=True)
     folder = tmp_path / run_folder(manifest.id)
@@ -132,7 +132,7 @@ def test_what_is_published(two_workers):
 
 
 def test_another_task_on_s3_with_one_worker_and_no_validation(tmp_path, s3_uri):
-    """Another shape and class count, and the storage a real S3 protocol server."""
+    """Trains on images of another shape, with another number of classes, and with S3 as storage."""
     dataset = samples.dataset()
     training = replace(SMALL, validation=0, epochs=1, batch=8)
     manifest = run(dataset, training, s3_uri)
@@ -143,7 +143,7 @@ def test_another_task_on_s3_with_one_worker_and_no_validation(tmp_path, s3_uri):
 
 
 def test_a_worker_gets_a_gpu_if_asked_for(competition, tmp_path):
-    """One of the two that TensorFlow is made to see on each node. On the five-class task."""
+    """Trains the five-class task on one of the two emulated GPUs of a node."""
     small = replace_parts(competition, train=150, test=50)
     manifest = run(small, replace(SMALL, epochs=1), tmp_path, replace(ONE_CPU, gpu=True))
     assert manifest.details["config"]["gpu"]
@@ -154,7 +154,7 @@ def test_a_worker_gets_a_gpu_if_asked_for(competition, tmp_path):
 def test_the_best_epoch_can_be_published(small, tmp_path, capfd):
     """Adam is unstable at this learning rate, and so the last epoch is not the best.
 
-    If the best one's checkpoint is damaged, that is found at once, and the epoch trained again.
+    If the best epoch's checkpoint is damaged, this is found at once and the epoch is repeated.
     """
     training = replace(SMALL, learning_rate=5e-2, epochs=2, select="best")
     manifest = run(small, training, tmp_path, replace(ONE_CPU, checkpoint_every=2))
@@ -184,7 +184,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(small, tmp_path):
 
 
 def test_a_validation_loss_that_is_not_finite_names_the_epoch(small, tmp_path):
-    """The only step of the epoch has a finite loss, and ruins the weights."""
+    """The epoch's only step has a finite loss, but makes the weights infinite."""
     training = replace(SMALL, optimizer="sgd", learning_rate=1e30, batch=300, workers=2)
     with pytest.raises(UserError, match=r"validation loss is (nan|inf) in epoch 1; expected a fin"):
         run(small, training, tmp_path)
@@ -203,7 +203,7 @@ def test_more_workers_than_the_cluster_can_give_are_refused_at_once(small, tmp_p
 
 
 def test_cpus_are_divided_among_the_workers():
-    """Of two nodes with two CPUs each."""
+    """The cluster has two nodes with two CPUs each."""
     assert [choose_cpus_per_worker(workers, workers, Cluster()) for workers in (1, 2, 3, 4)] == [
         2,
         2,

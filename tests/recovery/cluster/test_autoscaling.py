@@ -1,4 +1,4 @@
-"""Jobs on a cluster that starts with a head alone, of the shape of cluster.yaml, and grows.
+"""Jobs on an autoscaling cluster like that of cluster.yaml, which starts with only a head.
 
 Ray's own `AutoscalingCluster` begins with `ray stop --force`, which ends every other Ray of this
 machine, and needs a file that Ray's wheel leaves out. So the head is started here, with the same
@@ -34,7 +34,7 @@ PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeP
 
 
 def shape(address: str) -> dict:
-    """cluster.yaml with two small nodes of each kind, as processes of this machine."""
+    """Returns cluster.yaml with two small nodes of each kind, as processes of this machine."""
     config = prepare_config(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
     kinds = config["available_node_types"]
     for name, kind in kinds.items():
@@ -64,7 +64,7 @@ def shape(address: str) -> dict:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """The environment of a job on a head without CPUs, with an autoscaler and no other node."""
+    """Starts a head without CPUs and its autoscaler; yields the environment of a job on it."""
     folder = tmp_path_factory.mktemp("autoscaling")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -1,11 +1,11 @@
-"""A task that is too large for its node: Ray kills it each time, and the job ends."""
+"""Ray kills a task that is too large for its node each time, and the job ends."""
 
 import subprocess
 import sys
 
 from tests.support.paths import ROOT
 
-# On a node whose memory counts as full at once, so that whatever works there is killed.
+# This node counts its memory as full at once, so that Ray kills every worker on it.
 SCRIPT = """
 import time
 import ray

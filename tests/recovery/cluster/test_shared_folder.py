@@ -1,4 +1,4 @@
-"""A folder as storage that a node does not share: it has one of its own of the same name."""
+"""One node has another folder at the path of the storage, which must be noticed."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ APART = "apart"  # a resource of the node that sees another folder
 
 @pytest.fixture
 def unshared(ray_cluster: Any, tmp_path: Path) -> Iterator[Path]:
-    """A folder over which a third node, the second with a GPU, has an empty one."""
+    """A folder that is empty on a third node, which is the second one with a GPU."""
     if shutil.which("unshare") is None or os.geteuid():
         pytest.skip("a node with a file system of its own takes root and unshare")
     folder, log = tmp_path / "results", tmp_path / "log"
@@ -66,7 +66,7 @@ def test_a_worker_that_sees_another_folder_ends_the_run_at_once(small, unshared,
 
 
 def test_a_task_that_would_write_labels_into_another_folder_raises(unshared):
-    """Ray Data asks for the name of a file in the task that writes it."""
+    """Ray Data asks for a file's name in the task that writes it, so the error comes from there."""
     with mark_storage(open_storage(str(unshared))) as mark:
         names = LabelFileNames("attempt", mark)
         name = ray.remote(num_cpus=0)(LabelFileNames.get_filename_for_task)

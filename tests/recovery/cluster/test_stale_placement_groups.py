@@ -1,4 +1,4 @@
-"""Placement groups of actors that are killed, and of those who are not."""
+"""Placement groups of killed actors are removed, others are not."""
 
 import threading
 from typing import Any

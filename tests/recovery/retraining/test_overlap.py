@@ -1,4 +1,4 @@
-"""Two retrains at the same time: both train, one wins, the other notices and says so."""
+"""Two retraining jobs run at the same time: both train, one promotes, the other says so."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ def run(plan: Plan, storage: Storage) -> dict[str, Any]:
         from_examples(scored, source="the images to score"),
         Cluster(cpus_per_worker=1),
         storage,
-        gate=Gate(confidence=1 - 1e-9),  # which no luck of so few images reaches
+        gate=Gate(confidence=1 - 1e-9),  # so high that no challenger reaches it by chance
         retention=Retention(keep_champions=0, keep_runs=0),
         command="a test",
         actors=1,
@@ -59,4 +59,4 @@ def test_two_retrains_overlap(storage_uri: str) -> None:
     keys = [key for name in prefixes for key in storage.keys(name)]
     manifests = {key.rpartition("/")[0] for key in keys if key.endswith("manifest.json")}
     folders = {"/".join(key.split("/")[:2]) for key in keys}
-    assert folders <= manifests  # of which the checkpoints have some too
+    assert folders <= manifests  # checkpoints have manifests, too

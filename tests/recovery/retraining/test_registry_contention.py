@@ -1,4 +1,4 @@
-"""Processes promote, roll back, train and prune at once, one is killed: nobody's move is lost."""
+"""No move is lost when processes promote, roll back, train and prune at once and one is killed."""
 
 import random
 import signal
@@ -27,7 +27,7 @@ FAULTS = {lose: 3, UNAVAILABLE: 2, reset: 1}
 
 
 class Shaky:
-    """Of the requests that write, one in eight fails; of the others, one in thirty."""
+    """Lets one in eight writing requests fail, and one in thirty of the others."""
 
     def __init__(self, seed: int) -> None:
         self.hits = 0
@@ -43,7 +43,7 @@ class Shaky:
 
 @pytest.fixture
 def place(storage_uri: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
-    """A storage root, and on S3 the faults of the way to it."""
+    """Yields a storage root; on S3, requests to it fail at random."""
     if not storage_uri.startswith("s3:"):
         yield storage_uri, None
         return
@@ -55,10 +55,10 @@ def place(storage_uri: str, request: pytest.FixtureRequest, monkeypatch: pytest.
 
 
 def contend(uri: str, folder: Path, seed: int) -> None:
-    """A round: all at once, and the first is killed in its midst and started again.
+    """Runs all contenders at once; the first one is killed in between and started again.
 
-    To a prune of this round, what was touched before it is a day old, and what is touched from its
-    beginning on is young; S3 knows times to the second.
+    Prunes of this round take files from before it for a day old, and files from its beginning on
+    for young. S3 has times in whole seconds.
     """
     begin = datetime.now(UTC).replace(microsecond=0)
     time.sleep((begin + timedelta(seconds=1) - datetime.now(UTC)).total_seconds())
@@ -135,7 +135,7 @@ def test_the_check_finds_what_it_is_for(tmp_path: Path) -> None:
 def test_who_moved_is_told_so_although_the_answer_was_lost_and_others_moved_on(
     s3_uri: str, proxy: Proxy, s3_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the time that storage asks what became of its write, somebody else's is on top of it."""
+    """When the storage reads back its write, another process has written over it already."""
     shaken = open_storage(s3_uri)
     assert isinstance(shaken, S3Storage)
     shaken.check(writable=True)

@@ -1,4 +1,4 @@
-"""A retraining is killed at each point around the move of the pointer, and started again."""
+"""A retraining is killed just before and after each write around the promotion, and restarted."""
 
 import json
 import os
@@ -26,10 +26,10 @@ TOML = (
 )
 TRAINING = replace(RECIPE, validation=0.0)  # as the flags give it
 DEATHS = (
-    {"DIE_BEFORE": "/champion.json"},  # the pending promotion is written
+    {"DIE_BEFORE": "/champion.json"},  # the pending promotion has been written
     {"DIE_AFTER": "/champion.json"},
     {"DIE_AFTER": "predictions/"},
-    {"DIE_BEFORE": "retrainings/"},  # what is old is marked
+    {"DIE_BEFORE": "retrainings/"},  # old runs have been marked
     {"DIE_AFTER": "retrainings/"},
 )
 
@@ -62,7 +62,7 @@ def start(ray_cluster: Any, tmp_path: Path, storage_uri: str):
 
 @pytest.fixture
 def storage(storage_uri: str) -> Storage:
-    """The first night's champion, a better challenger, and a candidate that is to be pruned."""
+    """A storage with the first night's champion, a better challenger, and a candidate to prune."""
     storage = open_storage(storage_uri)
     poor = publish_reader(storage, readable(1), TRAINING, knows=2)
     publish_reader(storage, readable(2), TRAINING, knows=4)
@@ -84,7 +84,7 @@ def put_back(storage: Storage, saved: dict[str, bytes]) -> None:
 
 
 def outcome(storage: Storage) -> dict[str, Any]:
-    """All that a clock or chance does not decide."""
+    """Returns the parts of the result that depend neither on the clock nor on chance."""
     champion = read_champion(storage, "shapes")
     assert champion is not None
     (key,) = [key for key in storage.keys("retrainings") if key.endswith("manifest.json")]
@@ -129,7 +129,7 @@ def test_a_retraining_killed_at_any_point_says_the_same_in_the_end(start, storag
 def test_a_promotion_that_was_rolled_back_before_its_summary_is_told(
     start, storage: Storage
 ) -> None:
-    """Its result is published, and the champion that the operator chose scores the images."""
+    """The promotion's result is published, and the operator's champion scores the images."""
     code, said = start(DIE_AFTER="/champion.json")
     assert code == -signal.SIGKILL, said
     forced = make_plan(readable(2), TRAINING, storage, force=True)

@@ -18,7 +18,7 @@ def network() -> Any:
 
 @pytest.fixture
 def storage(storage_uri: str, network: Any, tmp_path: Path) -> Storage:
-    """A root with the network's run."""
+    """A storage with the network's run."""
     storage = open_storage(storage_uri)
     publish_run(storage, tmp_path / "model", network, SHAPES)
     return storage

@@ -1,4 +1,4 @@
-"""The data change while they are scored."""
+"""Data that change while a job scores them are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def test_data_that_change_before_they_are_read_are_refused(
     assert manifest.details["taken_over"] == 0
     check_against(storage, manifest, labels_of(network, halves[0]) | labels_of(network, other))
 
-    storage.write(part, old)  # a job that goes on takes over none of the others' labels
+    storage.write(part, old)  # the continued job takes over no label of the other data
     manifest = score(model=model, inputs=first, storage=storage, actors=1)
     check_against(storage, manifest, labels_of(network, FEW))
 

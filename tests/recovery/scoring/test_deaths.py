@@ -50,13 +50,13 @@ assert "tensorflow" not in sys.modules
 
 @pytest.fixture(scope="module")
 def undisturbed(network: Any) -> dict[int, int]:
-    """The labels of MANY."""
+    """Returns the labels of MANY."""
     return labels_of(network, MANY)
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Cluster) -> str:
-    """MANY as a Parquet data set."""
+    """Writes MANY as a Parquet data set."""
     folder = tmp_path_factory.mktemp("many")
     write_part(MANY, *open_storage(str(folder)).arrow("test"))
     return str(folder)
@@ -75,7 +75,7 @@ def wait_for_labels(storage: Storage, prefix: str, files: int = 1) -> None:
 def disturbed(
     storage: Storage, prefix: str, nodes: Iterable[Any], act: Callable[[int], None]
 ) -> Iterator[None]:
-    """Acts once an actor on these nodes scores, which the block does; on its process, meanwhile."""
+    """Calls `act` with the process of an actor on these nodes, once it scores during the block."""
     done: list[bool] = []
 
     def watch() -> None:
@@ -147,7 +147,7 @@ def test_a_killed_actor_is_replaced_and_changes_nothing(
         os.kill(actor, signal.SIGKILL)
 
     with disturbed(storage, folder_of(model, inputs), nodes, kill):
-        # One on each CPU, so that nothing is left for whatever feeds them.
+        # An actor on each CPU, so that none is left for the tasks that read the data.
         manifest = score(model=model, inputs=inputs, storage=storage, actors=4, rows_per_file=2_000)
     check_against(storage, manifest, undisturbed)
 
@@ -159,7 +159,7 @@ def test_a_node_that_leaves_changes_nothing(
     many: str,
     undisturbed: dict[int, int],
 ) -> None:
-    """Of three actors on two nodes of two CPUs, at least one is on the node that leaves."""
+    """At least one of three actors is on the node that leaves, as each node has two CPUs."""
     inputs = find_inputs(SHAPES, many)
     (node,) = ray_cluster.worker_nodes
 
@@ -180,7 +180,7 @@ def test_a_node_that_leaves_changes_nothing(
 def test_actors_that_die_each_time_end_the_job(
     ray_cluster: Cluster, storage: Storage, model: PublishedModel, many: str
 ) -> None:
-    """They die before they have scored a block: TensorFlow takes seconds to import."""
+    """Actors are killed before they have scored a block: importing TensorFlow takes seconds."""
     inputs = find_inputs(SHAPES, many)
     nodes = ray_cluster.list_all_nodes()
     over = threading.Event()

@@ -10,19 +10,19 @@ from tests.support.servers.faulty import Proxy
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the user may set it; without, it is about half a minute."""
+    """Makes storage give up after two attempts, as a user may; by default after half a minute."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
 
 
 @pytest.fixture
 def steady(s3_uri: str) -> Storage:
-    """Storage that reaches the server itself."""
+    """A storage that reaches the server directly."""
     return open_storage(s3_uri)
 
 
 @pytest.fixture
 def shaken(steady: Storage, proxy: Proxy) -> S3Storage:
-    """The same place through the proxy."""
+    """The same storage through the proxy."""
     assert isinstance(steady, S3Storage)
     copy = pickle.loads(pickle.dumps(steady))
     assert isinstance(copy, S3Storage)

@@ -1,4 +1,4 @@
-"""A disk fills up, a folder becomes read-only, a bucket refuses writes; then all is well again."""
+"""A disk fills up, a folder becomes read-only, a bucket refuses writes; later all work again."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """Of 256 MiB; permissions would not stop root, who may mount."""
+    """Mounts 256 MiB. File permissions would not do, since they do not stop root."""
     place = tmp_path / "disk"
     place.mkdir()
     options = ["-t", "tmpfs", "-o", "size=256m", "tmpfs"]
@@ -71,7 +71,7 @@ def save(checkpoints: Checkpoints, epoch: int) -> None:
 
 
 def newest(checkpoints: Checkpoints) -> int:
-    """Its epoch; it is sound, since it was verified."""
+    """Returns the epoch of the newest checkpoint, which is verified when it is read."""
     found = checkpoints.newest()
     assert found is not None
     np.testing.assert_array_equal(found[1][0], VALUES[0])
@@ -119,7 +119,7 @@ def test_a_full_temporary_folder_ends_tensorboard_logs_with_a_clear_error(
     scalars.write({"epoch": 1, "loss": 0.5})
     disk.fill()
     with pytest.raises(StorageError, match=r"TensorBoard.*: No space left on device"):
-        for epoch in range(2, 200):  # what is left of a page of memory is room for some
+        for epoch in range(2, 200):  # the rest of a memory page has room for small ones
             scalars.write({"epoch": epoch, "loss": 0.5})
 
 
@@ -138,17 +138,17 @@ def test_a_folder_becomes_read_only_in_mid_run(disk: Disk) -> None:
 
 @pytest.mark.parametrize("good", range(4))
 def test_a_bucket_refuses_writes_in_mid_run(proxy: Proxy, s3_uri: str, good: int) -> None:
-    """From the first, second, third or fourth write of a checkpoint on."""
+    """Writes are refused from the first, second, third or fourth write of a checkpoint on."""
     checkpoints = Checkpoints(storage=open_storage(s3_uri), run="runs/1", keep=1)
     save(checkpoints, 1)
     proxy.fail(DENIED, methods=WRITES, after=good)
     with pytest.raises(StorageError, match=f"^cannot (write|delete) {s3_uri}/.*: no permission"):
         save(checkpoints, 2)
-    # The last one is the deletion of what is no longer needed.
+    # The last write deletes files that are no longer needed.
     assert newest(checkpoints) == (2 if good == 3 else 1)
     proxy.heal()
     save(checkpoints, 2)
-    checkpoints.remove_leftovers()  # of what could not be deleted
+    checkpoints.remove_leftovers()  # of the files that could not be deleted
     assert newest(checkpoints) == 2 and len(checkpoints.storage.keys()) == 3
 
 

@@ -46,7 +46,7 @@ FAULTS: dict[str, Fault] = {
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a second is as long as these tests wait for a byte."""
+    """Shortens the time without a byte after which a request is repeated to half a second."""
     monkeypatch.setattr(s3, "READ_TIMEOUT", 0.5)
     monkeypatch.setattr(s3_arrow, "READ_TIMEOUT", 0.5)
 
@@ -109,8 +109,8 @@ def test_a_fault_of_each_first_request_is_not_noticed(
 ) -> None:
     proxy.fail(FAULTS[fault], each=True)
     uses = [reads, writes, swaps, deletes]
-    # Arrow does not know the answer 429, for which there are Ray Data's retries; and to it half a
-    # second is two and a half.
+    # Arrow does not repeat requests after an answer 429 (Ray Data does), and waits for two and a
+    # half seconds where half a second is set.
     if fault not in ("429", "hangs"):
         uses.append(arrow)
     with ThreadPoolExecutor() as pool:  # so that they wait together
@@ -151,7 +151,7 @@ def test_what_lasts_is_one_clear_error(
     }
     proxy.fail(GONE[fault][0])
     for action, use in uses.items():
-        action = "list" if action == "delete" else action  # which it begins with
+        action = "list" if action == "delete" else action  # deleting begins with a list of the keys
         with pytest.raises(StorageError, match=f"^cannot {action} {shaken.uri}.*: ") as refusal:
             use()
         assert GONE[fault][1] in str(refusal.value) or action == "read"
@@ -192,7 +192,7 @@ def test_a_winner_whose_answer_was_lost_is_still_told(
 def test_an_upload_that_the_store_no_longer_knows_is_whole_or_an_error(
     shaken: S3Storage, steady: Storage, proxy: Proxy, tmp_path: Path, lost: bool
 ) -> None:
-    """Completed again, since the answer was lost, some stores answer NoSuchUpload."""
+    """Some stores answer NoSuchUpload when an upload whose answer was lost is completed again."""
     (tmp_path / "source").write_bytes(LARGE)
     steady.write("key", b"somebody else's")
     completion = {"methods": frozenset({"POST"}), "key": "uploadId="}

@@ -1,4 +1,4 @@
-"""Whole jobs whose S3 fails: their drivers and workers reach it through a faulty proxy."""
+"""Whole jobs whose drivers and workers reach S3 through a faulty proxy."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ def shaken(s3_server):
 
 @pytest.fixture
 def run(ray_cluster, real_images):
-    """Runs a job on the cluster, all of whose processes find S3 at `url`; what it printed."""
+    """Runs a job whose processes all find S3 at `url`; returns what it printed."""
 
     def run(url, *command, fails=False):
         variables = {"AWS_ENDPOINT_URL": url, "AWS_MAX_ATTEMPTS": "2" if fails else "8"}
@@ -59,9 +59,9 @@ def run(ray_cluster, real_images):
 
 
 def content(uri, kind):
-    """Digests of what a clock does not decide, in the one result of this kind.
+    """Returns digests of the only result of this kind, without files that have times in them.
 
-    The file of a model has the time in it, and so the id of what was scored with it is another.
+    A model's file has a time in it, so the id of predictions that are made with it differs, too.
     """
     storage = open_storage(uri)
     (key,) = [
@@ -114,5 +114,5 @@ def test_jobs_whose_storage_fails_for_a_while_and_for_good(run, shaken, s3_serve
 
 
 def content_of_predictions(storage):
-    """What a reader takes for a result."""
+    """Returns the predictions as a reader sees them."""
     return [key for key in storage.keys("predictions") if key.endswith("manifest.json")]

@@ -1,4 +1,4 @@
-"""The store fails while a lease is held: its holder keeps it."""
+"""A job keeps its lease although the store fails for some time."""
 
 import json
 import time

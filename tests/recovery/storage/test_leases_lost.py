@@ -1,4 +1,4 @@
-"""A job is paused for so long that another takes over; then both are at work, until it is told."""
+"""A paused job loses its lease to another job, and stops when it notices that."""
 
 import json
 import os
@@ -61,7 +61,7 @@ Start = Callable[[str, str], subprocess.Popen[str]]
 
 @pytest.fixture
 def start(ray_cluster: Cluster) -> Iterator[Start]:
-    """Starts a driver on the cluster, which ends with the test."""
+    """Starts a driver on the cluster, and ends it with the test."""
     with ExitStack() as stack:
 
         def start(script: str, uri: str) -> subprocess.Popen[str]:
@@ -76,7 +76,7 @@ def start(ray_cluster: Cluster) -> Iterator[Start]:
 
 
 def pause(processes: list[int], until: Callable[[], Any]) -> None:
-    """They stand still, as with their machine, and then go on."""
+    """Stops these processes for a while, as if their machine had paused."""
     for process in processes:
         os.kill(process, signal.SIGSTOP)
     try:
@@ -87,7 +87,7 @@ def pause(processes: list[int], until: Callable[[], Any]) -> None:
 
 
 def waits(driver: subprocess.Popen[str]) -> None:
-    """Until it says so."""
+    """Waits until the job says that it waits."""
     assert driver.stdout is not None
     assert any("waiting for another job" in line for line in driver.stdout), "it ended instead"
 

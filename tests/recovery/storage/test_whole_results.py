@@ -20,7 +20,7 @@ from tests.support.servers.faulty import DENIED, UNAVAILABLE, WRITES, Fault, Pro
 def test_a_result_is_whole_or_not_there_whichever_write_fails(
     shaken: S3Storage, steady: Storage, proxy: Proxy, tmp_path: Path, fault: Fault, good: int
 ) -> None:
-    """Of two files and a manifest."""
+    """The result has two files and a manifest, so three writes may fail."""
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "b").write_bytes(b"b")
     make = functools.partial(publish, prefix="runs/1", folder=tmp_path, kind="k", id="1")

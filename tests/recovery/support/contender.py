@@ -2,7 +2,7 @@
 
 python -m tests.recovery.support.contender URI NAME SEED STEPS NOW LOG
 
-`NOW` is the time of its prunes.
+`NOW` is the time from which its prunes count ages.
 """
 
 import json
@@ -45,12 +45,12 @@ class Contender:
         try:
             self.note(getattr(self, action)(told))
         except StorageError:
-            return  # nobody knows
+            return  # the result is not known
         except UserError:  # no predecessor, overtaken, being pruned, pruned
             self.note(replace(told, moved=False, now=self.counter()))
 
     def promote(self, told: Told) -> Told:
-        """Of any candidate, against the state that is there now."""
+        """Promotes a random candidate against the current state."""
         keys = self.storage.keys(f"registry/{TASK}/candidates")
         run = self.chance.choice(keys).rpartition("/")[2].removesuffix(".json")
         champion = read_champion(self.storage, TASK)
@@ -68,7 +68,7 @@ class Contender:
         return replace(told, moved=False, pruned=pruned, now=self.counter())
 
     def train(self, told: Told) -> Told:
-        """A new candidate, too young to be pruned in this round."""
+        """Publishes a new candidate, too young to be pruned in this round."""
         register_candidate(self.storage, TASK, told.command)
         publish_empty(self.storage, told.command)
         return replace(told, moved=False, now=self.counter())

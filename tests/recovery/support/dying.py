@@ -2,7 +2,7 @@
 
 python -m tests.recovery.support.dying FLAGS…
 
-The points are writes of this driver. DIE_BEFORE and DIE_AFTER are parts of their keys.
+The process dies before or after the write of a key that contains DIE_BEFORE or DIE_AFTER.
 """
 
 import os
@@ -18,7 +18,7 @@ from jobs.launch import launch
 
 
 def mortal(kind: type[LocalStorage] | type[S3Storage]) -> None:
-    """Gives this kind of storage its points of death."""
+    """Makes this kind of storage kill the process before or after the write of such a key."""
     replace: Any = kind.replace
 
     def die(when: str, key: str) -> None:

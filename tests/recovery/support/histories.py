@@ -1,7 +1,7 @@
-"""What processes were told about a registry, and a check that its history says the same.
+"""Checks that a registry's history agrees with the logs of the processes that changed it.
 
-A process logs each action as a line of JSON before and after; what it was doing when it died has
-no second line. An action is known by its `command`, which no two have in common.
+A process logs a line of JSON before and after each action; an action during which it died has no
+second line. Each action has a `command` of its own, by which the history names it.
 """
 
 import json
@@ -17,7 +17,7 @@ from fmnist.storage.open import Storage
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """One action of `who`; those of one process are in its order.
+    """An action of process `who` as it was logged; a list of them is in the order of the log.
 
     `moved` is None where nobody knows: the process died, or the storage failed. `seen` and `now`
     are the champion's counters before and after, 0 without one; `now` is None as `moved` is.
@@ -35,7 +35,7 @@ class Told:
 
 
 def read_log(path: Path) -> list[Told]:
-    """The actions of one process; a line that a death cut short counts as not there."""
+    """Reads the actions of one process, without a line that was cut when the process died."""
     told: dict[str, Told] = {}
     for line in path.read_text().splitlines(keepends=True):
         if line.endswith("\n"):
@@ -47,8 +47,8 @@ def read_log(path: Path) -> list[Told]:
 def check_registry(
     storage: Storage, task_name: str, told: Iterable[Told], *, keep_champions: int
 ) -> Champion:
-    """AssertionError for a lost, doubled or invented move, and for a champion that was pruned."""
-    champion = read_champion(storage, task_name)  # which checks that counters have no gap
+    """Raises AssertionError for lost, doubled or unknown moves, and for a pruned champion."""
+    champion = read_champion(storage, task_name)  # this also checks that counters have no gap
     assert champion is not None
     actions = list(told)
     check_moves(champion, actions)
@@ -65,7 +65,7 @@ def check_registry(
 
 
 def check_moves(champion: Champion, told: Sequence[Told]) -> None:
-    """Every move told True is there once and in order; none told False, none of nobody's."""
+    """Checks that the history has all moves that succeeded, once and in order, and no others."""
     moves = {move.command: move for move in champion.history}
     assert len(moves) == len(champion.history), "a move is there twice"
     assert moves.keys() <= {action.command for action in told}, "a move is nobody's"
@@ -82,9 +82,9 @@ def check_moves(champion: Champion, told: Sequence[Told]) -> None:
 
 
 def _check_prune(champion: Champion, prune: Told, keep_champions: int) -> None:
-    """Each of its runs could go at some moment since it was champion last, and never was it after.
+    """Checks that each pruned run was removable at some time, and not champion after the prune.
 
-    Not only during this prune, since it may finish what another one has begun.
+    That time may be before this prune, because it may finish the work of another prune.
     """
     assert prune.now is not None or not prune.pruned
     for run in prune.pruned:
@@ -98,7 +98,7 @@ def _check_prune(champion: Champion, prune: Told, keep_champions: int) -> None:
 
 
 def _kept(champion: Champion, counter: int, keep: int) -> set[str]:
-    """The champion after that move, and the former ones that a prune has to leave."""
+    """Returns the champion after that move, and the former ones that a prune must keep."""
     if counter == 0:
         return set()
     then = replace(champion, history=champion.history[:counter])

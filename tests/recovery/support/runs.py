@@ -1,4 +1,4 @@
-"""A training run that tests disturb: its data, its settings, and what must come out of it."""
+"""A training run that tests disturb: its data, its settings, and its expected results."""
 
 import json
 import threading
@@ -18,7 +18,7 @@ from fmnist.training.run import train
 from tests.support import samples
 from tests.support.servers.cluster import processes
 
-# With dropout and augmentation, so that nothing of a resumed epoch is the same by chance.
+# With dropout and augmentation, so that a resumed epoch is not the same by chance.
 TRAINING = Training(
     batch=8, epochs=4, learning_rate=1e-3, augmentation="flip", workers=2, activation="tanh"
 )
@@ -27,7 +27,7 @@ MEASURED = {"seconds", "images_per_second"}
 
 
 def images() -> Dataset:
-    """260 random images to train on and to hold out, 30 steps an epoch, and 40 to test on."""
+    """Makes 260 random images to train on and hold out (30 steps an epoch), and 40 to test on."""
     return samples.dataset(train=260, test=40)
 
 
@@ -40,13 +40,13 @@ def folder(dataset: Dataset) -> str:
 
 
 def checkpoints(storage: Storage, dataset: Dataset) -> list[str]:
-    """The names of the complete ones."""
+    """Returns the names of the complete checkpoints."""
     found = [key.split("/") for key in storage.keys(f"{folder(dataset)}/checkpoints")]
     return sorted(parts[-2] for parts in found if parts[-1] == "manifest.json")
 
 
 def outcome(uri: str, dataset: Dataset) -> dict[str, Any]:
-    """All of a published run that a clock does not decide, to the last bit."""
+    """Returns the exact content of a published run, without times."""
     storage = open_storage(uri)
     manifest = json.loads(storage.read(f"{folder(dataset)}/manifest.json"))
     keys = storage.keys(f"{folder(dataset)}/checkpoints/{TRAINING.epochs:05d}")
@@ -71,13 +71,13 @@ class Disturbed:
         self._thread.start()
 
     def wait_for(self, checkpoint: str) -> None:
-        """Until this checkpoint is there, and a little into the next epoch."""
+        """Waits until this checkpoint exists and the next epoch has begun."""
         wait(lambda: checkpoint in checkpoints(self._storage, self._dataset) or self._over())
         assert not self._over(), f"the run ended before checkpoint {checkpoint}: {self._error}"
         time.sleep(0.3)
 
     def end(self) -> None:
-        """Until the run has ended well."""
+        """Waits until the run has ended with success."""
         self._thread.join(timeout=200)
         assert not self._thread.is_alive(), "the run did not end"
         if self._error:
@@ -94,7 +94,7 @@ class Disturbed:
 
 
 def wait(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """The condition's value as soon as it is true."""
+    """Waits until the condition is true, and returns its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, "waited in vain"
@@ -103,7 +103,7 @@ def wait(condition: Callable[[], Any], seconds: float = 120) -> Any:
 
 
 def workers(cluster: RayCluster) -> list[int]:
-    """The processes of the two ranks, rank 0 first: it writes the checkpoints, and so the most."""
+    """Returns the processes of the two ranks; rank 0 is the one that wrote most (checkpoints)."""
     found = processes(cluster.list_all_nodes(), "RayTrainWorker")
     assert len(found) == TRAINING.workers
     return sorted(found, key=_written, reverse=True)

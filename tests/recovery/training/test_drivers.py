@@ -1,4 +1,4 @@
-"""The driver of a training job dies or is told to end, and the job is started again."""
+"""The driver of a training job dies or gets a signal, and the job is started again."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ from tests.support.servers.head import ROOT, environment
 
 @pytest.fixture(scope="module")
 def command(small, tmp_path_factory):
-    """The same run as a job, but for its storage."""
+    """Returns the command of a job for the same run with another storage."""
     folder = tmp_path_factory.mktemp("data")
     data, task = folder / "small", folder / "shapes.toml"
     export_parquet(small, str(data))
@@ -101,11 +101,11 @@ def test_a_submitted_jobs_driver_is_killed_and_then_the_job_is_stopped(
 def test_the_progress_actor_is_killed_and_the_job_can_still_be_told_to_end(
     ray_cluster, command, small, storage_uri, tmp_path
 ):
-    """SIGTERM comes while the actor is dead; Ray starts it again, and the driver tells it again."""
+    """SIGTERM comes while the actor is dead. The driver repeats it to the restarted actor."""
     log, storage = tmp_path / "log", open_storage(storage_uri)
 
     def monitor():
-        """The process of the actor, as soon as a checkpoint shows that it has something to lose."""
+        """Returns the actor's process once a checkpoint exists: then the actor has some state."""
         found = processes(ray_cluster.list_all_nodes(), "RunMonitor")
         return "00001" in checkpoints(storage, small) and found
 
@@ -143,7 +143,7 @@ def test_the_progress_actor_is_killed_and_progress_is_shown_again(
 
 
 def driver(storage_uri):
-    """The process of the job that writes there; not the shell that has started it."""
+    """Returns the driver's process of the job with that storage, not the shell that started it."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended
@@ -155,7 +155,7 @@ def driver(storage_uri):
 
 
 def test_a_run_whose_data_have_changed_is_not_resumed(small, storage_uri):
-    """Asked to go on with a run, a job refuses other data, other settings and unknown runs."""
+    """A job with --resume refuses other data, other settings and unknown runs."""
     storage = open_storage(storage_uri)
     begin(small, TRAINING, storage)
     run_id = folder(small).rpartition("/")[2]

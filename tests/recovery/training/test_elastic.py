@@ -1,4 +1,4 @@
-"""Training with a range of workers takes the nodes that there are, and follows them."""
+"""Training with a range of workers uses all nodes, also those that come and go."""
 
 import json
 import threading
@@ -33,16 +33,18 @@ def history(storage, dataset, training):
 
 
 def newest(storage, dataset):
-    """The last epoch that has a checkpoint."""
+    """Returns the last epoch that has a checkpoint."""
     folder = run_folder(run_id(dataset.task, ELASTIC, dataset.fingerprint))
     found = [key.split("/") for key in storage.keys(f"{folder}/checkpoints")]
     return max((int(key[-2][:5]) for key in found if key[-1] == "manifest.json"), default=0)
 
 
 def check_losses(rows, fixed):
-    """As in a world of one size: an epoch lost or trained twice would shift all after it by one.
+    """Compares the losses with those of a constant number of workers.
 
-    Rounding differs once the world has changed, and grows as the network learns random labels.
+    A lost or repeated epoch would shift all later ones.
+
+    Once the number of workers has changed, rounding differs, and the difference grows.
     """
     ours, theirs = ([row["loss"] for row in each] for each in (rows, fixed))
     assert ours == pytest.approx(theirs, rel=1e-2)
@@ -53,7 +55,7 @@ def check_losses(rows, fixed):
 
 @pytest.mark.timeout(580)
 def test_workers_follow_the_nodes(ray_cluster, tmp_path):
-    """One GPU of the three that it may have; then a second node; then again without it.
+    """A run of up to three GPUs has one; then a second node comes, and leaves again.
 
     The run has to outlast the 20 s after which Ray looks at its nodes again.
     """
@@ -67,7 +69,7 @@ def test_workers_follow_the_nodes(ray_cluster, tmp_path):
             failed.append(error)
 
     def workers(count):
-        """Until so many have trained at least one epoch."""
+        """Waits until so many workers have trained at least one epoch."""
 
         def there():
             assert thread.is_alive(), failed or "the run has ended"

@@ -1,4 +1,4 @@
-"""The driver of a comparison dies or is told to end, and starts again; the head is small."""
+"""The driver of a comparison dies or gets a signal, and is started again."""
 
 import re
 import signal
@@ -27,7 +27,7 @@ OURS = (  # all that a comparison prints
 
 
 class Comparison:
-    """A comparison of three small runs, as a process, by default with a Ray of its own."""
+    """A process that compares three small runs, by default with its own Ray."""
 
     def __init__(self, data: str, root: Path, address: str = "local") -> None:
         self._log, self._results = root / "log", root / "results"
@@ -50,7 +50,7 @@ class Comparison:
             )
 
     def until(self, condition: Callable[[], Any]) -> Any:
-        """The condition's value as soon as it is true, while the job runs."""
+        """Waits until the condition is true while the job runs, and returns its value."""
 
         def found() -> Any:
             assert self.driver.poll() is None, self.log
@@ -59,7 +59,7 @@ class Comparison:
         return wait(found, seconds=250)
 
     def end(self, *options: str) -> None:
-        """Runs the job to its end, which is a good one."""
+        """Waits for the job's end, and checks that it succeeded."""
         self.start(*options)
         assert self.driver.wait() == 0, self.log
         assert "3 of 3 runs" in self.log
@@ -69,7 +69,7 @@ class Comparison:
 
     @property
     def log(self) -> str:
-        """All that the last job printed."""
+        """Returns everything that the last job printed."""
         return self._log.read_text()
 
 
@@ -82,7 +82,7 @@ def comparison(real_images: str, tmp_path: Path) -> Iterator[Comparison]:
 
 
 def test_a_sweep_whose_driver_is_killed_goes_on(comparison):
-    """Killed with one run published, which is not run again."""
+    """The driver is killed when one run is published. This run is not trained again."""
     options = ("--epochs", "2", "--batch", "50")
     comparison.start(*options)
     published = comparison.until(lambda: comparison.files("runs/*/manifest.json"))
@@ -93,11 +93,11 @@ def test_a_sweep_whose_driver_is_killed_goes_on(comparison):
     assert {path: path.stat().st_mtime_ns for path in published} == before
 
 
-@pytest.mark.timeout(600)  # it starts three jobs
+@pytest.mark.timeout(600)  # the test starts three jobs
 def test_a_sweep_that_is_told_to_end_saves_its_runs_and_goes_on(comparison):
-    """By Ctrl-C, then by SIGTERM; on two cores two runs go and one waits. Then to its end.
+    """Ctrl-C and then SIGTERM end the comparison, of which two runs train and one waits.
 
-    Before that, a checkpoint is damaged. All that is printed is ours, and nothing Ray's.
+    Then a checkpoint is damaged, and the comparison completes. Ray prints nothing.
     """
     options = ("--epochs", "40", "--batch", "4")
     moments = (
@@ -124,7 +124,7 @@ def test_a_sweep_that_is_told_to_end_saves_its_runs_and_goes_on(comparison):
 
 
 def test_no_more_runs_at_once_than_the_heads_memory_holds(real_images, tmp_path):
-    """There are CPUs for two."""
+    """The node has CPUs for two runs, but memory for one."""
     head = {"num_cpus": 2, "memory": TRIAL_MEMORY * 3 // 2, "object_store_memory": STORE}
     cluster = Cluster(initialize_head=True, head_node_args=head | {"include_dashboard": False})
     try:

@@ -1,4 +1,4 @@
-"""What may die while a model is trained: the end is that of a run that nothing disturbed."""
+"""Parts of a training die, and its result is still that of an undisturbed run."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from tests.support.servers.cluster import processes
 
 @pytest.fixture
 def taken(ray_cluster):
-    """Reserves CPUs, so that a run has no other places than those it begins with."""
+    """Reserves CPUs, so that a run cannot move to other nodes."""
     groups = []
 
     def taken(bundles):
@@ -39,7 +39,7 @@ def taken(ray_cluster):
 def test_workers_and_the_controller_are_killed(
     ray_cluster, taken, small, undisturbed, storage_uri, capfd
 ):
-    """Rank 0 in the second epoch, another rank in the third, the controller in the fourth."""
+    """Kills rank 0 in the second epoch, rank 1 in the third, the controller in the fourth."""
     taken([{"CPU": 1}] * 2)
     disturbed = Disturbed(small, storage_uri)
     disturbed.wait_for("00001")
@@ -54,15 +54,15 @@ def test_workers_and_the_controller_are_killed(
     out = capfd.readouterr().out
     for epoch in (1, 2, 3):
         assert f"training again after epoch {epoch}, step 0; " in out
-    print(out)  # the time from failure to training again, for whoever reads along
+    print(out)  # time from failure to training again; printed for people
 
 
 def test_a_worker_is_given_notice_and_a_node_leaves(
     ray_cluster, taken, small, undisturbed, storage_uri
 ):
-    """SIGTERM: a checkpoint within the epoch, from which both go on. Later their node is killed.
+    """After SIGTERM, both workers resume within the epoch. Later their node is killed.
 
-    They are on a node with room for two, since the others are taken until it leaves.
+    All other CPUs are reserved until this node leaves, so that both workers are on it.
     """
     taken([{"CPU": 2}] * 2)
     leaving = ray_cluster.add_node(num_cpus=2, object_store_memory=2**27)
@@ -80,7 +80,7 @@ def test_a_worker_is_given_notice_and_a_node_leaves(
 
 @pytest.fixture
 def unfinished(small, undisturbed, storage_uri):
-    """The storage of a run that ended after three epochs, with their checkpoints."""
+    """Returns the storage of a run that ended after three epochs, with its checkpoints."""
     storage, root = open_storage(storage_uri), undisturbed[0]
     for path in sorted((root / folder(small)).rglob("*")):
         if path.is_file():
@@ -103,7 +103,7 @@ def test_the_newest_checkpoint_is_damaged(small, undisturbed, unfinished, storag
 
 
 def test_the_same_run_twice_at_once(small, undisturbed, unfinished, storage_uri, capfd):
-    """One trains, the other waits for it and finds its result."""
+    """One job trains; the other one waits for it and finds its result."""
     first, second = Disturbed(small, storage_uri), Disturbed(small, storage_uri)
     first.end()
     second.end()

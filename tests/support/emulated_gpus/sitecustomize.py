@@ -1,8 +1,8 @@
-"""Makes TensorFlow believe in GPUs, in every Python that has this folder in its PYTHONPATH.
+"""Emulates GPUs for TensorFlow in every Python that has this folder in its PYTHONPATH.
 
-As many as EMULATED_GPUS says or, of those, the ones that CUDA_VISIBLE_DEVICES names, as CUDA does.
-TensorFlow's own code decides what becomes of them: which are visible, how many replicas a strategy
-makes of them. What is placed on them runs on the CPU, and CPUs have no NCCL.
+EMULATED_GPUS is their number; CUDA_VISIBLE_DEVICES selects from them, as with CUDA. TensorFlow's
+code decides which of them are visible and how many replicas a strategy has. Operations on them run
+on the CPU, where there is no NCCL.
 """
 
 import importlib.abc
@@ -16,7 +16,7 @@ OPTIONS = "tensorflow.python.distribute.collective_util"
 
 
 def names() -> list[str]:
-    """Numbers of the GPUs that a process of this environment sees."""
+    """Returns the numbers of the GPUs that a process of this environment sees."""
     there = [str(number) for number in range(int(os.environ.get("EMULATED_GPUS", "0")))]
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     return there if shown is None else [name for name in there if name in shown.split(",")]
@@ -53,7 +53,7 @@ def add_gpus(module: Any) -> None:
 
 
 def leave_nccl_out(module: Any) -> None:
-    """Collectives by whatever the devices can do."""
+    """Makes collectives use an implementation that works on CPUs, instead of NCCL."""
     set_up = module.Options.__init__
 
     def options(self: Any, *args: Any, **kwargs: Any) -> None:

@@ -68,7 +68,7 @@ def a_summary(
 
 
 def guesses(accuracy: float) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of 4,000 images, and probabilities whose largest is right about that often."""
+    """Makes labels of 4,000 images, and probabilities that are right about that often."""
     random = np.random.default_rng(0)
     labels = random.integers(0, 10, 4_000)
     shares = random.dirichlet(np.ones(10) / 2, len(labels))
@@ -77,7 +77,7 @@ def guesses(accuracy: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def a_hostile_one() -> RetrainingSummary:
-    """A summary in which each text, but for the outcome and the part, is an attack."""
+    """Makes a summary in which every text is an attack, except outcome and part."""
     summary: RetrainingSummary = _with_attacks(a_summary())
     held_out = replace(summary.held_out, part="test")
     return replace(summary, outcome="promoted", held_out=held_out)

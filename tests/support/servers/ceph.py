@@ -21,7 +21,7 @@ from tests.support.servers.s3 import set_environment
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
 KEY = "fake-access-key"
-PASSWORD = "fake-secret-of-ceph"  # told to radosgw-admin in its arguments, which tests may look at
+PASSWORD = "fake-secret-of-ceph"  # visible in radosgw-admin's arguments
 CONF = """
 [global]
 fsid = {fsid}
@@ -53,7 +53,7 @@ rgw data = {folder}/rgw
 
 
 class Ceph:
-    """The cluster's processes; `url` is where its gateway answers."""
+    """The processes of a Ceph cluster; `url` is the address of its gateway."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._fsid = folder, str(uuid.uuid4())
@@ -96,7 +96,7 @@ class Ceph:
         return done.stdout
 
     def _serve(self, *command: str) -> None:
-        """In the foreground, so that it is a child that can be ended; as whoever runs the tests."""
+        """Starts a daemon in the foreground, as a child that can be ended."""
         with (self._folder / f"{command[0]}.out").open("w") as out:
             process = subprocess.Popen(
                 [command[0], "-f", "-c", "ceph.conf", *command[1:]],
@@ -141,7 +141,7 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
 
 
 def _started(folders: pytest.TempPathFactory) -> Ceph:
-    """At the third try at the latest: on a busy machine, a disk may end as it starts."""
+    """Starts a cluster, with up to three tries: on a busy machine, its disk may fail to start."""
     for attempt in range(3):
         found = Ceph(folders.mktemp("ceph"))
         try:

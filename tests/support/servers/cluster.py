@@ -13,7 +13,7 @@ STORE = 256 * 2**20  # bytes of each node's object store
 
 @pytest.fixture(scope="session")
 def ray_cluster(s3_server: str) -> Iterator[Cluster]:
-    """Two nodes of 2 CPUs, one with a GPU, all logical; their workers find the S3 server."""
+    """Starts two nodes with 2 logical CPUs each, and one GPU; their workers find the S3 server."""
     # A node that was killed counts as dead after 4 s, not after Ray's 20.
     quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
     head = {
@@ -32,7 +32,7 @@ def ray_cluster(s3_server: str) -> Iterator[Cluster]:
 
 
 def processes(nodes: list[Any], name: str) -> list[int]:
-    """The processes of these nodes, of no other Ray on this machine, with that in their title."""
+    """Returns the processes of these nodes whose title contains this text."""
     raylets = {str(node.all_processes["raylet"][0].process.pid) for node in nodes}
     found = []
     for folder in Path("/proc").glob("[0-9]*"):

@@ -1,7 +1,7 @@
-"""A proxy before the S3 server that fails on demand, in threads of the test's own process.
+"""A proxy before the S3 server that injects faults, in threads of the test's process.
 
-What its faults don't concern it passes on unchanged. It closes the connection after each answer, so
-that a fault ends what it hit and nothing else.
+All other requests are passed on unchanged. The connection is closed after each answer, so that a
+fault concerns one request only.
 """
 
 import http.client
@@ -22,7 +22,7 @@ HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "te", "content
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request, its body read already when a fault may act on it."""
+    """One request and its answer. A fault acts on it after its body was read."""
 
     protocol_version = "HTTP/1.1"  # also answers `Expect: 100-continue`
     proxy: ClassVar["Proxy"]
@@ -41,7 +41,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.send(*self.ask())
 
     def ask(self) -> tuple[int, list[tuple[str, str]], bytes]:
-        """The server's answer to this request."""
+        """Passes the request on, and returns the server's answer."""
         host, port = self.proxy.server.removeprefix("http://").split(":")
         upstream = http.client.HTTPConnection(host, int(port), timeout=60)
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -56,7 +56,7 @@ class Exchange(BaseHTTPRequestHandler):
         return found
 
     def send(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Sends an answer; `Content-Length` is as the headers say, or that of the body."""
+        """Sends an answer with the `Content-Length` of the headers, or else of the body."""
         self.send_response_only(status)
         length = str(len(body))
         for name, value in headers:
@@ -70,7 +70,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def drop(self) -> None:
-        """Resets the connection: closed so, a socket sends RST instead of FIN."""
+        """Resets the connection: with these options, closing a socket sends RST instead of FIN."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         os.close(self.connection.detach())
 
@@ -96,7 +96,7 @@ Fault = Callable[[Exchange], None]
 
 
 def status(code: int, name: str) -> Fault:
-    """An error as S3 answers it, without a look at the request."""
+    """Returns the fault that answers with an error of S3."""
 
     def answer(exchange: Exchange) -> None:
         body = f"<Error><Code>{name}</Code><Message>injected</Message></Error>".encode()
@@ -123,13 +123,13 @@ def lose(exchange: Exchange) -> None:
 
 
 def cut(exchange: Exchange) -> None:
-    """The answer's body breaks off in the middle."""
+    """The request is passed on, and the body of the answer breaks off in the middle."""
     code, headers, body = exchange.ask()
     exchange.send(code, headers, body[: len(body) // 2])
 
 
 def hang(seconds: float) -> Fault:
-    """Nothing is passed on or answered for so long, and then the connection is reset."""
+    """Returns the fault that does nothing for so many seconds and then resets the connection."""
 
     def wait(exchange: Exchange) -> None:
         exchange.proxy.over.wait(seconds)
@@ -149,7 +149,7 @@ class Rule:
     seen: set[str] = field(default_factory=set)
 
     def takes(self, method: str, path: str) -> bool:
-        """Whether the fault is for this request, which is counted then."""
+        """Returns True if the fault is for this request, and counts it."""
         if (self.methods and method not in self.methods) or self.key not in path:
             return False
         if self.each:  # request of its own kind
@@ -164,7 +164,7 @@ class Rule:
 
 
 class Proxy:
-    """`url` is where clients find it; `hits` counts the faults that it has injected."""
+    """A proxy; `url` is its address, `hits` is the number of injected faults."""
 
     def __init__(self, server: str) -> None:
         self.server = server
@@ -185,7 +185,7 @@ class Proxy:
         after: int = 0,
         each: bool = False,
     ) -> None:
-        """From now on: the next `times` requests of these methods whose path has `key` in it.
+        """Lets the next `times` requests of these methods fail whose path contains `key`.
 
         The first `after` of them are passed on. With `each`, it is the first request of each
         method and path instead, so that everything succeeds at the second try and nothing before.
@@ -195,7 +195,7 @@ class Proxy:
             self._rules.append(rule)
 
     def heal(self) -> int:
-        """Passes everything on again; returns how many faults there were since the last time."""
+        """Ends all faults; returns how many were injected since the last call."""
         with self._lock:
             self._rules.clear()
             hits, self.hits = self.hits, 0
@@ -213,7 +213,7 @@ class Proxy:
 
 @contextmanager
 def faulty(server: str) -> Iterator[Proxy]:
-    """A proxy before the server at that URL."""
+    """Starts a proxy before the server at that URL."""
     proxy = Proxy(server)
 
     class Handler(Exchange):
@@ -240,7 +240,7 @@ def faulty(server: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def proxy(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A proxy that storage opened from now on in this process goes through."""
+    """A proxy for all storages that this process opens from now on."""
     with faulty(s3_server) as found:
         monkeypatch.setenv("AWS_ENDPOINT_URL", found.url)
         yield found

@@ -1,4 +1,4 @@
-"""Fixture: a real head with a job server, in processes of its own; and jobs as processes."""
+"""Fixture: a Ray head with a job server. Also runs jobs as processes without it."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Python of this environment first, as on a cluster."""
+    """Returns the environment of a process in which this Python comes first, as on a cluster."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return os.environ | {"PATH": path} | more
 
@@ -31,13 +31,13 @@ def run(*command: str, env: dict[str, str] | None = None) -> Done:
 
 
 def printed_id(output: str, kind: str) -> str:
-    """Id of the result that a job printed: `run …` or `predictions …`."""
+    """Returns the id of the result that a job printed: `run …` or `predictions …`."""
     (line,) = [line for line in output.splitlines() if line.startswith(f"{kind} ")]
     return line.split()[1]
 
 
 class Head:
-    """What a user does with `ray job`."""
+    """Submits jobs to a head as a user does with `ray job`."""
 
     def __init__(self, address: str, env: dict[str, str]) -> None:
         self._address, self._env = address, env
@@ -54,7 +54,7 @@ class Head:
 
 @pytest.fixture(scope="session")
 def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
-    """4 logical CPUs, the S3 server in its environment, and token authentication."""
+    """Starts a head with 4 logical CPUs, access to the S3 server, and token authentication."""
     log = tmp_path_factory.mktemp("head") / "log"
     folder = tempfile.mkdtemp(prefix="ray-")  # names of sockets must be short
     address = f"http://127.0.0.1:{_free_port()}"

@@ -39,7 +39,7 @@ def serving() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """The server's URL; the environment of this process leads to it until the session ends."""
+    """Starts the server, sets the environment to it for the session, and yields its URL."""
     with serving() as url, pytest.MonkeyPatch.context() as patch:
         set_environment(patch, url)
         yield url
@@ -65,7 +65,7 @@ def s3_client(s3_server: str) -> Any:
 
 @pytest.fixture
 def bucket(s3_client: Any) -> str:
-    """The name of a bucket that is there, empty, and this test's alone."""
+    """Makes an empty bucket for one test, and returns its name."""
     name = f"bucket-{uuid.uuid4().hex}"
     s3_client.create_bucket(Bucket=name)
     return name
@@ -78,7 +78,7 @@ def s3_uri(bucket: str) -> str:
 
 @pytest.fixture(params=["folder", "s3"])
 def storage_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh storage root; a test that takes it runs on both kinds."""
+    """A fresh storage root; tests with this fixture run both in a folder and on S3."""
     return (
         str(tmp_path / "results")
         if request.param == "folder"
@@ -87,9 +87,9 @@ def storage_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 class OneAtATime:
-    """S3 judges a condition and writes in one step; moto does in two, so its requests queue up.
+    """Handles requests one at a time, since moto checks a condition and writes in two steps.
 
-    But not for one whose client was stopped before it had sent it all.
+    Requests that clients have not sent completely do not hold up the others.
     """
 
     def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:

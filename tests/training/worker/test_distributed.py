@@ -1,4 +1,4 @@
-"""Ranks in processes of their own: together they do what one process does alone.
+"""Several ranks together compute the same as one process alone.
 
 They train with plain SGD, whose steps are as large as the gradients: with Adam, a gradient that is
 off by a factor would go unnoticed, and rounding in gradients near zero would be blown up.
@@ -18,7 +18,7 @@ WORLDS = (1, 2, 3)
 
 
 def free_addresses(count):
-    """Addresses of ports that are free now."""
+    """Returns addresses of ports that are free now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:
@@ -27,7 +27,7 @@ def free_addresses(count):
 
 
 def run(world, data):
-    """What each of `world` ranks saw."""
+    """Trains with `world` ranks; returns the output of each."""
     job = {
         "data": data,
         "addresses": free_addresses(world),
@@ -52,7 +52,7 @@ def run(world, data):
 
 @pytest.fixture(scope="module")
 def seen(fashion, tmp_path_factory):
-    """What the ranks of each world saw of the same few real images."""
+    """Trains with the same few real images and each number of ranks; returns all outputs."""
     file = str(tmp_path_factory.mktemp("ranks") / "images.npz")
     parts = {"train": fashion.train, "test": fashion.test}
     counts = {"train": STEPS * BATCH, "test": TEST}
@@ -90,7 +90,7 @@ def test_an_evaluation_that_does_not_divide_equals_that_of_one_process(seen, wor
 
 
 def test_one_process_counts_every_example_once(seen):
-    """131 examples: any other count would not give a multiple of 1/131."""
+    """With 131 examples, only a count of all gives a multiple of 1/131."""
     correct = seen[1][0]["evaluation"]["accuracy"] * TEST
     assert correct == pytest.approx(round(correct), abs=1e-4)
 
