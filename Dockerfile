@@ -1,4 +1,4 @@
-# What docs/raycronjob.yaml calls IMAGE: the pinned packages and, in /fmnist, this code.
+# Builds IMAGE of docs/kubernetes/raycronjob.yaml: the pinned packages and, in /fmnist, this code.
 #
 #     docker build -t fmnist .                                                     # CPUs
 #     docker build -t fmnist-gpu --build-arg REQUIREMENTS=requirements-gpu.txt .   # NVIDIA's GPUs

@@ -28,7 +28,7 @@ def watched(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def says(monkeypatch, capsys, *arguments: str, code: int) -> str:
-    """What the command prints before it ends with that code."""
+    """Returns what the command prints before it ends with that code."""
     monkeypatch.setattr(sys, "argv", ["fmnist", *arguments])
     with pytest.raises(SystemExit) as end:
         main()

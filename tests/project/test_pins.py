@@ -60,6 +60,8 @@ def test_the_image_installs_by_hash_and_runs_as_nobody_special() -> None:
 
 
 def test_the_schedule_finds_the_code_where_the_image_has_it() -> None:
-    job = yaml.safe_load((ROOT / "docs/raycronjob.yaml").read_text())["spec"]["jobTemplate"]
+    job = yaml.safe_load((ROOT / "docs/kubernetes/raycronjob.yaml").read_text())["spec"][
+        "jobTemplate"
+    ]
     path = yaml.safe_load(job["runtimeEnvYAML"])["env_vars"]["PYTHONPATH"]
     assert f"COPY jobs {path}/jobs" in (ROOT / "Dockerfile").read_text()

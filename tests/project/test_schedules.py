@@ -25,7 +25,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def cron_job() -> dict[str, Any]:
-    return yaml.safe_load((DOCS / "raycronjob.yaml").read_text())
+    return yaml.safe_load((DOCS / "kubernetes/raycronjob.yaml").read_text())
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_the_head_may_start_what_cluster_yaml_has_and_nothing_wider() -> None:
 
 def test_the_network_policy_lets_only_the_pods_of_the_schedule_in(cron_job: dict[str, Any]) -> None:
     """Pods of the schedule reach all ports, others only the job server, with its token."""
-    policy = yaml.safe_load((DOCS / "networkpolicy.yaml").read_text())
+    policy = yaml.safe_load((DOCS / "kubernetes/networkpolicy.yaml").read_text())
     assert (policy["apiVersion"], policy["kind"]) == ("networking.k8s.io/v1", "NetworkPolicy")
     cluster = cron_job["spec"]["jobTemplate"]["rayClusterSpec"]
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
