@@ -22,6 +22,7 @@ def in_parallel(
     if not count:
         return
     logging.getLogger("ray.data").setLevel(logging.WARNING)  # it tells of each plan and its end
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # and of having no bar
     with data_context(), warnings.catch_warnings():
         # Ray would restart a task that dies without end; only a deprecated parameter ends it.
         warnings.simplefilter("ignore", RayDeprecationWarning)

@@ -14,6 +14,8 @@ from PIL import Image
 
 from jobs import score, train
 from tests.ingest.pictures import write_pictures
+from tests.support.paths import ROOT
+from tests.support.readme import run_example
 from tests.support.servers.head import run
 
 SMALL = ("--batch", "8", "--epochs", "20", "--cpus-per-worker", "1", "--architecture", "dense")
@@ -69,32 +71,37 @@ def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path
 
 def test_every_job_takes_photos(tmp_path: Path) -> None:
     """They are decoded once, by the first job; a dry run needs them decoded, since it writes."""
-    write_photos(tmp_path / "photos", 20)
+    run_example(ROOT / "README.md", tmp_path)  # real photographs in colour, with a test part
     images = (
-        "--data", str(tmp_path / "photos"), "--size", "12x12", "--test", "0.2",
+        "--data", str(tmp_path / "photos"), "--size", "32x32",
         "--storage", str(tmp_path / "results"),
     )  # fmt: skip
 
     def job(name: str, *flags: str) -> str:
         done = run(sys.executable, "-m", f"jobs.{name}", *images, *flags)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "WARNING" not in done.stdout + done.stderr
         return done.stdout
 
     refused = run(sys.executable, "-m", "jobs.retrain", *images, "--batch", "8", "--dry-run")
     assert refused.returncode == 2 and "not decoded yet" in refused.stderr
     assert not (tmp_path / "results").exists()
 
-    assert "32 to train on and 8 to test" in job("export", "--to", str(tmp_path / "copy"))
+    assert "320 to train on and 80 to test; 32 × 32 pixels, colour" in job(
+        "export", "--to", str(tmp_path / "copy")
+    )
     (decoded,) = (tmp_path / "results" / "datasets").iterdir()
     for part in ("train", "test"):
         name = f"{part}/part-00000.parquet"
         assert (tmp_path / "copy" / name).read_bytes() == (decoded / name).read_bytes()
 
-    small = ("--batch", "8", "--epochs", "2", "--cpus-per-worker", "1")
+    small = ("--batch", "32", "--epochs", "8", "--learning-rate", "1e-3", "--cpus-per-worker", "1")
     assert "photos-dense" in job("retrain", *small, "--architecture", "dense")
     (submission,) = tmp_path.rglob("submission.csv")
-    assert submission.read_text().count("/photo ") == 8
-    assert "comparison" in job("compare", *small, "--architecture", "dense")
+    rows = list(csv.reader(submission.read_text().splitlines()))[1:]
+    right = [int(label) == ("flower", "temple").index(name.split("/")[0]) for name, label in rows]
+    assert len(right) == 80 and sum(right) >= 60
+    assert "comparison" in job("compare", *small[:4], "--architecture", "dense")
     assert list((tmp_path / "results" / "datasets").iterdir()) == [decoded]
 
 

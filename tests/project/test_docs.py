@@ -20,6 +20,7 @@ from fmnist.data.load import load
 from fmnist.tasks import find_task
 from jobs.command import JOBS
 from tests.support.paths import ROOT
+from tests.support.readme import run_example
 
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -171,12 +172,10 @@ def test_the_readme_is_short_and_leads_to_every_document() -> None:
     assert set(DOCUMENTS) - {README} <= linked
 
 
-def test_the_example_of_the_readme_is_a_data_set(
+def test_the_example_with_arrays_is_a_data_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blocks = BLOCK.findall(README.read_text())
-    (example,) = [block for language, block in blocks if language == "python"]
-    subprocess.run([sys.executable, "-c", example], cwd=tmp_path, check=True)
+    run_example(ROOT / "docs/data.md", tmp_path)
     monkeypatch.chdir(tmp_path)
     dataset = load(find_task("shapes.toml"), "shapes")
     assert dataset.train is not None and len(dataset.train) == 300
