@@ -36,8 +36,8 @@ from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import FASHION
 from fmnist.training.run import train
-from jobs.connect import start_ray
-from jobs.launch import launch
+from jobs.support.connect import start_ray
+from jobs.support.launch import launch
 
 TRAINING = Training(architecture="dense", optimizer="sgd", learning_rate=1e-2, epochs=3)
 COLUMNS = ("network", "workers", "GPUs each", "s an epoch", "images/s", "loss", "s in all")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from jobs.launch import USER_ERROR, launch
+from jobs.support.launch import USER_ERROR, launch
 
 PROGRAM = "fmnist"
 JOBS = ("train", "compare", "score", "retrain", "export")

@@ -8,7 +8,7 @@ of them. Axes given freely replace a named comparison. Started again, it goes on
 """
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -25,18 +25,23 @@ from fmnist.errors import UserError, together
 from fmnist.recipes import RECIPES
 from fmnist.settings import Cluster, Precision, Training, check, resolve_auto
 from fmnist.tasks import find_task
-from jobs.flags import ImageFlags, check_images, command, parse_flags
-from jobs.launch import FAILED, launch
+from jobs.support.config import job_config
+from jobs.support.flags import ImageFlags, check_images, command, parse_flags
+from jobs.support.launch import FAILED, launch
 
 if TYPE_CHECKING:
     from fmnist.storage.manifest import Manifest
     from fmnist.storage.open import Storage
 
 DEFAULT_TASK = "competition"
+# One CPU a worker, so that many runs train at once; few checkpoints, since epochs are short.
+_CLUSTER = Cluster(cpus_per_worker=1, checkpoint_every=5, keep_checkpoints=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
+    config: str | None = None
+    """TOML file of flags, local or s3://…; flags that are given here win."""
     comparison: str | None = None
     """architectures, activations, optimizers or report."""
     architecture: str = ""
@@ -73,15 +78,12 @@ class Flags:
     """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""
     storage: str = "results"
     """Where results go: a folder or s3://bucket/prefix."""
-    images: Annotated[ImageFlags, tyro.conf.arg(name="")]
-    cluster: Annotated[Cluster, tyro.conf.arg(name="")]
+    images: Annotated[ImageFlags, tyro.conf.arg(name="")] = field(default_factory=ImageFlags)
+    cluster: Annotated[Cluster, tyro.conf.arg(name="")] = _CLUSTER
 
 
 def parse() -> Flags:
-    # One CPU a worker, so that many runs train at once; few checkpoints, since epochs are short.
-    cluster = Cluster(cpus_per_worker=1, checkpoint_every=5, keep_checkpoints=1)
-    default = Flags(images=ImageFlags(), cluster=cluster)
-    return parse_flags(Flags, __doc__, default)
+    return parse_flags(Flags, __doc__)
 
 
 def run(flags: Flags) -> None:
@@ -96,8 +98,8 @@ def run(flags: Flags) -> None:
     from fmnist.comparison.progress import SweepProgress
     from fmnist.comparison.run import compare, run_specs
     from fmnist.data.dataset import labelled
-    from jobs.connect import ensure_ray, job_storage
-    from jobs.images import find_data
+    from jobs.support.connect import ensure_ray, job_storage
+    from jobs.support.images import find_data
 
     storage = job_storage(flags.storage, dry_run=flags.dry_run)
     task = find_task(flags.task) if flags.task else None
@@ -110,7 +112,8 @@ def run(flags: Flags) -> None:
     ensure_ray()
     threads = choose_cpus_per_worker(flags.workers, flags.workers, flags.cluster)
     cluster = replace(flags.cluster, cpus_per_worker=threads)
-    specs = run_specs(dataset, runs, cluster, storage, command=command())
+    config = job_config("compare", flags)
+    specs = run_specs(dataset, runs, cluster, storage, command=command(), config=config)
     if flags.dry_run:
         return print_estimate(specs, cells)
     names = {spec.id: f"{cell_name(spec.training)} seed {spec.training.seed}" for spec in specs}
@@ -118,6 +121,7 @@ def run(flags: Flags) -> None:
         specs,
         name=flags.comparison or "custom",
         early_stopping=flags.early_stopping,
+        config=config,
         progress=SweepProgress(names, flags.epochs),
     )
     tell(storage, manifest, len(specs))
@@ -126,7 +130,7 @@ def run(flags: Flags) -> None:
 def tell(storage: "Storage", manifest: "Manifest", runs: int) -> None:
     """Prints where a published comparison is; ends the process if a run has failed."""
     from fmnist.comparison.run import comparison_folder
-    from jobs.results import print_files
+    from jobs.support.results import print_files
 
     print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {runs} runs")
     print_files(storage, comparison_folder(manifest.id), manifest)

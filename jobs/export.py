@@ -8,15 +8,15 @@ Image files are decoded into the storage, where every job finds them again; --to
 there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
 import tyro
 
 from fmnist.errors import UserError, together
 from fmnist.tasks import find_task
-from jobs.flags import DEFAULT_TASK, ImageFlags, check_images, parse_flags
-from jobs.launch import launch
+from jobs.support.flags import DEFAULT_TASK, ImageFlags, check_images, parse_flags
+from jobs.support.launch import launch
 
 Format = Literal["parquet", "csv"]
 FORMATS = get_args(Format)
@@ -24,6 +24,8 @@ FORMATS = get_args(Format)
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
+    config: str | None = None
+    """TOML file of flags, local or s3://…; flags that are given here win."""
     to: str | None = None
     """A new folder, or s3://bucket/prefix for Parquet; not needed for image files."""
     format: Format = "parquet"
@@ -34,11 +36,11 @@ class Flags:
     """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""
     storage: str = "results"
     """Where image files are decoded to: a folder or s3://bucket/prefix."""
-    images: Annotated[ImageFlags, tyro.conf.arg(name="")]
+    images: Annotated[ImageFlags, tyro.conf.arg(name="")] = field(default_factory=ImageFlags)
 
 
 def parse() -> Flags:
-    return parse_flags(Flags, __doc__, Flags(images=ImageFlags()))
+    return parse_flags(Flags, __doc__)
 
 
 def run(flags: Flags) -> None:
@@ -49,8 +51,8 @@ def run(flags: Flags) -> None:
     )
     from fmnist.data.export import copy_parquet, export_csv, export_parquet
     from fmnist.data.locations import locate
-    from jobs.connect import job_storage
-    from jobs.images import find_data
+    from jobs.support.connect import job_storage
+    from jobs.support.images import find_data
 
     task = find_task(flags.task) if flags.task else None
     storage = job_storage(flags.storage, dry_run=True)  # raw formats need none, so none is made

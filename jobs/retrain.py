@@ -8,26 +8,27 @@ Made for schedules. Afterwards, the champion scores the data. Run again on the s
 nothing twice. Its exit code is 0 also if the challenger was not promoted.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from fmnist.errors import UserError, together
+from fmnist.recipes import RECIPES
 from fmnist.registry.retention import Retention, check_retention
 from fmnist.retraining.gate import Gate, check_gate
 from fmnist.settings import Cluster, Training, check
 from fmnist.tasks import find_task
-from jobs.flags import (
+from jobs.support.config import job_config
+from jobs.support.flags import (
     DEFAULT_RECIPE,
     DEFAULT_TASK,
     ImageFlags,
     check_images,
     command,
-    named_recipe,
     parse_flags,
 )
-from jobs.launch import launch
+from jobs.support.launch import launch
 
 if TYPE_CHECKING:
     from fmnist.storage.open import Storage
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
+    config: str | None = None
+    """TOML file of flags, local or s3://…; flags that are given here win."""
     recipe: str = DEFAULT_RECIPE
     """Named configuration, report or quick; the other flags change it."""
     task: str | None = None
@@ -53,22 +56,15 @@ class Flags:
     """Say what would be done, and write nothing."""
     rollback: bool = False
     """Make the champion's predecessor champion again, and do nothing else."""
-    images: Annotated[ImageFlags, tyro.conf.arg(name="")]
-    gate: Annotated[Gate, tyro.conf.arg(name="")]
-    retention: Annotated[Retention, tyro.conf.arg(name="")]
-    training: Annotated[Training, tyro.conf.arg(name="")]
-    cluster: Annotated[Cluster, tyro.conf.arg(name="")]
+    images: Annotated[ImageFlags, tyro.conf.arg(name="")] = field(default_factory=ImageFlags)
+    gate: Annotated[Gate, tyro.conf.arg(name="")] = field(default_factory=Gate)
+    retention: Annotated[Retention, tyro.conf.arg(name="")] = field(default_factory=Retention)
+    training: Annotated[Training, tyro.conf.arg(name="")] = RECIPES[DEFAULT_RECIPE]
+    cluster: Annotated[Cluster, tyro.conf.arg(name="")] = field(default_factory=Cluster)
 
 
 def parse() -> Flags:
-    defaults = Flags(
-        images=ImageFlags(),
-        gate=Gate(),
-        retention=Retention(),
-        training=named_recipe(),
-        cluster=Cluster(),
-    )
-    return parse_flags(Flags, __doc__, defaults)
+    return parse_flags(Flags, __doc__)
 
 
 def run(flags: Flags) -> None:
@@ -76,9 +72,9 @@ def run(flags: Flags) -> None:
     from fmnist.retraining.plan import make_plan
     from fmnist.retraining.run import retrain
     from fmnist.scoring.inputs import find_inputs, from_dataset
-    from jobs.connect import ensure_ray, job_storage
-    from jobs.images import find_data, find_task_name
-    from jobs.results import print_plan, print_retraining
+    from jobs.support.connect import ensure_ray, job_storage
+    from jobs.support.images import find_data, find_task_name
+    from jobs.support.results import print_plan, print_retraining
 
     task = find_task(flags.task) if flags.task else None
     storage = job_storage(flags.storage, dry_run=flags.dry_run)
@@ -107,6 +103,7 @@ def run(flags: Flags) -> None:
         gate=flags.gate,
         retention=flags.retention,
         command=command(),
+        config=job_config("retrain", flags),
         actors=flags.actors,
     )
     print_retraining(storage, manifest)

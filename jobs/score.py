@@ -10,8 +10,9 @@ again, a finished job is found, and an unfinished one scores what is left.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jobs.flags import ImageFlags, parse_flags
-from jobs.launch import launch
+from jobs.support.config import job_config
+from jobs.support.flags import ImageFlags, parse_flags
+from jobs.support.launch import launch
 
 if TYPE_CHECKING:
     from fmnist.storage.open import Storage
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
+    config: str | None = None
+    """TOML file of flags, local or s3://…; flags that are given here win."""
     run: str
     """Id of a run in the storage, or the folder or URI of one anywhere."""
     task: str | None = None
@@ -48,9 +51,9 @@ def run(flags: Flags) -> None:
     from fmnist.scoring.inputs import find_inputs
     from fmnist.scoring.run import score
     from fmnist.tasks import find_task
-    from jobs.connect import ensure_ray, job_storage
-    from jobs.images import find_data
-    from jobs.results import print_predictions
+    from jobs.support.connect import ensure_ray, job_storage
+    from jobs.support.images import find_data
+    from jobs.support.results import print_predictions
 
     storage = job_storage(flags.storage)
     models, folder = find_run(flags.run, storage)
@@ -67,6 +70,7 @@ def run(flags: Flags) -> None:
         cpus_per_actor=flags.cpus_per_actor,
         gpu=flags.gpu,
         probabilities=flags.probabilities,
+        config=job_config("score", flags),
     )
     print_predictions(storage, manifest)
 

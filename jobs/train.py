@@ -6,28 +6,31 @@
 Submitted again, a finished run is found, and an unfinished one goes on from its last checkpoint.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import tyro
 
 from fmnist.errors import together
+from fmnist.recipes import RECIPES
 from fmnist.settings import Cluster, Training, check
 from fmnist.tasks import find_task
-from jobs.flags import (
+from jobs.support.config import job_config
+from jobs.support.flags import (
     DEFAULT_RECIPE,
     DEFAULT_TASK,
     ImageFlags,
     check_images,
     command,
-    named_recipe,
     parse_flags,
 )
-from jobs.launch import launch
+from jobs.support.launch import launch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
+    config: str | None = None
+    """TOML file of flags, local or s3://…; flags that are given here win."""
     recipe: str = DEFAULT_RECIPE
     """Named configuration, report or quick; the other flags change it."""
     task: str | None = None
@@ -40,15 +43,13 @@ class Flags:
     """Id of an unfinished run: refused unless configuration and data are still those it has."""
     score: bool = False
     """Also score the test images and write the submission."""
-    images: Annotated[ImageFlags, tyro.conf.arg(name="")]
-    training: Annotated[Training, tyro.conf.arg(name="")]
-    cluster: Annotated[Cluster, tyro.conf.arg(name="")]
+    images: Annotated[ImageFlags, tyro.conf.arg(name="")] = field(default_factory=ImageFlags)
+    training: Annotated[Training, tyro.conf.arg(name="")] = RECIPES[DEFAULT_RECIPE]
+    cluster: Annotated[Cluster, tyro.conf.arg(name="")] = field(default_factory=Cluster)
 
 
 def parse() -> Flags:
-    return parse_flags(
-        Flags, __doc__, Flags(images=ImageFlags(), training=named_recipe(), cluster=Cluster())
-    )
+    return parse_flags(Flags, __doc__)
 
 
 def run(flags: Flags) -> None:
@@ -62,9 +63,9 @@ def run(flags: Flags) -> None:
     from fmnist.scoring.inputs import find_inputs, from_dataset
     from fmnist.scoring.run import score
     from fmnist.training.run import train
-    from jobs.connect import ensure_ray, job_storage
-    from jobs.images import find_data
-    from jobs.results import print_predictions, print_run
+    from jobs.support.connect import ensure_ray, job_storage
+    from jobs.support.images import find_data
+    from jobs.support.results import print_predictions, print_run
 
     storage = job_storage(flags.storage)
     task = find_task(flags.task) if flags.task else None
@@ -73,14 +74,18 @@ def run(flags: Flags) -> None:
     if flags.resume:
         check_resumed(flags.resume, dataset, flags.training, flags.cluster, storage)
     ensure_ray()
-    manifest = train(dataset, flags.training, flags.cluster, storage, command=command())
+    config = job_config("train", flags)
+    manifest = train(
+        dataset, flags.training, flags.cluster, storage, command=command(), config=config
+    )
     print_run(storage, manifest)
     if flags.score:
         model = open_model(storage, run_folder(manifest.id), dataset.task)
         # The shards of image files have their names, which a data set in memory has not.
         inputs = find_inputs(data.task, data.place) if data.source else from_dataset(dataset)
         gpu = flags.cluster.gpu
-        print_predictions(storage, score(model=model, inputs=inputs, storage=storage, gpu=gpu))
+        scored = score(model=model, inputs=inputs, storage=storage, gpu=gpu, config=config)
+        print_predictions(storage, scored)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from fmnist.comparison.tables import comparison_table
 from fmnist.comparison.text import comparison_markdown
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
+from fmnist.job_config import CONFIG, JobConfig
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.published import open_model, read_history
 from fmnist.settings import Cluster, Training
@@ -42,12 +43,19 @@ def comparison_folder(comparison_id: str) -> str:
 
 
 def run_specs(
-    dataset: Dataset, runs: Sequence[Training], cluster: Cluster, storage: Storage, *, command: str
+    dataset: Dataset,
+    runs: Sequence[Training],
+    cluster: Cluster,
+    storage: Storage,
+    *,
+    command: str,
+    config: JobConfig | None = None,
 ) -> list[RunSpec]:
     """Returns the runs of a comparison, which share one copy of the data in the object store."""
     splits = put_splits(dataset, runs[0].validation)
     return [
-        RunSpec.of(dataset, run, cluster, storage, command=command, splits=splits) for run in runs
+        RunSpec.of(dataset, run, cluster, storage, command=command, config=config, splits=splits)
+        for run in runs
     ]
 
 
@@ -57,8 +65,11 @@ def compare(
     name: str,
     early_stopping: bool = False,
     progress: SweepProgress | None = None,
+    config: JobConfig | None = None,
 ) -> Manifest:
     """Trains the runs that are not finished, and publishes tables and a page of all runs.
+
+    `config` has the flags of the job, which are published too.
 
     The id of the result follows from the runs and their ends: a comparison in which a run failed
     can be started again, and then has another id. Raises UserError if a run has no end.
@@ -69,7 +80,7 @@ def compare(
     _check_all_ended(specs, {*runs, *failures})
     comparison = _comparison(specs, runs, failures, name)
     folder = comparison_folder(comparison.id)
-    published = read_manifest(storage, folder) or _publish(storage, comparison, specs)
+    published = read_manifest(storage, folder) or _publish(storage, comparison, specs, config)
     delete_other_attempts(storage, folder)
     return published
 
@@ -90,7 +101,9 @@ def _ended_runs(specs: Sequence[RunSpec], early_stopping: bool) -> dict[str, Com
     return runs
 
 
-def _publish(storage: Storage, comparison: Comparison, specs: Sequence[RunSpec]) -> Manifest:
+def _publish(
+    storage: Storage, comparison: Comparison, specs: Sequence[RunSpec], config: JobConfig | None
+) -> Manifest:
     best = best_cell(comparison)
     evidence = _evidence(specs, best) if best else None
     details = {
@@ -107,6 +120,8 @@ def _publish(storage: Storage, comparison: Comparison, specs: Sequence[RunSpec])
         facts = json.dumps(comparison.to_json(), indent=1, allow_nan=False)
         (files / "comparison.json").write_text(facts)
         pq.write_table(comparison_table(comparison), files / "results.parquet")
+        if config:
+            (files / CONFIG).write_text(config.to_toml(), encoding="utf-8")
         return publish(
             storage,
             comparison_folder(comparison.id),

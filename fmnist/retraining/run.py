@@ -5,8 +5,10 @@ from configuration and data, and a promotion has left a pending promotion in the
 """
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 
+from fmnist.job_config import CONFIG, JobConfig
 from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import read_champion
 from fmnist.registry.prune import delete_leftovers, delete_marked_runs, mark_old_runs
@@ -47,17 +49,23 @@ def retrain(
     gate: Gate,
     retention: Retention,
     command: str,
+    config: JobConfig | None = None,
     actors: int | str | None = None,
 ) -> Manifest:
     """Trains the planned challenger, applies the gate, scores `inputs` with the champion, prunes.
 
-    `actors` are those of `scoring.run.score`. Returns the manifest of the published summary. Raises
-    the UserErrors of `training.run.train`, `scoring.run.score` and `runs.published.open_model`.
+    `actors` are those of `scoring.run.score`; `config`, the flags of the job, is published too.
+    Returns the manifest of the published summary. Raises the UserErrors of `training.run.train`,
+    `scoring.run.score` and `runs.published.open_model`.
     """
     task = plan.dataset.task
-    result, pending = _train_and_promote(plan, cluster, storage, gate, command)
+    if config:  # with the seed that `force` has chosen
+        config = config.with_values(asdict(plan.training) | {"force": False})
+    result, pending = _train_and_promote(plan, cluster, storage, gate, command, config)
     model = open_model(storage, run_folder(result.after.run), task)
-    predictions = score(model=model, inputs=inputs, storage=storage, actors=actors, gpu=cluster.gpu)
+    predictions = score(
+        model=model, inputs=inputs, storage=storage, actors=actors, gpu=cluster.gpu, config=config
+    )
     # Marked runs are deleted after the summary is published: a job that is started again before
     # then finds the same marks, and so publishes the same summary.
     marked = mark_old_runs(storage, task.name, retention, now=datetime.now(UTC))
@@ -71,7 +79,7 @@ def retrain(
         retention=retention,
         command=command,
     )
-    published = _publish(storage, summary)
+    published = _publish(storage, summary, config)
     if pending:
         delete_pending(storage, task.name, pending)
     delete_marked_runs(storage, task.name, marked)
@@ -81,7 +89,12 @@ def retrain(
 
 
 def _train_and_promote(
-    plan: Plan, cluster: Cluster, storage: Storage, gate: Gate, command: str
+    plan: Plan,
+    cluster: Cluster,
+    storage: Storage,
+    gate: Gate,
+    command: str,
+    config: JobConfig | None,
 ) -> tuple[RetrainingResult, PendingPromotion | None]:
     """Returns the result, and the pending promotion to delete when the result is published."""
     task = plan.dataset.task
@@ -91,7 +104,7 @@ def _train_and_promote(
     if plan.no_training:
         return _keep_champion(plan, plan.no_training, storage, gate), None
     register_candidate(storage, task.name, plan.challenger)
-    train(plan.dataset, plan.training, cluster, storage, command=command)
+    train(plan.dataset, plan.training, cluster, storage, command=command, config=config)
     return promote_if_better(
         storage,
         task,
@@ -124,10 +137,12 @@ def _keep_champion(
     )
 
 
-def _publish(storage: Storage, summary: RetrainingSummary) -> Manifest:
+def _publish(storage: Storage, summary: RetrainingSummary, config: JobConfig | None) -> Manifest:
     fields = summary.to_json()
     with temporary_folder() as folder:
         (folder / SUMMARY).write_text(json.dumps(fields, indent=1, allow_nan=False))
+        if config:
+            (folder / CONFIG).write_text(config.to_toml(), encoding="utf-8")
         (folder / REPORT).write_text(retraining_page(summary), encoding="utf-8")
         published = publish(
             storage,

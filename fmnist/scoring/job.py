@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fmnist.job_config import JobConfig
 from fmnist.runs.published import PublishedModel
 from fmnist.scoring.inputs import Inputs
 from fmnist.scoring.predictions import LABELS
@@ -36,7 +37,7 @@ class ScoringJob:
     `pool_size` is the number of actors at first, and at most; each has so many `cpus`, and with
     `gpu` a GPU of its own. With `probabilities`, the result has those of each class. Files have at
     least `rows_per_file` rows: a killed job scores again at most what its unfinished file would
-    hold.
+    hold. `config` has the flags of the command, which are published too.
     """
 
     model: PublishedModel
@@ -47,6 +48,7 @@ class ScoringJob:
     gpu: bool
     probabilities: bool
     rows_per_file: int
+    config: JobConfig | None = None
 
     @property
     def id(self) -> str:

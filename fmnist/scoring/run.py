@@ -12,6 +12,7 @@ from contextlib import suppress
 import numpy as np
 
 from fmnist.cluster.resources import scoring_pool_size
+from fmnist.job_config import CONFIG, JobConfig
 from fmnist.runs.published import PublishedModel
 from fmnist.scoring.inputs import Inputs
 from fmnist.scoring.job import ScoringJob, predictions_folder, predictions_id
@@ -41,15 +42,17 @@ def score(
     gpu: bool = False,
     probabilities: bool = False,
     rows_per_file: int = ROWS_PER_FILE,
+    config: JobConfig | None = None,
 ) -> Manifest:
     """Returns the published predictions of the model for the inputs; makes them unless they exist.
 
     They are Parquet files in `labels/` (id int64, label int64, model string, and if asked for
     `probabilities`, a list of float32) and `submission.csv`. `actors` is a number or a range such
     as 2:16; by default there are as many as the cluster has room for, and it may grow. Of jobs that
-    score the same at once one does it, and the others wait. Raises UserError for more actors than
-    the cluster can have, for a GPU that TensorFlow doesn't see, for a model that can't predict, for
-    actors that die each time, and for data that change meanwhile.
+    score the same at once one does it, and the others wait. `config` has the flags of the
+    command, which are published too. Raises UserError for more actors than the cluster can have,
+    for a GPU that TensorFlow doesn't see, for a model that can't predict, for actors that die each
+    time, and for data that change meanwhile.
     """
     id = predictions_id(model, inputs, probabilities=probabilities, gpu=gpu, cpus=cpus_per_actor)
     folder = predictions_folder(id)
@@ -64,6 +67,7 @@ def score(
         gpu=gpu,
         probabilities=probabilities,
         rows_per_file=rows_per_file,
+        config=config,
     )
     while True:
         with (
@@ -134,6 +138,10 @@ def _publish(
         "seconds": seconds,
     }
     names = [*collected.names, SUBMISSION]
+    if job.config:
+        # Never replaced: a job that was taken for dead could do so after its digest is published.
+        storage.create(f"{job.folder}/{CONFIG}", job.config.to_toml().encode())
+        names.append(CONFIG)
     return publish_keys(storage, job.folder, names, kind="predictions", id=job.id, details=details)
 
 

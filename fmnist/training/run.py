@@ -13,6 +13,7 @@ from fmnist.cluster.resources import choose_cpus_per_worker
 from fmnist.cluster.shared_folder import mark_storage
 from fmnist.data.dataset import Dataset, labelled
 from fmnist.errors import UserError
+from fmnist.job_config import JobConfig
 from fmnist.runs.ids import begin, run_folder, run_id
 from fmnist.settings import Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.storage.manifest import Manifest, read_manifest
@@ -27,9 +28,17 @@ STOP_INTERVAL = 0.5  # seconds between two requests to stop
 
 
 def train(
-    dataset: Dataset, training: Training, cluster: Cluster, storage: Storage, *, command: str
+    dataset: Dataset,
+    training: Training,
+    cluster: Cluster,
+    storage: Storage,
+    *,
+    command: str,
+    config: JobConfig | None = None,
 ) -> Manifest:
     """Returns the published run of this configuration on this data set; trains it if necessary.
+
+    `config` has the flags of the job, of which the run publishes those that give it again.
 
     Raises UserError for a configuration that cannot be trained on this data or this cluster, for
     storage that fails or that the workers' nodes don't share, and for a loss that is not finite.
@@ -47,6 +56,7 @@ def train(
         replace(cluster, cpus_per_worker=cpus),
         storage,
         command=command,
+        config=config,
         splits=put_splits(dataset, training.validation),
     )
     with mark_storage(storage) as mark, show_progress(training.epochs) as monitor:

@@ -10,11 +10,12 @@ from fmnist.cluster.actors import RemoteMethod
 from fmnist.cluster.nodes import node_sizes
 from fmnist.cluster.shared_folder import Mark
 from fmnist.data.dataset import Dataset, Examples, check_room, labelled, split_rows
+from fmnist.job_config import JobConfig
 from fmnist.runs.history import EpochRow
 from fmnist.runs.ids import run_folder, run_id
 from fmnist.settings import Cluster, Training
 from fmnist.storage.open import Storage
-from fmnist.tasks import Task
+from fmnist.tasks import TASKS, Task
 from fmnist.training import batches
 from fmnist.training.monitor import MonitorHandle
 
@@ -62,6 +63,7 @@ class RunSpec:
     storage: Storage
     splits: dict[str, SharedSplit]  # train; validation and test where they exist with labels
     details: RunDetails
+    config_file: str | None = None  # content of the run's config.toml; None: it publishes none
 
     @classmethod
     def of(
@@ -73,14 +75,21 @@ class RunSpec:
         *,
         command: str,
         splits: dict[str, SharedSplit],
+        config: JobConfig | None = None,
     ) -> "RunSpec":
-        """Makes the spec of a run; `splits` is what `put_splits` made of the data set."""
+        """Makes the spec of a run; `splits` is what `put_splits` made of the data set.
+
+        `config` has the flags of the job that trains the run.
+        """
         task = dataset.task
         sizes = {name: split.size for name, split in splits.items()}
         data: Any = {"source": dataset.source, "fingerprint": dataset.fingerprint, **sizes}
         details = RunDetails(
             command=command, task=task.details, dataset=data, nodes=len(node_sizes())
         )
+        # A job's task can be left to its default, and the defaults of jobs differ.
+        named = {"task": task.name} if TASKS.get(task.name) == task else {}
+        settings = named | asdict(training) | asdict(cluster)
         return cls(
             id=run_id(task, training, dataset.fingerprint),
             task=task,
@@ -89,6 +98,7 @@ class RunSpec:
             storage=storage,
             splits=splits,
             details=details,
+            config_file=config.of_run(settings, storage.uri).to_toml() if config else None,
         )
 
     @property

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from jobs.launch import launch
+from jobs.support.launch import launch
 
 
 @pytest.fixture

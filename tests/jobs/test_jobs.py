@@ -13,8 +13,8 @@ from fmnist.scoring.predictions import SUBMISSION
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from jobs import export, score, train
-from jobs.connect import IN_RAY_JOB
-from jobs.launch import launch
+from jobs.support.config import IN_RAY_JOB
+from jobs.support.launch import launch
 from tests.support.models import dense, publish_run
 from tests.support.samples import SHAPES, examples
 from tests.support.servers.head import printed_id, run

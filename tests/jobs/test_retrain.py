@@ -13,7 +13,7 @@ from fmnist.data.export import export_parquet
 from fmnist.registry.champion import promote, read_champion
 from fmnist.storage.open import open_storage
 from jobs import retrain as job
-from jobs.launch import launch
+from jobs.support.launch import launch
 from tests.support.challengers import RECIPE, publish_reader, readable
 from tests.support.paths import ROOT
 from tests.support.servers.faulty import faulty

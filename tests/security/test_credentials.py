@@ -19,7 +19,7 @@ import pytest
 from fmnist.data.export import export_parquet
 from fmnist.storage.open import open_storage
 from jobs import train
-from jobs.launch import launch
+from jobs.support.launch import launch
 from tests.support.paths import ROOT
 from tests.support.samples import SHAPES, dataset
 from tests.support.servers.s3 import SECRET

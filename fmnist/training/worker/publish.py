@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from fmnist import machine
+from fmnist.job_config import CONFIG
 from fmnist.models.architectures import build
 from fmnist.models.classifier import Classifier
 from fmnist.pages.scores import EvaluationJson
@@ -88,6 +89,8 @@ def _publish(
         pq.write_table(to_table(evaluations), folder / "metrics.parquet")
         pq.write_table(pa.Table.from_pylist(page.history), folder / HISTORY)
         (folder / "report.html").write_text(run_page(page), encoding="utf-8")
+        if spec.config_file is not None:
+            (folder / CONFIG).write_text(spec.config_file, encoding="utf-8")
         publish(spec.storage, spec.folder, folder, kind="run", id=spec.id, details=details)
     delete_other_attempts(spec.storage, spec.folder)
     session.checkpoints.remove_leftovers()

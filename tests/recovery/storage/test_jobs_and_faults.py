@@ -9,7 +9,7 @@ import pytest
 
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
-from jobs.connect import IN_RAY_JOB
+from jobs.support.config import IN_RAY_JOB
 from tests.support.paths import ROOT
 from tests.support.servers.faulty import (
     DENIED,

@@ -14,7 +14,7 @@ from fmnist.registry import prune
 from fmnist.storage.folder import LocalStorage
 from fmnist.storage.s3 import S3Storage
 from jobs import retrain
-from jobs.launch import launch
+from jobs.support.launch import launch
 
 
 def mortal(kind: type[LocalStorage] | type[S3Storage]) -> None:

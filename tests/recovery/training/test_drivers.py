@@ -15,7 +15,7 @@ from fmnist.data.export import export_parquet
 from fmnist.errors import UserError
 from fmnist.runs.ids import begin, check_resumed
 from fmnist.storage.open import open_storage
-from jobs.launch import TERMINATED
+from jobs.support.launch import TERMINATED
 from tests.recovery.support.runs import (
     CLUSTER,
     TRAINING,

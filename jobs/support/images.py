@@ -11,8 +11,8 @@ from fmnist.ingest.run import Ingestion, find_images, ingest, plan_ingestion
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task, find_task, to_task
-from jobs.connect import ensure_ray
-from jobs.flags import DEFAULT_TASK, SIZE, ImageFlags, check_images
+from jobs.support.connect import ensure_ray
+from jobs.support.flags import DEFAULT_TASK, SIZE, ImageFlags, check_images
 
 
 @dataclass(frozen=True, kw_only=True)

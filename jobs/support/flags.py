@@ -4,15 +4,15 @@ import argparse
 import re
 import shlex
 import sys
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Literal, TypeVar, get_args, get_origin
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fmnist.errors import UserError
 from fmnist.recipes import RECIPES
-from fmnist.settings import Training
+from jobs.support.config import flag_types, read_config, with_values
 
 DEFAULT_RECIPE = "quick"
 DEFAULT_TASK = "fashion"  # where the data don't say what they are
@@ -65,23 +65,36 @@ def _choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
     )
 
 
-def parse_flags(flags: type[Flags], description: str | None, default: Flags | None = None) -> Flags:
-    """Reads the flags of this process; tyro ends it with exit code 2 if they do not fit."""
-    preset: dict[str, Any] = {} if default is None else {"default": default}
-    found: Flags = tyro.cli(
-        flags, prog=_program(), description=description, registry=_registry, **preset
-    )
-    return found
+def parse_flags(flags: type[Flags], description: str | None) -> Flags:
+    """Reads the flags of this process; what is not given comes from `--config`, then the recipe.
 
-
-def named_recipe() -> Training:
-    """Returns the recipe that `--recipe` names: the defaults of all flags that are not given."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--recipe", default=DEFAULT_RECIPE)
-    recipe = first.parse_known_args()[0].recipe
+    Raises UserError for an unknown recipe and a wrong file; tyro ends the process with exit code 2
+    for flags that do not fit.
+    """
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--recipe")
+    early.add_argument("--config")
+    given = early.parse_known_args()[0]
+    values = read_config(given.config, flags) if given.config else {}
+    recipe = given.recipe or values.get("recipe") or DEFAULT_RECIPE
     if recipe not in RECIPES:
         raise UserError(f"unknown recipe {recipe!r}: expected one of {', '.join(RECIPES)}")
-    return RECIPES[recipe]
+    required = {
+        field.name: tyro.MISSING
+        for field in fields(flags)  # type: ignore[arg-type]  # any dataclass
+        if field.default is field.default_factory is MISSING
+    }
+    default = flags(**required)
+    if "recipe" in flag_types(flags):
+        default = replace(default, training=RECIPES[recipe])  # type: ignore[type-var]
+    found: Flags = tyro.cli(
+        flags,
+        prog=_program(),
+        description=description,
+        registry=_registry,
+        default=with_values(default, values),
+    )
+    return found
 
 
 def command() -> str:

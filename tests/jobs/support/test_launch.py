@@ -11,8 +11,8 @@ import pytest
 from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 from ray.train import WorkerGroupError
 
-from jobs.connect import start_ray
-from jobs.launch import FAILED, USER_ERROR, launch
+from jobs.support.connect import start_ray
+from jobs.support.launch import FAILED, USER_ERROR, launch
 
 
 def ends(run: Callable[[], Any]) -> int:

@@ -13,10 +13,10 @@ import ray
 from fmnist.cluster.remote import bound_retries
 from fmnist.errors import UserError
 from fmnist.storage.open import Storage, open_storage
-from jobs.sigterm import terminate
+from jobs.support.config import IN_RAY_JOB
+from jobs.support.sigterm import terminate
 
 CONNECT_TIMEOUT = 10.0  # seconds
-IN_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the entry point of a submitted job
 
 
 def ensure_ray() -> None:

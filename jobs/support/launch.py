@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fmnist.errors import UserError
-from jobs.sigterm import terminated
+from jobs.support.sigterm import terminated
 
 FAILED = 1  # exit codes
 USER_ERROR = 2
@@ -35,7 +35,7 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(TERMINATED if terminated.is_set() else INTERRUPTED)
     except Exception as error:
-        from jobs.connect import failure
+        from jobs.support.connect import failure
 
         message = failure(error)
         if message is None:

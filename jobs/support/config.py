@@ -1,0 +1,138 @@
+"""Files of flags: read for `--config`, and made of a job's flags for its result."""
+
+import math
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from fmnist.errors import UserError
+from fmnist.job_config import JobConfig, Value
+
+NAME = "config"  # of the flag; a file can't name another one
+# Flags that say how a job was started, and not what came of it; a recipe is in the other values.
+NOT_SAVED = (NAME, "recipe", "resume", "dry_run")
+PLACES = ("run", "task", "data", "score_data", "storage")  # that may be paths
+IN_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the entry point of a submitted job
+KINDS: dict[type, str] = {
+    str: "text in quotes",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+}
+
+# What a flag's value can be: of one of these types, or one of these words.
+Kinds = tuple[type | str, ...]
+
+Flags = TypeVar("Flags")
+
+
+def read_config(place: str, flags: type) -> dict[str, Value]:
+    """Reads a TOML file, local or in S3, whose keys are names of these flags.
+
+    Raises UserError that lists all unknown keys, each with the nearest name, and all wrong types.
+    """
+    try:
+        found = tomllib.loads(_read(place).decode())
+    except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no TOML
+        raise UserError(f"{NAME} {place}: {error or 'is nested too deeply'}") from error
+    kinds = flag_types(flags)
+    problems = {name: _problem(name, value, kinds) for name, value in found.items()}
+    UserError.raise_if([f"{NAME} {place}: {problem}" for problem in problems.values() if problem])
+    return {
+        name: float(value) if type(value) is int and int not in kinds[name] else value
+        for name, value in found.items()
+    }
+
+
+def flag_types(flags: type) -> dict[str, Kinds]:
+    """Returns the names that a file can have for these flags, each with what its value can be."""
+    found: dict[str, Kinds] = {}
+    for name, hint in get_type_hints(flags).items():
+        if is_dataclass(hint):
+            assert isinstance(hint, type)
+            found |= flag_types(hint)
+        elif name != NAME:
+            found[name] = _kinds(hint)
+    return found
+
+
+def with_values(flags: Flags, values: Mapping[str, Value]) -> Flags:
+    """Returns the flags, and those in their dataclasses, with these values."""
+    changes: dict[str, Any] = {}
+    for field in fields(flags):  # type: ignore[arg-type]  # any dataclass
+        value = getattr(flags, field.name)
+        if is_dataclass(value):
+            changes[field.name] = with_values(value, values)
+        elif field.name in values:
+            changes[field.name] = values[field.name]
+    return replace(flags, **changes)  # type: ignore[type-var]
+
+
+def job_config(job: str, flags: object) -> JobConfig:
+    """Returns the configuration that gives a job's result again, also from another folder."""
+    values = {name: value for name, value in _flat(flags).items() if name not in NOT_SAVED}
+    if IN_RAY_JOB not in os.environ:  # there, paths are relative to what was submitted
+        values |= {name: _absolute(name, values[name]) for name in PLACES if name in values}
+    return JobConfig(job=job, values=values)
+
+
+def _read(place: str) -> bytes:
+    if "://" in place:
+        from fmnist.storage.open import open_storage  # here: files of this machine need no boto3
+
+        folder, _, name = place.rpartition("/")
+        found = open_storage(folder, writable=False).read_version(name)
+        if found is None:
+            raise UserError(f"{NAME} {place}: there is no such file")
+        return found[0]
+    try:
+        return Path(place).expanduser().read_bytes()
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~nobody
+        raise UserError(f"{NAME} {place!r}: {error}") from error
+
+
+def _problem(name: str, value: Any, kinds: Mapping[str, Kinds]) -> str | None:
+    if name not in kinds:
+        close = get_close_matches(name.replace("-", "_"), kinds, n=1, cutoff=0)
+        return f"unknown key {name!r}, expected {close[0]!r} or another flag's name"
+    expected = kinds[name]
+    fits = type(value) in expected or (type(value) is int and float in expected)
+    if value in expected or (fits and not (isinstance(value, float) and not math.isfinite(value))):
+        return None
+    wanted = " or ".join(kind if isinstance(kind, str) else KINDS[kind] for kind in expected)
+    return f"{name} is {_shown(value)}, expected {wanted}"
+
+
+def _shown(value: Any) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+
+
+def _kinds(hint: Any) -> Kinds:
+    """Returns what a flag's value can be, but for None: there is no null in TOML."""
+    if isinstance(hint, UnionType):
+        return tuple(kind for kind in get_args(hint) if kind is not type(None))
+    return get_args(hint) if get_origin(hint) is Literal else (hint,)
+
+
+def _flat(flags: object) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for field in fields(flags):  # type: ignore[arg-type]  # any dataclass
+        value = getattr(flags, field.name)
+        values |= _flat(value) if is_dataclass(value) else {field.name: value}
+    return values
+
+
+def _absolute(name: str, value: Value) -> Value:
+    """Returns a path as an absolute one; names of tasks and runs, and URIs, stay."""
+    from fmnist.storage.uri import FolderUri, parse_uri
+
+    named = {"run": "/" not in str(value), "task": not str(value).endswith(".toml")}
+    if not isinstance(value, str) or value == "auto" or named.get(name):
+        return value
+    place = parse_uri(value, http=True)
+    return str(place.path) if isinstance(place, FolderUri) else value
