@@ -3,8 +3,8 @@
 from fmnist.settings import Training
 
 RECIPES = {
-    # As published: 400 epochs at batch 1024. The report reached 91.37% validation accuracy with it
-    # on the `competition` task. About 2 hours on two CPU cores:
+    # The settings of the report: 400 epochs at batch 1024. It reached 91.37% validation accuracy on
+    # the `competition` task. About 2 hours on two CPU cores:
     #   python -m jobs.train --recipe report --task competition
     "report": Training(),
     # A laptop's recipe; README.md has its score and its seconds:

@@ -2,9 +2,9 @@
 
 import os
 
-# What Ray prints into every job, whatever it was told about logs, and what nobody has to act on: a
-# run has more processes than CPUs, since most of them only wait; and what dies is started again, or
-# ends the job with a message of its own. That memory ran out stays. Ray reads this when imported.
+# Messages that Ray prints into every job although nobody has to act on them: a run has more
+# processes than CPUs, since most of them only wait; a process that dies is started again, or the job
+# ends with an error. Messages about full memory are still printed. Ray reads this when imported.
 QUIET = (
     "worker processes have been started on node",
     "A worker died or was killed while executing a task by an unexpected system error",

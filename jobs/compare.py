@@ -124,10 +124,10 @@ def run(flags: Flags) -> None:
         config=config,
         progress=SweepProgress(names, flags.epochs),
     )
-    tell(storage, manifest, len(specs))
+    print_comparison(storage, manifest, len(specs))
 
 
-def tell(storage: "Storage", manifest: "Manifest", runs: int) -> None:
+def print_comparison(storage: "Storage", manifest: "Manifest", runs: int) -> None:
     """Prints where a published comparison is; ends the process if a run has failed."""
     from fmnist.comparison.run import comparison_folder
     from jobs.support.results import print_files

@@ -106,7 +106,7 @@ class ImagePart:
         return ParquetRows(filesystem=self.filesystem, column=self.column, pieces=pieces)
 
     def cut(self, start: int, stop: int) -> "ImagePart":
-        """What a task needs to read rows `start` to before `stop`; the rows keep their numbers."""
+        """Returns rows `start` to before `stop` as a task needs them; rows keep their numbers."""
         if self.names is None:
             return replace(self, labels=None)
         return replace(

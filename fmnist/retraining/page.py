@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from fmnist.pages import plots
 from fmnist.pages.html import Card, Cell, FactList, Table, fact_list, render
@@ -101,7 +100,7 @@ def _cards(summary: RetrainingSummary) -> list[Card]:
     return cards
 
 
-def _difference(summary: RetrainingSummary) -> dict[str, Any] | None:
+def _difference(summary: RetrainingSummary) -> plots.Figure | None:
     decision = summary.decision
     if decision is None:
         return None

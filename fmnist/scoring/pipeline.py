@@ -25,9 +25,8 @@ from fmnist.storage.errors import READ_ERRORS
 BLOCKS_PER_ACTOR = 16  # that are read, predicted or waiting, all together
 READ_TIMEOUT = 5.0  # seconds for an answer of the supervisor
 GPU_BATCHES = 4  # in each call of an actor; only the last batch of a call is padded
-# How often Ray starts an actor again, whatever it died of. What ends a job is a block whose actor
-# dies each time, which the supervisor counts: many deaths are nothing unusual where nodes come and
-# go for hours.
+# Ray starts an actor again so many times. Many deaths are usual where nodes come and go for hours.
+# A job ends only if actors die each time at the same block, which the supervisor counts.
 ACTOR_RESTARTS = 100
 
 

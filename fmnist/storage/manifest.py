@@ -81,7 +81,7 @@ def publish(
     if replace:
         _replace(storage, prefix, manifest)
         return manifest
-    # Where this fails, the manifest may have been written all the same, so its files stay.
+    # If this fails, the manifest may be written nevertheless, so its files are not deleted.
     published = _commit(storage, prefix, manifest)
     if published.files != files:  # another job's manifest was first
         storage.delete(f"{prefix}/{attempt}")

@@ -114,8 +114,8 @@ class S3Storage(Storage):
                     source, self.bucket, name, ExtraArgs={"Metadata": {TOKEN: token}}
                 )
             except ClientError as error:
-                # Where the answer to its completion was lost, boto completes an upload once more,
-                # and some stores no longer know it then.
+                # If the answer to an upload's completion was lost, boto completes it once more, and
+                # some stores do not know the upload any more.
                 if code_of(error) != "NoSuchUpload" or not self._own_version(key, token):
                     raise
 

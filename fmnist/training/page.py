@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -116,7 +116,7 @@ def _cards(run: RunPage, evaluation: EvaluationJson) -> list[Card]:
     ]
 
 
-def _curves(run: RunPage, metric: str, title: str, tick_format: str) -> dict[str, Any]:
+def _curves(run: RunPage, metric: str, title: str, tick_format: str) -> plots.Figure:
     """Returns Plotly's figure of a metric against the epoch, on training and held-out images."""
     history = pd.DataFrame(run.history)
     epochs = history["epoch"].tolist()

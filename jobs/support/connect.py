@@ -38,7 +38,7 @@ def start_ray() -> None:
         ray.init(
             address=address,
             include_dashboard=False,
-            # What a user should see comes through the progress monitor; the rest is in Ray's logs.
+            # The progress monitor prints all that users should see; the rest is in Ray's logs.
             log_to_driver=False,
             logging_level=logging.ERROR,
         )

@@ -7,7 +7,7 @@ from fmnist.data.load import load
 from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.ingest.classes import name_for
-from fmnist.ingest.run import Ingestion, find_images, ingest, plan_ingestion
+from fmnist.ingest.run import Ingestion, IngestionPlan, find_images, ingest, plan_ingestion
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task, find_task, to_task
@@ -54,11 +54,8 @@ def find_data(
             )
         return Data(task=task or find_task(default_task), place=place)
     plan = plan_ingestion(source.to_score() if scored else source, _settings(task, flags))
-    if dry_run and not read_manifest(storage, plan.folder):
-        raise UserError(
-            f"{place}: its images are not decoded yet, and --dry-run writes nothing; expected "
-            "images that `jobs.export` or another job has decoded into the storage"
-        )
+    if dry_run:
+        _check_decoded(place, plan, storage)
     ensure_ray()
     manifest = ingest(location, plan, storage)
     decoded = f"{storage.uri}/{plan.folder}"
@@ -70,6 +67,14 @@ def find_data(
         place=decoded,
         source=f"images at {place}" + (f", {left_out} left out" if left_out else ""),
     )
+
+
+def _check_decoded(place: str, plan: IngestionPlan, storage: Storage) -> None:
+    if not read_manifest(storage, plan.folder):
+        raise UserError(
+            f"{place}: its images are not decoded yet, and --dry-run writes nothing; expected "
+            "images that `jobs.export` or another job has decoded into the storage"
+        )
 
 
 def find_task_name(place: str) -> str:

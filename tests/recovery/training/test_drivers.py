@@ -74,7 +74,7 @@ def test_a_submitted_jobs_driver_is_killed_and_then_the_job_is_stopped(
         return name
 
     def until(checkpoint, name):
-        """And a little into the next epoch."""
+        """Waits until the checkpoint exists and the next epoch has begun."""
         try:
             wait(lambda: checkpoint in checkpoints(storage, small))
         except AssertionError as error:
