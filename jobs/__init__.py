@@ -3,8 +3,8 @@
 import os
 
 # Messages that Ray prints into every job although nobody has to act on them: a run has more
-# processes than CPUs, since most of them only wait; a process that dies is started again, or the job
-# ends with an error. Messages about full memory are still printed. Ray reads this when imported.
+# processes than CPUs, since most of them only wait; a process that dies is started again, or the
+# job ends with an error. Messages about full memory are still printed. Ray reads this on import.
 QUIET = (
     "worker processes have been started on node",
     "A worker died or was killed while executing a task by an unexpected system error",

@@ -26,7 +26,7 @@ BLOCKS_PER_ACTOR = 16  # that are read, predicted or waiting, all together
 READ_TIMEOUT = 5.0  # seconds for an answer of the supervisor
 GPU_BATCHES = 4  # in each call of an actor; only the last batch of a call is padded
 # Ray starts an actor again so many times. Many deaths are usual where nodes come and go for hours.
-# A job ends only if actors die each time at the same block, which the supervisor counts.
+# A job ends only if an actor dies several times without finishing a block: see the supervisor.
 ACTOR_RESTARTS = 100
 
 
