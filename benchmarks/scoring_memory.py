@@ -9,25 +9,19 @@ reads or writes) and of the object store. About a minute on two cores; 0.6 GB of
 """
 
 import argparse
-import multiprocessing
 import os
 import tempfile
 import threading
 import time
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import ray
-from pyarrow import fs
 
-from fmnist.data.formats.parquet import write_part
-from fmnist.data.load import load
-from fmnist.runs.published import MODEL, open_model
+from benchmarks.data_sets import in_fresh_process, publish_model, row, write_test_images
+from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import find_inputs
 from fmnist.scoring.run import score
-from fmnist.storage.manifest import publish
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 
@@ -92,16 +86,7 @@ def memory(process: int) -> tuple[float, str]:
     return int(next(values, "0")) / 1024, title
 
 
-def write_images(images: int, folder: Path) -> None:
-    test = load(FASHION).test
-    assert test is not None
-    for number, start in enumerate(range(0, images, len(test))):
-        rows = test.take(np.arange(min(len(test), images - start)))
-        piece = replace(rows, ids=rows.ids + start, labels=None)
-        write_part(piece, fs.LocalFileSystem(), f"{folder}/test/{number:04}")
-
-
-def publish_model(folder: Path) -> None:
+def publish_small_model(folder: Path) -> None:
     import keras
 
     layers = [
@@ -111,25 +96,15 @@ def publish_model(folder: Path) -> None:
         keras.layers.Flatten(),
         keras.layers.Dense(10, activation="softmax"),
     ]
-    with tempfile.TemporaryDirectory() as name:
-        keras.Sequential(layers).save(Path(name, MODEL))
-        task = {"name": FASHION.name, "classes": FASHION.classes, "shape": FASHION.shape}
-        storage = open_storage(str(folder))
-        publish(storage, "runs/r1", Path(name), kind="run", id="r1", details={"task": task})
+    publish_model(keras.Sequential(layers), folder)
 
 
 def measure(images: int) -> None:
     """Scores that many images and prints a row of the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        fresh = multiprocessing.get_context("spawn")
-        for work, arguments in (
-            (write_images, (images, folder / "data")),
-            (publish_model, (folder / "results",)),
-        ):
-            process = fresh.Process(target=work, args=arguments)
-            process.start()
-            process.join()
+        in_fresh_process(write_test_images, images, folder / "data")
+        in_fresh_process(publish_small_model, folder / "results")
         storage = open_storage(str(folder / "results"))
         ray.init(
             address="local",
@@ -152,21 +127,13 @@ def measure(images: int) -> None:
     print(row(f"{images:,}", *(f"{value:,.0f}" for value in [seconds, images / seconds, *found])))
 
 
-def row(*cells: str) -> str:
-    return "".join(f"{cell:>14}" for cell in cells)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=[100_000, 1_000_000])
     sizes = parser.parse_args().images
     print(row(*COLUMNS), flush=True)
     for images in sizes:
-        process = multiprocessing.get_context("spawn").Process(target=measure, args=(images,))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise SystemExit(process.exitcode)
+        in_fresh_process(measure, images)
 
 
 if __name__ == "__main__":

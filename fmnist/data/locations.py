@@ -6,7 +6,6 @@ import urllib.error
 import urllib.request
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from pyarrow import fs
@@ -53,7 +52,7 @@ class Location:
 
     def names(self) -> list[str]:
         """Names of the folder's entries, sorted; none if there is no such folder."""
-        return sorted(Path(info.path).name for info in self._list(recursive=False))
+        return sorted(info.base_name for info in self._list(recursive=False))
 
     def files(self) -> list[str]:
         """Paths in `filesystem` of all files below this folder, sorted."""

@@ -45,10 +45,20 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
     for name, found in by_part.items():
         if found:
             parts[name], classes = _find_part(location.filesystem, [i.path for i in found])
+    return ImageSource(
+        uri=location.uri,
+        parts=parts,
+        stamp=_stamp(infos),
+        stamp_now=lambda: _stamp(_files(location)),
+        classes=classes,
+    )
+
+
+def _stamp(infos: list[fs.FileInfo]) -> str:
     digest = hashlib.sha256()
     for info in infos:
         digest.update(f"{info.path}\0{info.size}\0{info.mtime_ns}\n".encode())
-    return ImageSource(uri=location.uri, parts=parts, stamp=digest.hexdigest(), classes=classes)
+    return digest.hexdigest()
 
 
 def _files(location: Location) -> list[fs.FileInfo]:

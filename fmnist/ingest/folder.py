@@ -16,6 +16,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pyarrow import fs
@@ -52,7 +53,7 @@ class _Tree:
             folders={path.removeprefix(start) for path in self.folders if path.startswith(start)},
         )
 
-    @property
+    @cached_property
     def images(self) -> list[str]:
         return sorted(path for path in self.files if path.lower().endswith(SUFFIXES))
 
@@ -78,7 +79,12 @@ def find_image_files(location: Location, *, parts_only: bool = False) -> ImageSo
     else:
         found = _find_part(tree, None)
         parts = {"test" if found.labels is None else "train": found}
-    return ImageSource(uri=location.uri, parts=parts, stamp=_stamp(tree))
+    return ImageSource(
+        uri=location.uri,
+        parts=parts,
+        stamp=_stamp(tree),
+        stamp_now=lambda: _stamp(_list(location)),
+    )
 
 
 def _list(location: Location) -> _Tree:

@@ -110,7 +110,7 @@ def plan_ingestion(source: ImageSource, settings: Ingestion) -> IngestionPlan:
     )
 
 
-def ingest(location: Location, plan: IngestionPlan, storage: Storage) -> Manifest:
+def ingest(plan: IngestionPlan, storage: Storage) -> Manifest:
     """The published data set of these images, made now unless it is there. Ray must be running.
 
     Its details say the task. Raises UserError for images of several sizes where none is asked for,
@@ -129,8 +129,7 @@ def ingest(location: Location, plan: IngestionPlan, storage: Storage) -> Manifes
         if published := read_manifest(storage, folder):
             return published
         bad = _write(shards, parts, plan.labels, task, storage, folder, mark, settings.max_bad_rows)
-        now = find_images(location)
-        if now is None or now.stamp != source.stamp:
+        if source.stamp_now() != source.stamp:
             raise UserError(
                 f"{source.uri}: changed while it was read, expected files that stay as they are"
             )

@@ -1,6 +1,6 @@
 """Image files that were found but not read yet: names, order, labels, and how to read them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -134,12 +134,15 @@ class ImagePart:
 class ImageSource:
     """Encoded images at one place; `stamp` changes with their files' names, sizes and times.
 
+    `stamp_now` looks at the files again.
+
     `classes` are the names of the labels' numbers, where the source has some.
     """
 
     uri: str
     parts: dict[str, ImagePart]  # train, test, or both
     stamp: str
+    stamp_now: Callable[[], str]
     classes: tuple[str, ...] | None = None
 
     def to_score(self) -> "ImageSource":

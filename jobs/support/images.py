@@ -57,7 +57,7 @@ def find_data(
     if dry_run:
         _check_decoded(place, plan, storage)
     ensure_ray()
-    manifest = ingest(location, plan, storage)
+    manifest = ingest(plan, storage)
     decoded = f"{storage.uri}/{plan.folder}"
     found = task or _task_of(manifest, decoded)
     print(_described(manifest, found))

@@ -50,7 +50,7 @@ def test_the_same_images_are_the_same_data_set(write, fashion: Dataset, tmp_path
     write(tmp_path / "images", fashion)
     location, storage = locate(str(tmp_path / "images")), open_storage(str(tmp_path / "results"))
     source = find_images(location)
-    manifest = ingest(location, plan_ingestion(source, Ingestion(task=FASHION)), storage)
+    manifest = ingest(plan_ingestion(source, Ingestion(task=FASHION)), storage)
     assert manifest.details["images"] == {"train": 60_000, "test": 10_000}
     found = load(FASHION, f"{storage.uri}/datasets/{manifest.id}")
     assert found.fingerprint == fashion.fingerprint

@@ -31,7 +31,7 @@ def ingested(place: str, storage: Storage, **settings: Any) -> Manifest:
     location = locate(place)
     source = find_images(location)
     assert source is not None
-    return ingest(location, plan_ingestion(source, Ingestion(**settings)), storage)
+    return ingest(plan_ingestion(source, Ingestion(**settings)), storage)
 
 
 def reread(storage: Storage, manifest: Manifest, task: Task) -> Dataset:
@@ -169,5 +169,5 @@ def test_files_that_change_meanwhile_are_refused(
     write_pictures(tmp_path / "p", ["b/3.png"])
     storage = open_storage(str(tmp_path / "results"))
     with pytest.raises(UserError, match="changed while it was read"):
-        ingest(location, plan_ingestion(source, Ingestion()), storage)
+        ingest(plan_ingestion(source, Ingestion()), storage)
     assert not any(key.endswith("manifest.json") for key in storage.keys(""))

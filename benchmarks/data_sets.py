@@ -1,0 +1,66 @@
+"""What several benchmarks measure with: repeated real images, a published model, the machine."""
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pyarrow import fs
+
+from fmnist.data.formats.parquet import write_part
+from fmnist.data.load import load
+from fmnist.runs.published import MODEL
+from fmnist.storage.manifest import publish
+from fmnist.storage.open import open_storage
+from fmnist.tasks import FASHION
+
+CPUS = len(os.sched_getaffinity(0))
+
+
+def in_fresh_process(work: Callable[..., None], *arguments: Any) -> None:
+    """Runs work in a process of its own: TensorFlow and Ray stay out of this one, as do peaks."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(process.exitcode)
+
+
+def write_test_images(images: int, folder: Path) -> None:
+    """Repeats the real test images under new ids into a Parquet data set of 10,000 rows a file."""
+    test = load(FASHION).test
+    assert test is not None
+    for number, start in enumerate(range(0, images, len(test))):
+        rows = test.take(np.arange(min(len(test), images - start)))
+        piece = replace(rows, ids=rows.ids + start, labels=None)
+        write_part(piece, fs.LocalFileSystem(), f"{folder}/test/{number:04}")
+
+
+def publish_model(model: Any, folder: Path) -> None:
+    """Publishes a Keras model of Fashion-MNIST as run `r1` of a storage root."""
+    with tempfile.TemporaryDirectory() as name:
+        model.save(Path(name, MODEL))
+        task = {"name": FASHION.name, "classes": FASHION.classes, "shape": FASHION.shape}
+        storage = open_storage(str(folder))
+        publish(storage, "runs/r1", Path(name), kind="run", id="r1", details={"task": task})
+
+
+def matrix_peak() -> float:
+    """GFLOP/s of float32 matrices on all cores, as a measure of the machine at this moment."""
+    size, best = 2048, 0.0
+    left, right = (np.ones((size, size), np.float32) for _ in range(2))
+    for _ in range(5):
+        begin = time.perf_counter()
+        np.dot(left, right)
+        best = max(best, 2 * size**3 / (time.perf_counter() - begin))
+    return best / 1e9
+
+
+def row(*cells: str) -> str:
+    """One line of a table."""
+    return "".join(f"{cell:>16}" for cell in cells)
