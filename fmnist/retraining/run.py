@@ -58,9 +58,7 @@ def retrain(
     Returns the manifest of the published summary. Raises the UserErrors of `training.run.train`,
     `scoring.run.score` and `runs.published.open_model`.
     """
-    task = plan.dataset.task
-    if config:  # with the seed that `force` has chosen
-        config = config.with_values(asdict(plan.training) | {"force": False})
+    task, config = plan.dataset.task, _published_config(plan, config)
     result, pending = _train_and_promote(plan, cluster, storage, gate, command, config)
     model = open_model(storage, run_folder(result.after.run), task)
     predictions = score(
@@ -80,12 +78,24 @@ def retrain(
         command=command,
     )
     published = _publish(storage, summary, config)
-    if pending:
-        delete_pending(storage, task.name, pending)
-    delete_marked_runs(storage, task.name, marked)
-    delete_impossible(storage, task.name, read_champion(storage, task.name))
-    delete_leftovers(storage, now=datetime.now(UTC))
+    _clean_up(storage, task.name, pending, marked)
     return published
+
+
+def _published_config(plan: Plan, config: JobConfig | None) -> JobConfig | None:
+    """Returns the flags that give the planned run again, with the seed that `force` has chosen."""
+    return config.with_values(asdict(plan.training) | {"force": False}) if config else None
+
+
+def _clean_up(
+    storage: Storage, task_name: str, pending: PendingPromotion | None, marked: list[str]
+) -> None:
+    """Deletes the pending promotion, the marked runs, and everything that killed jobs have left."""
+    if pending:
+        delete_pending(storage, task_name, pending)
+    delete_marked_runs(storage, task_name, marked)
+    delete_impossible(storage, task_name, read_champion(storage, task_name))
+    delete_leftovers(storage, now=datetime.now(UTC))
 
 
 def _train_and_promote(

@@ -49,10 +49,9 @@ def score(
     They are Parquet files in `labels/` (id int64, label int64, model string, and if asked for
     `probabilities`, a list of float32) and `submission.csv`. `actors` is a number or a range such
     as 2:16; by default there are as many as the cluster has room for, and it may grow. Of jobs that
-    score the same at once one does it, and the others wait. `config` has the flags of the
-    command, which are published too. Raises UserError for more actors than the cluster can have,
-    for a GPU that TensorFlow doesn't see, for a model that can't predict, for actors that die each
-    time, and for data that change meanwhile.
+    score the same at once one does it, and the others wait. `config`, the flags of the job, is
+    published too. Raises UserError for more actors than the cluster can have, a GPU that TensorFlow
+    doesn't see, a model that can't predict, actors that die each time, and data that change.
     """
     id = predictions_id(model, inputs, probabilities=probabilities, gpu=gpu, cpus=cpus_per_actor)
     folder = predictions_folder(id)
@@ -70,10 +69,8 @@ def score(
         config=config,
     )
     while True:
-        with (
-            suppress(LeaseLost),
-            hold_lease(storage, f"{folder}/{LEASE}", notify=log.warning) as lease,
-        ):
+        lease_key = f"{folder}/{LEASE}"
+        with suppress(LeaseLost), hold_lease(storage, lease_key, notify=log.warning) as lease:
             return _score(job, lease)
 
 

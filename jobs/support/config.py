@@ -25,7 +25,7 @@ KINDS: dict[type, str] = {
     float: "a number",
 }
 
-# What a flag's value can be: of one of these types, or one of these words.
+# The types and words that a flag's value may have.
 Kinds = tuple[type | str, ...]
 
 Flags = TypeVar("Flags")

@@ -31,7 +31,7 @@ for arguments in json.loads(sys.argv[1]):
 
 
 def run(commands: list[tuple[str, ...]], folder: Path) -> str:
-    """What the commands print in that folder."""
+    """Runs the commands in that folder; returns what they print."""
     folder.mkdir(exist_ok=True)
     path = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
     env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
