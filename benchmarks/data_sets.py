@@ -1,4 +1,4 @@
-"""What several benchmarks measure with: repeated real images, a published model, the machine."""
+"""Things that several benchmarks use: repeated real images, a published model, the machine."""
 
 import multiprocessing
 import os
