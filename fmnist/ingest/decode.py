@@ -65,7 +65,7 @@ def decode_image(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
         plain = _to_channels(image, channels)
         if plain.size != (width, height):
             plain = plain.resize((width, height), Image.Resampling.BILINEAR)
-        # What NumPy reads from Pillow's own interface is the same, more slowly.
+        # Pillow's own interface for NumPy gives the same bytes, but more slowly.
         return np.frombuffer(plain.tobytes(), np.uint8).reshape(shape)
 
 
