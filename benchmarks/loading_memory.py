@@ -20,7 +20,7 @@ from pyarrow import fs
 from fmnist.data.formats.parquet import write_part
 from fmnist.data.load import load
 from fmnist.tasks import FASHION
-from fmnist.training.spec import put_splits
+from fmnist.training.splits import put_splits
 
 TIMES = 5
 

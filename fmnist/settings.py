@@ -1,5 +1,6 @@
 """Settings of a run: their types, defaults and allowed values."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -14,8 +15,11 @@ Schedule = Literal["constant", "one-cycle"]
 Precision = Literal["auto", "float32", "bfloat16"]
 AugmentationChoice = Literal[Augmentation, "auto"]
 Selection = Literal["last", "best"]
+Ingest = Literal["memory", "stream", "auto"]
 
 GPU_SHARES = (1, 0.5, 0.25, 0.2, 0.1)  # the values that `gpus_per_worker` can have
+SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGTP]?)(i?)B?")  # 10GB, 1.5 TiB
+PREFIXES = " KMGTP"  # of units, each a thousand times the one before it
 MOST_SEED = 2**32 - 1  # NumPy's largest seed; Keras passes its seed on to NumPy
 
 
@@ -51,6 +55,8 @@ class Training:
     """Processes that train data-parallel; `1:4` takes what there is from 1 to 4, and follows it."""
     deterministic: bool = True
     """Kernels that add in one order: the same run has the same bytes again; may cost on GPUs."""
+    ingest: Ingest = "memory"
+    """stream: images stay in shards, read in another order; auto: where they are too many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +77,8 @@ class Cluster:
     """Times that a run is restarted from its checkpoint after a worker failed."""
     resize_every: float = 60.0
     """Seconds between looks for room for more workers, where their number is a range."""
+    cache_size: str = "10GB"
+    """Disk of each node for the shards of a streamed run."""
 
 
 # The names that a field can have, by field; from the types, so that they stand once.
@@ -95,6 +103,15 @@ def least_and_most(what: str, number: int | str) -> tuple[int, int]:
     if not 1 <= found[0] <= found[1]:
         raise UserError(f"{what} is {number}, expected at least 1, or a range such as 1:4")
     return found
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 500MB, 10GB or 1.5TiB. Raises UserError for anything else."""
+    found = SIZE.fullmatch(text.strip())
+    if not found or (found[3] and not found[2]):
+        raise UserError(f"cache size is {text!r}, expected bytes with a unit, such as 500MB")
+    power = PREFIXES.index(found[2].upper() or " ")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
 def check(training: Training, cluster: Cluster) -> None:
@@ -127,7 +144,11 @@ def check(training: Training, cluster: Cluster) -> None:
         problems.append(f"learning rate is {training.learning_rate}, expected a positive number")
     if not 0 <= training.validation < 1:
         problems.append(f"validation is {training.validation}, expected 0 up to below 1")
-    together(lambda: UserError.raise_if(problems), lambda: _check_workers(training, cluster))
+    together(
+        lambda: UserError.raise_if(problems),
+        lambda: _check_workers(training, cluster),
+        lambda: parse_size(cluster.cache_size),
+    )
 
 
 def _check_workers(training: Training, cluster: Cluster) -> None:

@@ -118,7 +118,15 @@ def check_flags(flags: Flags) -> None:
         lambda: find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),
         lambda: _check_rollback(flags),
+        lambda: _check_ingest(flags),
     )
+
+
+def _check_ingest(flags: Flags) -> None:
+    if flags.training.ingest != "memory":
+        raise UserError(
+            f"ingest is {flags.training.ingest}, expected memory: only jobs.train streams images"
+        )
 
 
 def _check_rollback(flags: Flags) -> None:

@@ -6,7 +6,7 @@
 Submitted again, a finished run is found, and an unfinished one goes on from its last checkpoint.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import tyro
@@ -44,7 +44,9 @@ class Flags:
     score: bool = False
     """Also score the test images and write the submission."""
     images: Annotated[ImageFlags, tyro.conf.arg(name="")] = field(default_factory=ImageFlags)
-    training: Annotated[Training, tyro.conf.arg(name="")] = RECIPES[DEFAULT_RECIPE]
+    training: Annotated[Training, tyro.conf.arg(name="")] = replace(
+        RECIPES[DEFAULT_RECIPE], ingest="auto"
+    )
     cluster: Annotated[Cluster, tyro.conf.arg(name="")] = field(default_factory=Cluster)
 
 
@@ -58,6 +60,7 @@ def run(flags: Flags) -> None:
         lambda: find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),
     )
+    from fmnist.data.dataset import Dataset
     from fmnist.runs.ids import check_resumed, run_folder
     from fmnist.runs.published import open_model
     from fmnist.scoring.inputs import find_inputs, from_dataset
@@ -65,24 +68,27 @@ def run(flags: Flags) -> None:
     from fmnist.training.run import train
     from jobs.support.connect import ensure_ray, job_storage
     from jobs.support.images import find_data
+    from jobs.support.ingest import load_or_stream
     from jobs.support.results import print_predictions, print_run
 
     storage = job_storage(flags.storage)
     task = find_task(flags.task) if flags.task else None
     data = find_data(flags.data, task, flags.images, storage)
-    dataset = data.load()
+    dataset = load_or_stream(data, flags.training.ingest)
+    in_memory = isinstance(dataset, Dataset)
+    training = replace(flags.training, ingest="memory" if in_memory else "stream")
     if flags.resume:
-        check_resumed(flags.resume, dataset, flags.training, flags.cluster, storage)
+        check_resumed(flags.resume, dataset, training, flags.cluster, storage)
     ensure_ray()
-    config = job_config("train", flags)
-    manifest = train(
-        dataset, flags.training, flags.cluster, storage, command=command(), config=config
-    )
+    config = job_config("train", replace(flags, training=training))
+    manifest = train(dataset, training, flags.cluster, storage, command=command(), config=config)
     print_run(storage, manifest)
     if flags.score:
         model = open_model(storage, run_folder(manifest.id), dataset.task)
-        # The shards of image files have their names, which a data set in memory has not.
-        inputs = find_inputs(data.task, data.place) if data.source else from_dataset(dataset)
+        if isinstance(dataset, Dataset) and not data.source:
+            inputs = from_dataset(dataset)
+        else:  # the shards of image files have their names, which a data set in memory has not
+            inputs = find_inputs(data.task, data.place)
         gpu = flags.cluster.gpu
         scored = score(model=model, inputs=inputs, storage=storage, gpu=gpu, config=config)
         print_predictions(storage, scored)

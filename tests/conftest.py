@@ -1,6 +1,7 @@
 """Fixtures of many test files: the real data set, and a real S3 server."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from fmnist.data.dataset import Dataset
 from fmnist.data.export import export_parquet
 from fmnist.data.load import load
+from fmnist.data.streaming.cache import FOLDER
 from fmnist.tasks import COMPETITION, FASHION
 
 pytest_plugins = [
@@ -24,12 +26,16 @@ pytest_plugins = [
 GPUS = Path(__file__).parent / "support" / "emulated_gpus"
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """TensorFlow sees two GPUs in every process that a test starts, Ray's workers among them.
 
-    So a process that forgets to hide them has two replicas, and fails.
+    So a process that forgets to hide them has two replicas, and fails. Shards that are streamed are
+    kept in a folder of this session.
     """
     os.environ["EMULATED_GPUS"] = "2"
+    cache = tempfile.TemporaryDirectory(prefix="fmnist-shards-")
+    config.add_cleanup(cache.cleanup)
+    os.environ[FOLDER] = cache.name
     paths = [str(GPUS), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 

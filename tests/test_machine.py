@@ -7,7 +7,7 @@ import pytest
 from fmnist import machine
 from fmnist.data import dataset
 from fmnist.errors import UserError
-from fmnist.training.spec import put_splits
+from fmnist.training.splits import put_splits
 from tests.support import samples
 
 NO_LIMIT_V1 = 9223372036854771712

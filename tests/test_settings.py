@@ -89,6 +89,12 @@ def test_runs_are_called_as_before_there_was_a_choice_of_kernels():
     assert run_id(FASHION, replace(quick, deterministic=False), "f") == "fashion-cnn-683752c4470a"
 
 
+def test_only_a_streamed_run_is_called_by_how_its_images_come() -> None:
+    quick = RECIPES["quick"]
+    assert run_id(FASHION, replace(quick, ingest="memory"), "f") == "fashion-cnn-46ffa8cc946f"
+    assert run_id(FASHION, replace(quick, ingest="stream"), "f") != "fashion-cnn-46ffa8cc946f"
+
+
 def test_a_number_is_the_same_to_a_runs_id_with_and_without_a_point():
     whole = replace(RECIPES["quick"], validation=0, learning_rate=1)
     assert run_id(FASHION, whole, "f") == run_id(

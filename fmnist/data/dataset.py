@@ -68,6 +68,10 @@ class Dataset:
                 digest.update(np.ascontiguousarray(part.labels, "<i8").data)
         return digest.hexdigest()
 
+    def count_labelled(self) -> int:
+        """Number of training examples; UserError if there are none with labels."""
+        return len(labelled(self))
+
 
 def labelled(dataset: Dataset) -> Examples:
     """The training examples; UserError where there are none with labels."""

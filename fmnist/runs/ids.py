@@ -4,7 +4,8 @@ import json
 from dataclasses import asdict
 from typing import get_type_hints
 
-from fmnist.data.dataset import Dataset, labelled
+from fmnist.data.dataset import Dataset
+from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.errors import UserError
 from fmnist.settings import Cluster, Training, check, resolve_auto
 from fmnist.storage.manifest import content_id
@@ -24,9 +25,10 @@ def run_folder(run_id: str) -> str:
 def run_id(task: Task, training: Training, fingerprint: str) -> str:
     """Returns the id that follows from configuration and data, so that a run is found again.
 
-    The fingerprint includes the task. `deterministic` is part of the id only if it is False: older
-    runs, which had no such choice, keep their ids. A fraction that is given as a whole number
-    (0 for 0.0) counts as the fraction, as the flags read it.
+    The fingerprint includes the task. `deterministic` is part of the id only if it is False, and
+    `ingest` only if it is not `memory`: older runs, which had no such choice, keep their ids. A
+    fraction that is given as a whole number (0 for 0.0) counts as the fraction, as the flags read
+    it.
     """
     fractions = {name for name, kind in get_type_hints(Training).items() if kind is float}
     config = {
@@ -35,11 +37,13 @@ def run_id(task: Task, training: Training, fingerprint: str) -> str:
     }
     if training.deterministic:
         del config["deterministic"]
+    if training.ingest == "memory":
+        del config["ingest"]
     digest = content_id(FORMAT, config, fingerprint)
     return f"{task.name}-{training.architecture}-{digest}"
 
 
-def begin(dataset: Dataset, training: Training, storage: Storage) -> None:
+def begin(dataset: Dataset | ShardedDataset, training: Training, storage: Storage) -> None:
     """Writes configuration and fingerprint of a run that starts; `check_resumed` compares them.
 
     If the run was begun before, its file stays as it is.
@@ -50,11 +54,15 @@ def begin(dataset: Dataset, training: Training, storage: Storage) -> None:
 
 
 def check_resumed(
-    run: str, dataset: Dataset, training: Training, cluster: Cluster, storage: Storage
+    run: str,
+    dataset: Dataset | ShardedDataset,
+    training: Training,
+    cluster: Cluster,
+    storage: Storage,
 ) -> None:
     """Raises UserError unless this configuration and these data are those of the run."""
     check(training, cluster)
-    training = resolve_auto(training, dataset.task, len(labelled(dataset)))
+    training = resolve_auto(training, dataset.task, dataset.count_labelled())
     if run == run_id(dataset.task, training, dataset.fingerprint):
         return
     fields: dict[str, type] = {"config": dict, "fingerprint": str}

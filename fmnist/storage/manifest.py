@@ -116,7 +116,7 @@ def read_manifest(storage: Storage, prefix: str) -> Manifest | None:
     """The manifest of a published result, or None; UserError if it is not a valid manifest."""
     key = f"{prefix}/{MANIFEST}"
     found = storage.read_version(key)
-    return _parse(found[0], f"{storage.uri}/{key}") if found else None
+    return parse_manifest(found[0], f"{storage.uri}/{key}") if found else None
 
 
 def fetch(storage: Storage, prefix: str, manifest: Manifest, name: str, target: Path) -> Path:
@@ -187,7 +187,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _parse(data: bytes, where: str) -> Manifest:
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """The manifest that these bytes are; UserError if they are none."""
     fields = parse_fields(data, FIELDS, where, "a manifest")
     check_key(fields["id"])
     for name, entry in fields["files"].items():
@@ -229,7 +230,7 @@ def _replace(storage: Storage, prefix: str, manifest: Manifest) -> None:
 def _attempts_in(found: tuple[bytes, str] | None) -> set[str]:
     """The attempts' folders that a manifest refers to; none if the manifest is damaged."""
     with suppress(UserError):
-        files = _parse(found[0], "").files if found else {}
+        files = parse_manifest(found[0], "").files if found else {}
         return {entry.path.partition("/")[0] for entry in files.values()}
     return set()
 

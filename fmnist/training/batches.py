@@ -6,10 +6,16 @@ evenly, the last ranks repeat a row with weight zero, so each example still coun
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
+from fmnist.data.streaming.ahead import ahead
+from fmnist.data.streaming.images import StreamedImages
+from fmnist.data.streaming.order import epoch_batches, window_examples
+
 SHIFT = 2  # pixels in each direction
+BATCHES_AHEAD = 2  # that are read from shards before they are needed
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # images uint8, labels int64, weights float32
 
 
@@ -47,8 +53,58 @@ def training_batches(
         epoch, begin = epoch + 1, 0
 
 
+class _Share(NamedTuple):
+    """The rows of a rank in one step; `places` are theirs in the global batch."""
+
+    rows: np.ndarray
+    places: np.ndarray
+    weights: np.ndarray
+    augment: "Augmentation"
+
+
+def streamed_batches(
+    images: StreamedImages,
+    labels: np.ndarray,
+    *,
+    batch: int,
+    seed: int,
+    first_epoch: int,
+    first_step: int,
+    augmentation: str,
+    rank: int,
+    world: int,
+) -> Iterator[Batch]:
+    """Yields batches as `training_batches` does, in the order of `streaming.order`.
+
+    Two threads work ahead: one brings shards to this node, by as many steps as a window has, and
+    one reads the images of the next batches.
+    """
+
+    def shares() -> Iterator[_Share]:
+        epoch, begin = first_epoch, first_step
+        while True:
+            order = epoch_batches(
+                images.sizes, batch=batch, seed=seed, epoch=epoch, first_step=begin
+            )
+            for step, rows in enumerate(order, start=begin):
+                places, weights = _rank_share(np.arange(len(rows)), rank, world)
+                weights /= len(rows)
+                random = np.random.default_rng([seed, epoch, 3, step])
+                augment = Augmentation(augmentation, random, len(rows))
+                images.open(rows[places])
+                yield _Share(rows[places], places, weights, augment)
+            epoch, begin = epoch + 1, 0
+
+    def read() -> Iterator[Batch]:
+        for rows, places, weights, augment in ahead(shares(), steps_of_a_window):
+            yield augment(images[rows], places), labels[rows].astype(np.int64), weights
+
+    steps_of_a_window = count_steps(window_examples(images.sizes), batch)
+    return ahead(read(), BATCHES_AHEAD)
+
+
 class Augmentation:
-    """The random changes of an epoch's images.
+    """The random changes of an epoch's images, or of a global batch's.
 
     They are drawn for all images at once, so that they do not depend on the rank. `flip` mirrors
     left and right with probability one half. `shift-flip` also moves the image by up to SHIFT
@@ -74,7 +130,7 @@ class Augmentation:
 
 
 def evaluation_batches(
-    images: np.ndarray, labels: np.ndarray, *, batch: int, rank: int, world: int
+    images: np.ndarray | StreamedImages, labels: np.ndarray, *, batch: int, rank: int, world: int
 ) -> Iterator[Batch]:
     """Yields this rank's part of all examples in their order, again and again.
 
@@ -85,7 +141,7 @@ def evaluation_batches(
             rows, weights = _rank_share(
                 np.arange(start, min(start + batch, len(labels))), rank, world
             )
-            yield images[rows], labels[rows], weights
+            yield images[rows], labels[rows].astype(np.int64), weights
 
 
 def _rank_share(rows: np.ndarray, rank: int, world: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,8 @@ import ray
 from fmnist.cluster.nodes import on_this_node
 from fmnist.cluster.resources import choose_cpus_per_worker
 from fmnist.cluster.shared_folder import mark_storage
-from fmnist.data.dataset import Dataset, labelled
+from fmnist.data.dataset import Dataset
+from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.errors import UserError
 from fmnist.job_config import JobConfig
 from fmnist.runs.ids import begin, run_folder, run_id
@@ -21,14 +22,15 @@ from fmnist.storage.open import Storage
 from fmnist.training.controller import fit
 from fmnist.training.monitor import MonitorHandle
 from fmnist.training.progress import show_progress
-from fmnist.training.spec import RunContext, RunResult, RunSpec, put_splits
+from fmnist.training.spec import RunContext, RunResult, RunSpec
+from fmnist.training.splits import make_splits
 
 SAVE_TIMEOUT = 20  # seconds for a run to save its state when its driver is told to end
 STOP_INTERVAL = 0.5  # seconds between two requests to stop
 
 
 def train(
-    dataset: Dataset,
+    dataset: Dataset | ShardedDataset,
     training: Training,
     cluster: Cluster,
     storage: Storage,
@@ -44,11 +46,13 @@ def train(
     storage that fails or that the workers' nodes don't share, and for a loss that is not finite.
     """
     check(training, cluster)
-    training = resolve_auto(training, dataset.task, len(labelled(dataset)))
+    assert (training.ingest == "stream") == isinstance(dataset, ShardedDataset)
+    training = resolve_auto(training, dataset.task, dataset.count_labelled())
     folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
     if published := read_manifest(storage, folder):
         return published
     cpus = choose_cpus_per_worker(*least_and_most("workers", training.workers), cluster)
+    splits = make_splits(dataset, training.validation, cluster.cache_size)
     begin(dataset, training, storage)
     spec = RunSpec.of(
         dataset,
@@ -57,7 +61,7 @@ def train(
         storage,
         command=command,
         config=config,
-        splits=put_splits(dataset, training.validation),
+        splits=splits,
     )
     with mark_storage(storage) as mark, show_progress(training.epochs) as monitor:
         _fit_in_task(spec, RunContext(monitor=monitor, mark=mark))

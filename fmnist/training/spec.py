@@ -3,13 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any, NotRequired, Protocol, TypedDict
 
-import numpy as np
-import ray
-
 from fmnist.cluster.actors import RemoteMethod
 from fmnist.cluster.nodes import node_sizes
 from fmnist.cluster.shared_folder import Mark
-from fmnist.data.dataset import Dataset, Examples, check_room, labelled, split_rows
+from fmnist.data.dataset import Dataset
+from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.job_config import JobConfig
 from fmnist.runs.history import EpochRow
 from fmnist.runs.ids import run_folder, run_id
@@ -18,6 +16,7 @@ from fmnist.storage.open import Storage
 from fmnist.tasks import TASKS, Task
 from fmnist.training import batches
 from fmnist.training.monitor import MonitorHandle
+from fmnist.training.splits import Splits
 
 
 class DatasetDetails(TypedDict):
@@ -40,19 +39,6 @@ class RunDetails(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharedSplit:
-    """One split in Ray's object store, where all workers of a node share it without a copy."""
-
-    images: ray.ObjectRef  # uint8 (n, height, width, channels)
-    labels: ray.ObjectRef  # int64 (n,)
-    size: int
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns images and labels, read-only."""
-        return ray.get(self.images), ray.get(self.labels)
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """Everything that decides a run and where its result goes; a run that resumes has the same."""
 
@@ -61,23 +47,23 @@ class RunSpec:
     training: Training
     cluster: Cluster
     storage: Storage
-    splits: dict[str, SharedSplit]  # train; validation and test where they exist with labels
+    splits: Splits  # train; validation and test where they exist with labels
     details: RunDetails
     config_file: str | None = None  # content of the run's config.toml; None: it publishes none
 
     @classmethod
     def of(
         cls,
-        dataset: Dataset,
+        dataset: Dataset | ShardedDataset,
         training: Training,
         cluster: Cluster,
         storage: Storage,
         *,
         command: str,
-        splits: dict[str, SharedSplit],
+        splits: Splits,
         config: JobConfig | None = None,
     ) -> "RunSpec":
-        """Makes the spec of a run; `splits` is what `put_splits` made of the data set.
+        """Makes the spec of a run; `splits` is what was made of the data set.
 
         `config` has the flags of the job that trains the run.
         """
@@ -142,29 +128,3 @@ class RunResult:
     error: str | None = None  # the message of a UserError
     preempted: bool = False  # they were asked to end, and have saved a checkpoint
     stopped_early: bool = False  # by the sweep's EarlyStopper, with a checkpoint
-
-
-def put_splits(dataset: Dataset, validation: float) -> dict[str, SharedSplit]:
-    """Puts the splits that have labels into Ray's object store.
-
-    `validation` is the share of the training examples that is held out. Raises UserError if the
-    copies do not fit into memory.
-    """
-    train, test = labelled(dataset), dataset.test
-    rows, held_out = split_rows(len(train), validation)
-    loaded = train.images.nbytes + (test.images.nbytes if test else 0)
-    copied = train.images[:1].nbytes * len(rows) if held_out is not None else 0
-    check_room(2 * loaded + copied, f"{dataset.source}: its images, their split and shared copies")
-    # `take` copies, so the splits are made one after the other: the copy of one is freed once it is
-    # in the object store.
-    if held_out is None:
-        splits = {"train": _put(train)}
-    else:
-        splits = {"train": _put(train.take(rows)), "validation": _put(train.take(held_out))}
-    if test is not None and test.labels is not None:
-        splits["test"] = _put(test)
-    return splits
-
-
-def _put(split: Examples) -> SharedSplit:
-    return SharedSplit(images=ray.put(split.images), labels=ray.put(split.labels), size=len(split))

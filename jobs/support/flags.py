@@ -86,7 +86,9 @@ def parse_flags(flags: type[Flags], description: str | None) -> Flags:
     }
     default = flags(**required)
     if "recipe" in flag_types(flags):
-        default = replace(default, training=RECIPES[recipe])  # type: ignore[type-var]
+        ingest = default.training.ingest  # type: ignore[attr-defined]  # no recipe's, but the job's
+        training = replace(RECIPES[recipe], ingest=ingest)
+        default = replace(default, training=training)  # type: ignore[type-var]
     found: Flags = tyro.cli(
         flags,
         prog=_program(),

@@ -41,11 +41,12 @@ def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path
     images = ("--size", "12x12", "--test", "0.2", "--max-bad-rows", "1")
     trained = run(
         sys.executable, "-m", "jobs.train", "--data", str(tmp_path / "photos"), *images, *storage,
-        "--score",
+        "--score", "--ingest", "stream",
         "--learning-rate", "2e-3", *SMALL,
     )  # fmt: skip
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "12 × 12 pixels, colour; 2 classes: left, right; 1 left out" in trained.stdout
+    assert "ingest stream: as asked for" in trained.stdout
     found = re.search(r"^run (photos-dense-\w+) is finished", trained.stdout, re.MULTILINE)
     assert found, trained.stdout
     assert "INFO" not in trained.stdout + trained.stderr

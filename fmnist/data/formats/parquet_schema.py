@@ -28,10 +28,10 @@ def check_table(table: pa.Table, task: Task, *, where: str, first: int = 0) -> E
     check_columns(table.schema, where)
     labels = None
     if "label" in table.schema.names:
-        labels = _integers(table, "label", where, first)
+        labels = read_integers(table, "label", where, first)
         check_labels(labels, len(task.classes), where, first)
     return Examples(
-        ids=_integers(table, "id", where, first),
+        ids=read_integers(table, "id", where, first),
         images=_images(table, task, where, first),
         labels=labels,
     )
@@ -65,7 +65,8 @@ def check_columns(schema: pa.Schema, where: str) -> None:
         raise UserError.of(problems)
 
 
-def _integers(table: pa.Table, name: str, where: str, first: int) -> np.ndarray:
+def read_integers(table: pa.Table, name: str, where: str, first: int = 0) -> np.ndarray:
+    """A column as (n,) int64. Raises UserError for a null and for what is no integer."""
     column = table.column(name)
     _check_no_null(column, name, where, first)
     with read_errors(f"{where}: column {name!r}"):

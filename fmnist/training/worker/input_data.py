@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmnist.training import batches
+from fmnist.training.splits import TrainingOrder
 from fmnist.training.worker import distributed
 from fmnist.training.worker.session import Session
 
@@ -21,21 +22,20 @@ class ValidationData:
 def training_data(session: Session) -> Any:
     """Makes the data set of training batches, from the session's state on."""
     spec, state = session.spec, session.state
-    images, labels = spec.splits["train"].arrays()
+    order = TrainingOrder(
+        batch=spec.training.batch,
+        seed=spec.training.seed,
+        first_epoch=state.epoch,
+        first_step=state.step,
+        augmentation=spec.training.augmentation,
+        rank=session.rank,
+        world=session.world,
+    )
+    train = spec.splits["train"]
     return distributed.endless_dataset(
         session.strategy,
         spec.task.shape,
-        lambda: batches.training_batches(
-            images,
-            labels,
-            batch=spec.training.batch,
-            seed=spec.training.seed,
-            first_epoch=state.epoch,
-            first_step=state.step,
-            augmentation=spec.training.augmentation,
-            rank=session.rank,
-            world=session.world,
-        ),
+        lambda: session.keep_error(train.training_batches(order)),
     )
 
 
@@ -44,12 +44,11 @@ def validation_data(session: Session) -> ValidationData | None:
     split = session.spec.splits.get("validation")
     if split is None:
         return None
-    images, labels = split.arrays()
     data = distributed.endless_dataset(
         session.strategy,
         session.spec.task.shape,
-        lambda: batches.evaluation_batches(
-            images, labels, batch=EVALUATION_BATCH, rank=session.rank, world=session.world
+        lambda: session.keep_error(
+            split.evaluation_batches(batch=EVALUATION_BATCH, rank=session.rank, world=session.world)
         ),
     )
     return ValidationData(data=data, steps=batches.count_steps(split.size, EVALUATION_BATCH))

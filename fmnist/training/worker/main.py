@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 import ray.train
+import tensorflow as tf
 
 from fmnist.errors import UserError
 from fmnist.training.monitor import MonitorLogHandler
@@ -47,7 +48,8 @@ def _train(session: Session, training: Any, validation: ValidationData | None) -
     """Fits the rest of an epoch that was interrupted, then whole epochs up to the last one."""
     spec, state = session.spec, session.state
     fit = partial(
-        session.model.fit,
+        _fit,
+        session,
         training,
         callbacks=[TrainingCallback(session)],
         shuffle=False,  # the batches come in the epoch's order
@@ -66,3 +68,13 @@ def _train(session: Session, training: Any, validation: ValidationData | None) -
         epochs=spec.training.epochs,
         steps_per_epoch=spec.steps_per_epoch,
     )
+
+
+def _fit(session: Session, *arguments: Any, **settings: Any) -> None:
+    """Calls Keras' `fit`; raises the UserError of its input as such."""
+    try:
+        session.model.fit(*arguments, **settings)
+    except tf.errors.OpError:
+        if session.input_error:
+            raise session.input_error from None
+        raise

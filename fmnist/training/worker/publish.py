@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from fmnist import machine
+from fmnist.data.streaming.images import StreamedImages
 from fmnist.job_config import CONFIG
 from fmnist.models.architectures import build
-from fmnist.models.classifier import Classifier
+from fmnist.models.classifier import Classifier, batch_rows
 from fmnist.pages.scores import EvaluationJson
 from fmnist.runs.evaluation import Evaluation, evaluate, to_table
 from fmnist.runs.published import HISTORY, METRICS, MODEL
@@ -24,6 +25,8 @@ from fmnist.training.page import RunPage, run_page
 from fmnist.training.worker import distributed
 from fmnist.training.worker.session import Session
 
+CHUNK_BATCHES = 8  # of the classifier, whose images are read at once
+
 
 def publish_run(session: Session) -> None:
     """Evaluates the model on all splits, the ranks together; then rank 0 publishes the run."""
@@ -32,14 +35,31 @@ def publish_run(session: Session) -> None:
     seconds = {"training": sum(row["seconds"] for row in session.state.history)}
     for name, split in session.spec.splits.items():
         begin = time.perf_counter()
-        images, labels = split.arrays()
-        share = np.array_split(np.arange(split.size), session.world)[session.rank]
-        probabilities = distributed.gather_rows(session.strategy, Classifier(model)(images[share]))
+        images, labels = split.open()
+        positions = split.evaluated()
+        share = np.array_split(positions, session.world)[session.rank]
+        probabilities = distributed.gather_rows(
+            session.strategy, _predict(Classifier(model), images, share)
+        )
         seconds[f"test on {name}"] = time.perf_counter() - begin
         if session.rank == 0:
-            evaluations[name] = evaluate(labels, probabilities, session.spec.task.classes)
+            evaluations[name] = evaluate(
+                labels[positions], probabilities, session.spec.task.classes
+            )
     if session.rank == 0:
         _publish(session, model, evaluations, seconds)
+
+
+def _predict(
+    classifier: Classifier, images: np.ndarray | StreamedImages, positions: np.ndarray
+) -> np.ndarray:
+    """Probabilities of these images, float32 (n, classes); few images are in memory at a time."""
+    probabilities = np.empty((len(positions), classifier.classes), np.float32)
+    rows = CHUNK_BATCHES * batch_rows(classifier.shape)
+    for start in range(0, len(positions), rows):
+        chunk = positions[start : start + rows]
+        probabilities[start : start + len(chunk)] = classifier(images[chunk])
+    return probabilities
 
 
 def _plain_model(session: Session) -> keras.Model:

@@ -1,6 +1,7 @@
 """One rank of a run: its model and optimizer, and how far it has trained."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
@@ -13,6 +14,7 @@ from ray.train.collective import broadcast_from_rank_zero
 from fmnist.errors import UserError
 from fmnist.models.architectures import build
 from fmnist.runs.history import EpochRow
+from fmnist.training.batches import Batch
 from fmnist.training.checkpoints import Checkpoints, TrainingState
 from fmnist.training.spec import RunContext, RunSpec
 from fmnist.training.worker import distributed
@@ -54,6 +56,15 @@ class Session:
     state: TrainingState
     checkpoints: Checkpoints
     startup: StartupTimer
+    input_error: UserError | None = None
+
+    def keep_error(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yields the batches; keeps the UserError that TensorFlow would hide in one of its own."""
+        try:
+            yield from batches
+        except UserError as error:
+            self.input_error = error
+            raise
 
     def finish_epoch(self, row: EpochRow) -> None:
         """Moves the state on to the end of the epoch that `row` describes."""

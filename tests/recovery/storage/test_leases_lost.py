@@ -29,7 +29,8 @@ from tests.support.predictions import check_against, labels_of
 from tests.support.samples import SHAPES, examples
 
 TRAINS = """
-from fmnist.training.spec import RunContext, RunSpec, put_splits
+from fmnist.training.spec import RunContext, RunSpec
+from fmnist.training.splits import put_splits
 from fmnist.training.controller import fit
 from fmnist.training.progress import show_progress
 from tests.recovery.support.runs import CLUSTER, TRAINING, images
