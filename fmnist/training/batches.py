@@ -97,7 +97,7 @@ def streamed_batches(
 
     def read() -> Iterator[Batch]:
         for rows, places, weights, augment in ahead(shares(), steps_of_a_window):
-            yield augment(images[rows], places), labels[rows].astype(np.int64), weights
+            yield augment(images[rows], places), labels[rows].astype(np.int64, copy=False), weights
 
     steps_of_a_window = count_steps(window_examples(images.sizes), batch)
     return ahead(read(), BATCHES_AHEAD)
@@ -141,7 +141,7 @@ def evaluation_batches(
             rows, weights = _rank_share(
                 np.arange(start, min(start + batch, len(labels))), rank, world
             )
-            yield images[rows], labels[rows].astype(np.int64), weights
+            yield images[rows], labels[rows].astype(np.int64, copy=False), weights
 
 
 def _rank_share(rows: np.ndarray, rank: int, world: int) -> tuple[np.ndarray, np.ndarray]:

@@ -34,7 +34,7 @@ from fmnist.storage.errors import read_errors
 from fmnist.storage.manifest import MANIFEST, parse_manifest
 from fmnist.tasks import Task
 
-CHUNK = 1 << 20  # bytes that are copied at once
+CHUNK = 8 << 20  # bytes that are copied at once: on S3 each is a request
 PARALLEL_READS = 8  # files that are read at the same time; on S3 most of the time is waiting
 
 

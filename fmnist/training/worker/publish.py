@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from fmnist import machine
+from fmnist.data.streaming.ahead import ahead
 from fmnist.data.streaming.images import StreamedImages
 from fmnist.job_config import CONFIG
 from fmnist.models.architectures import build
@@ -43,9 +44,8 @@ def publish_run(session: Session) -> None:
         )
         seconds[f"test on {name}"] = time.perf_counter() - begin
         if session.rank == 0:
-            evaluations[name] = evaluate(
-                labels[positions], probabilities, session.spec.task.classes
-            )
+            truth = labels[positions].astype(np.int64, copy=False)
+            evaluations[name] = evaluate(truth, probabilities, session.spec.task.classes)
     if session.rank == 0:
         _publish(session, model, evaluations, seconds)
 
@@ -54,12 +54,11 @@ def _predict(
     classifier: Classifier, images: np.ndarray | StreamedImages, positions: np.ndarray
 ) -> np.ndarray:
     """Probabilities of these images, float32 (n, classes); few images are in memory at a time."""
-    probabilities = np.empty((len(positions), classifier.classes), np.float32)
     rows = CHUNK_BATCHES * batch_rows(classifier.shape)
-    for start in range(0, len(positions), rows):
-        chunk = positions[start : start + rows]
-        probabilities[start : start + len(chunk)] = classifier(images[chunk])
-    return probabilities
+    chunks = [positions[start : start + rows] for start in range(0, len(positions), rows)]
+    read = ahead((images[chunk] for chunk in chunks), 1)
+    found = [np.empty((0, classifier.classes), np.float32), *map(classifier, read)]
+    return np.concatenate(found)
 
 
 def _plain_model(session: Session) -> keras.Model:
