@@ -26,6 +26,8 @@ from jobs.support.flags import (
 )
 from jobs.support.launch import launch
 
+TRAINING = replace(RECIPES[DEFAULT_RECIPE], ingest="auto")  # only this job streams
+
 
 @dataclass(frozen=True, kw_only=True)
 class Flags:
@@ -44,9 +46,7 @@ class Flags:
     score: bool = False
     """Also score the test images and write the submission."""
     images: Annotated[ImageFlags, tyro.conf.arg(name="")] = field(default_factory=ImageFlags)
-    training: Annotated[Training, tyro.conf.arg(name="")] = replace(
-        RECIPES[DEFAULT_RECIPE], ingest="auto"
-    )
+    training: Annotated[Training, tyro.conf.arg(name="")] = TRAINING
     cluster: Annotated[Cluster, tyro.conf.arg(name="")] = field(default_factory=Cluster)
 
 
