@@ -54,7 +54,9 @@ class Torturer:
     def play(self, seed: int, jobs: tuple[Job, ...] | None = None) -> Round:
         """Plays the round of this seed."""
         chance = random.Random(seed)
-        job = chance.choice(jobs or all_jobs())
+        drawn = jobs or all_jobs()
+        kind = chance.choice(sorted({job.kind for job in drawn}))
+        job = chance.choice([job for job in drawn if job.kind == kind])
         self._world.start()
         twin = self._twin(job)
         round = Round(seed=seed, job=job, plan=draw(chance, twin.seconds))
