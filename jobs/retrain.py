@@ -15,7 +15,7 @@ import tyro
 
 from fmnist.errors import UserError, together
 from fmnist.recipes import RECIPES
-from fmnist.registry.retention import Retention, check_retention
+from fmnist.registry.retention_settings import Retention, check_retention
 from fmnist.retraining.gate import Gate, check_gate
 from fmnist.settings import Cluster, Training, check
 from fmnist.tasks import find_task

@@ -1,10 +1,9 @@
-"""Infers a task from images: their size, their channels, and which of them are for testing."""
+"""Infers a task from images: their size and their channels."""
 
 import json
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import ray
 
 from fmnist.cluster.progress_bar import show_count
@@ -16,28 +15,7 @@ from fmnist.ingest.shards import read_infos
 from fmnist.ingest.source import ImagePart, ImageSource
 from fmnist.tasks import Task, to_task
 
-SPLIT_SEED = 42  # as for the validation part
 INFO_ROWS = 1000  # images whose headers one task reads
-
-
-def split_test(source: ImageSource, share: float) -> dict[str, ImagePart]:
-    if not share:
-        return source.parts
-    train = source.parts.get("train")
-    if "test" in source.parts or train is None or train.names is None:
-        raise UserError(
-            f"{source.uri}: found {' and '.join(source.parts)}, expected one folder of classes to "
-            f"split {share:g} of it off as test images"
-        )
-    from sklearn.model_selection import train_test_split
-
-    try:
-        rows, held_out = train_test_split(
-            np.arange(train.size), test_size=share, random_state=SPLIT_SEED, stratify=train.labels
-        )
-    except ValueError as error:
-        raise UserError(f"{source.uri}: can't be split by --test {share:g}: {error}") from error
-    return {"train": train.take(np.sort(rows)), "test": train.take(np.sort(held_out))}
 
 
 def infer_task(
@@ -46,6 +24,10 @@ def infer_task(
     classes: tuple[str, ...],
     size: tuple[int, int] | None,
 ) -> Task:
+    """Returns the task of these images, whose size is `size` (height, width) if that is given.
+
+    Reads the header of each image. Raises UserError for images of several sizes without `size`.
+    """
     infos = _read_all_infos(parts, source.uri)
     if not infos:
         raise UserError(f"{source.uri}: found no image that can be read, expected some")

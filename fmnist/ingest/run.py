@@ -24,7 +24,7 @@ from fmnist.ingest.classes import find_classes, label_numbers
 from fmnist.ingest.decode import RULES
 from fmnist.ingest.encoded_parquet import find_encoded_parquet
 from fmnist.ingest.folder import find_image_files
-from fmnist.ingest.infer import infer_task, split_test
+from fmnist.ingest.infer import infer_task
 from fmnist.ingest.parallel import in_parallel
 from fmnist.ingest.shards import (
     BadImage,
@@ -35,6 +35,7 @@ from fmnist.ingest.shards import (
     write_shard,
 )
 from fmnist.ingest.source import ImagePart, ImageSource
+from fmnist.ingest.split import split_test
 from fmnist.storage.lease import LEASE, hold_lease
 from fmnist.storage.manifest import Manifest, content_id, publish_keys, read_manifest
 from fmnist.storage.open import Storage

@@ -14,7 +14,7 @@ from fmnist.registry.candidates import (
     unmark,
 )
 from fmnist.registry.champion import read_champion
-from fmnist.registry.retention import Retention
+from fmnist.registry.retention_settings import Retention
 from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import MANIFEST, delete_abandoned_attempts
 from fmnist.storage.open import Storage

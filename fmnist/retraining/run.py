@@ -12,7 +12,7 @@ from fmnist.job_config import CONFIG, JobConfig
 from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import read_champion
 from fmnist.registry.prune import delete_leftovers, delete_marked_runs, mark_old_runs
-from fmnist.registry.retention import Retention
+from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.page import retraining_page
 from fmnist.retraining.pending import PendingPromotion, delete_impossible, delete_pending

@@ -7,7 +7,7 @@ from fmnist.data.dataset import Dataset
 from fmnist.pages.html import Fact
 from fmnist.pages.scores import EvaluationJson
 from fmnist.registry.champion import pointer_key
-from fmnist.registry.retention import Retention
+from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate, GateDecision
 from fmnist.retraining.held_out import HeldOut, HeldOutPart
 from fmnist.retraining.plan import Plan

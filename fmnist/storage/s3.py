@@ -26,7 +26,6 @@ from fmnist.storage.atomic import RESERVED
 from fmnist.storage.base import Readable, Storage, Writable, check_key
 from fmnist.storage.errors import CONDITION_FAILED, CONFLICT, NOT_FOUND, code_of, s3_errors
 from fmnist.storage.s3_arrow import (
-    BOTO_ATTEMPTS,
     CONNECT_TIMEOUT,
     READ_TIMEOUT,
     ArrowS3,
@@ -35,6 +34,8 @@ from fmnist.storage.s3_arrow import (
 )
 from fmnist.storage.s3_conditions import NO_OBJECT, accepts_quoted_etags, if_match
 
+# Attempts of one request, unless AWS_MAX_ATTEMPTS is set: about half a minute (see `s3_arrow.py`).
+BOTO_ATTEMPTS = 11
 TRIES = 8  # of what boto does not try again itself
 TOKEN = "token"  # in the metadata: which request wrote an object
 CHUNK = 1 << 20  # bytes received at a time

@@ -7,10 +7,9 @@ import pyarrow.fs
 
 CONNECT_TIMEOUT = 5  # seconds
 READ_TIMEOUT = 20  # seconds without a byte
-# Attempts of one request, unless AWS_MAX_ATTEMPTS is set, with backoff and jitter. The libraries
-# wait differently long between two; these numbers make it about half a minute in both.
+# Attempts of one request, unless AWS_MAX_ATTEMPTS is set, with backoff and jitter: together about
+# half a minute, as the attempts of boto in `s3.py`, which waits differently long between two.
 ARROW_ATTEMPTS = 8
-BOTO_ATTEMPTS = 11
 
 
 class ArrowS3(pyarrow.fs.S3FileSystem):

@@ -1,4 +1,4 @@
-"""Makes the page of one training run: scores, learning curves, mistakes, how it was made."""
+"""Makes the page of one training run: scores, learning curves, and how it was made."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

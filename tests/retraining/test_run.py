@@ -9,7 +9,7 @@ import pytest
 
 from fmnist.data.dataset import Dataset
 from fmnist.registry.champion import rollback
-from fmnist.registry.retention import Retention
+from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.plan import make_plan
 from fmnist.retraining.run import retrain, retrainings_folder

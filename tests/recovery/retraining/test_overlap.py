@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fmnist.registry.champion import read_champion
-from fmnist.registry.retention import Retention
+from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.plan import Plan, make_plan
 from fmnist.retraining.run import retrain, retrainings_folder

@@ -16,7 +16,7 @@ from fmnist.errors import StorageError, UserError
 from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import promote, read_champion, rollback
 from fmnist.registry.prune import delete_marked_runs, mark_old_runs
-from fmnist.registry.retention import Retention
+from fmnist.registry.retention_settings import Retention
 from fmnist.storage.open import Storage, open_storage
 from tests.recovery.support.histories import Told
 from tests.support.registries import publish_empty

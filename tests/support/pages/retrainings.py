@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist.registry.retention import Retention
+from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate, apply_gate
 from fmnist.retraining.result import ChampionVersion, Outcome
 from fmnist.retraining.summary import (
