@@ -10,7 +10,7 @@ import tyro
 from jobs.support.launch import USER_ERROR, launch
 
 PROGRAM = "fmnist"
-JOBS = ("train", "compare", "score", "retrain", "export")
+JOBS = ("train", "compare", "score", "retrain", "export", "runs")
 COMPLETION = "completion"
 SHELLS = ("bash", "zsh", "fish")
 

@@ -82,6 +82,30 @@ def unmark(storage: Storage, task_name: str, marked: Candidate) -> None:
     _replace(storage, task_name, marked, marked=False)
 
 
+def claim_for_deletion(storage: Storage, task_name: str, run: str) -> bool:
+    """Marks any run, also one that is no candidate; returns True if it was a candidate before.
+
+    Raises UserError if another job changes the candidate at the same time.
+    """
+    found = _read(storage, task_name, run)
+    if found is None:
+        marked = storage.create(_key(task_name, run), _content(run, marked=True))
+    else:
+        marked = found.marked or mark_for_deletion(storage, task_name, found) is not None
+    if not marked:
+        where = f"{storage.uri}/{run_folder(run)}"
+        raise UserError(f"{where}: is being promoted or pruned by another job")
+    return found is not None
+
+
+def release(storage: Storage, task_name: str, run: str, *, keep: bool) -> None:
+    """Takes the mark off a run that was claimed; `keep` leaves it a candidate."""
+    if not keep:
+        storage.delete(_key(task_name, run))
+    elif found := _read(storage, task_name, run):
+        unmark(storage, task_name, found)
+
+
 def delete_marked_run(storage: Storage, task_name: str, run: str) -> None:
     """Deletes a run that is marked for deletion; does nothing if it is not marked any more.
 

@@ -36,7 +36,7 @@ def mark_old_runs(
     # file, and then that candidate can't be marked.
     candidates = read_candidates(storage, task_name)
     times = {run: storage.modification_times(run_folder(run)) for run in candidates}
-    champions = _kept_champions(storage, task_name, retention)
+    champions = kept_champions(storage, task_name, retention)
     others = {run: files for run, files in times.items() if run not in champions}
     kept = champions | _newest_finished(others, retention.keep_runs)
     marked_runs = []
@@ -49,7 +49,7 @@ def mark_old_runs(
             if marked is None:  # it is being promoted, or another job prunes it
                 continue
             candidate = marked
-        if run in _kept_champions(storage, task_name, retention):
+        if run in kept_champions(storage, task_name, retention):
             unmark(storage, task_name, candidate)
             continue
         marked_runs.append(run)
@@ -76,7 +76,7 @@ def delete_leftovers(storage: Storage, *, now: datetime) -> None:
         delete_abandoned_attempts(storage, folder, before=before)
 
 
-def _kept_champions(storage: Storage, task_name: str, retention: Retention) -> set[str]:
+def kept_champions(storage: Storage, task_name: str, retention: Retention) -> set[str]:
     """The champion, and the former champions that stay for rollback."""
     champion = read_champion(storage, task_name)
     if champion is None:

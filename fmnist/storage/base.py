@@ -77,6 +77,10 @@ class Storage(ABC):
         """The key `prefix` itself and all keys below `prefix/`, sorted; without a prefix, all."""
 
     @abstractmethod
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders in `prefix`, sorted. What is in them is not listed."""
+
+    @abstractmethod
     def modification_times(self, prefix: str) -> dict[str, datetime]:
         """The time of the last write of each of `keys(prefix)`, by the store's own clock."""
 

@@ -96,6 +96,16 @@ class LocalStorage(Storage):
                 if not name.startswith(RESERVED)
             )
 
+    def folders(self, prefix: str) -> list[str]:
+        start = self._path(prefix)
+        with os_errors(f"list {start}"):
+            try:
+                entries = list(os.scandir(start))
+            except ABSENT:
+                return []
+            names = [entry.name for entry in entries if entry.is_dir()]
+        return sorted(name for name in names if not name.startswith(RESERVED))
+
     def modification_times(self, prefix: str) -> dict[str, datetime]:
         times = {}
         for key in self.keys(prefix):

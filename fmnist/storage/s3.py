@@ -6,10 +6,7 @@ credentials are never put into a message.
 
 import io
 import os
-import random
 import secrets
-import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,10 +30,10 @@ from fmnist.storage.s3_arrow import (
     endpoint,
 )
 from fmnist.storage.s3_conditions import NO_OBJECT, accepts_quoted_etags, if_match
+from fmnist.storage.s3_retries import tries
 
 # Attempts of one request, unless AWS_MAX_ATTEMPTS is set: about half a minute (see `s3_arrow.py`).
 BOTO_ATTEMPTS = 11
-TRIES = 8  # of what boto does not try again itself
 TOKEN = "token"  # in the metadata: which request wrote an object
 CHUNK = 1 << 20  # bytes received at a time
 DELETED_AT_ONCE = 1000  # keys, S3's limit for one request
@@ -85,6 +82,16 @@ class S3Storage(Storage):
     def keys(self, prefix: str = "") -> list[str]:
         return sorted(self.modification_times(prefix))
 
+    def folders(self, prefix: str) -> list[str]:
+        start = f"{self._name(prefix)}/"
+        with self._errors("list", prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=start, Delimiter="/"
+            )
+            found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ())]
+        names = (name.removeprefix(start).rstrip("/") for name in found)
+        return sorted(name for name in names if not name.startswith(RESERVED))
+
     def modification_times(self, prefix: str) -> dict[str, datetime]:
         return {
             name.removeprefix(self._root): time
@@ -131,7 +138,7 @@ class S3Storage(Storage):
         """
         name, version, received = self._name(key), "", 0
         with self._errors("read", key):
-            for is_last in _tries():
+            for is_last in tries():
                 rest = {"Range": f"bytes={received}-", "IfMatch": version} if received else {}
                 try:
                     answer = self._client.get_object(Bucket=self.bucket, Key=name, **rest)
@@ -183,7 +190,7 @@ class S3Storage(Storage):
         """
         name, token = self._name(key), secrets.token_hex(8)
         with self._errors("write", key):
-            for is_last in _tries():
+            for is_last in tries():
                 try:
                     answer = self._client.put_object(
                         Bucket=self.bucket,
@@ -235,15 +242,3 @@ class S3Storage(Storage):
 
     def _errors(self, action: str, key: str = "") -> AbstractContextManager[None]:
         return s3_errors(f"{action} {self.uri}/{key}" if key else f"{action} {self.uri}")
-
-
-def _tries() -> Iterator[bool]:
-    """Yields for each try whether it is the last; waits a random time, which grows, between two.
-
-    Not tenacity's retries: a download goes on where it broke off, and only errors of its body count
-    here, since boto has retried all others already.
-    """
-    for number in range(TRIES):
-        if number:
-            time.sleep(random.uniform(0, 0.05 * 2 ** (number - 1)))
-        yield number == TRIES - 1

@@ -99,6 +99,11 @@ def parse_flags(flags: type[Flags], description: str | None) -> Flags:
     return found
 
 
+def parse_command(commands: type[Flags], description: str | None) -> Flags:
+    """Reads one of several commands and its flags."""
+    return tyro.cli(commands, prog=_program(), description=description)
+
+
 def command() -> str:
     """The command line of this process, as a user would type it."""
     return f"{_program()} {shlex.join(sys.argv[1:])}".strip()

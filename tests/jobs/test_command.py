@@ -53,6 +53,7 @@ def test_help_imports_nothing_that_takes_time(job: str) -> None:
         (("score",), "--run"),
         (("retrain", "--margin", "2"), "margin is 2.0"),
         (("export", "--to", "x", "--task", "birds"), "unknown task 'birds'"),
+        (("runs", "lst"), "list"),
         (("export", "--to", "x", "--format", "xml"), "unknown format 'xml'"),
     ],
 )
@@ -93,6 +94,8 @@ def test_a_mistyped_command_names_the_nearest(monkeypatch, capsys) -> None:
         (("train", "--opti"), "--optimizer"),
         (("train", "--optimizer", ""), "adam rmsprop sgd"),
         (("score", "--prob"), "--probabilities"),
+        (("runs", "ver"), "verify"),
+        (("runs", "list", "--le"), "--least"),
     ],
 )
 def test_bash_completes_commands_flags_and_values(

@@ -123,8 +123,8 @@ def unknown_flags(text: str, document: Path) -> list[str]:
 def all_flags() -> set[str]:
     """Returns the flags of all jobs, from their help."""
     found: set[str] = set()
-    for name in JOBS:
-        command = [sys.executable, "-m", f"jobs.{name}", "--help"]
+    for name, *words in (*((job,) for job in JOBS), ("runs", "list"), ("runs", "rm")):
+        command = [sys.executable, "-m", f"jobs.{name}", *words, "--help"]
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         found |= set(FLAG.findall(run.stdout))
     return found

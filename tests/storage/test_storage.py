@@ -49,6 +49,15 @@ def test_what_is_absent(storage: Storage, tmp_path: Path) -> None:
     assert storage.read_version("a") is not None
 
 
+def test_folders_are_those_in_the_prefix_alone(storage: Storage) -> None:
+    assert storage.folders("runs") == []
+    for key in ("runs/b/x/1", "runs/b/y/2", "runs/a/1", "runs/file", "runs-of-others/c/1"):
+        storage.write(key, b"")
+    assert storage.folders("runs") == ["a", "b"]
+    assert storage.folders("runs/b") == ["x", "y"]
+    assert storage.folders("runs/file") == storage.folders("none") == []
+
+
 def test_keys_are_sorted_and_below_the_prefix(storage: Storage) -> None:
     assert storage.keys() == []
     for key in ("a/c/2", "a/b", "a-b/1", "a.b", "ab", "a/c/1", "z"):

@@ -1,0 +1,126 @@
+"""Tables for a terminal: what is in a storage root, in 80 columns."""
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fmnist.catalog.diff import PartDiff, RunDiff
+from fmnist.catalog.runs import FoundRun
+from fmnist.comparison.significance import Difference
+from fmnist.storage.manifest import Manifest
+
+NONE = "–"
+PERCENT = ("accuracy", "precision", "recall", "f1")
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns lines of columns that are as wide as they must be; all but the first are aligned."""
+    cells = [list(headers), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+    return "\n".join(lines)
+
+
+def runs_table(runs: Sequence[FoundRun]) -> str:
+    """Returns one line a run, and below it what is wrong with the damaged ones."""
+    headers = ("run", "state", "valid.", "test", "epochs", "seed")
+    lines = table(headers, [_row(run) for run in runs])
+    problems = [f"damaged: {run.problem}" for run in runs if run.problem]
+    return "\n".join([lines, *problems])
+
+
+def run_text(run: FoundRun) -> str:
+    """Returns the scores, the settings and the files of a run."""
+    state = f"{run.state}, champion" if run.champion else run.state
+    lines = [f"{run.id}: {state}"]
+    if run.problem:
+        lines.append(run.problem)
+    if run.manifest is None:
+        return "\n".join(lines)
+    parts = [part for part in ("test", "validation", "train") if run.score(part) is not None]
+    metrics = ("accuracy", "loss")
+    scores = [[part, *(_number(run.score(part, name), name) for name in metrics)] for part in parts]
+    lines += ["", table(("scores", *metrics), scores), ""]
+    lines += [
+        table(("setting", "value"), [(name, _short(value, 58)) for name, value in _facts(run)])
+    ]
+    command = run.manifest.details.get("command", NONE)
+    lines += ["", textwrap.fill(f"command: {command}", 80, subsequent_indent="  "), ""]
+    return "\n".join([*lines, _files(run.manifest)])
+
+
+def diff_text(a: FoundRun, b: FoundRun, diff: RunDiff) -> str:
+    """Returns what differs between two runs."""
+    lines = [f"a  {a.id}", f"b  {b.id}", ""]
+    settings = [(name, _short(x, 24), _short(y, 24)) for name, (x, y) in diff.settings.items()]
+    lines += [table(("setting", "a", "b"), settings) if settings else "no setting differs", ""]
+    for name, part in diff.parts.items():
+        lines += [_part_text(name, part), ""]
+    return "\n".join([*lines, _seeds_text(diff.seeds, diff.seeds_part)])
+
+
+def _row(run: FoundRun) -> tuple[str, ...]:
+    scores = (_number(run.score(part), "accuracy") for part in ("validation", "test"))
+    settings = (str(run.config.get(name, NONE)) for name in ("epochs", "seed"))
+    return (run.id, "champion" if run.champion else run.state, *scores, *settings)
+
+
+def _facts(run: FoundRun) -> list[tuple[str, str]]:
+    assert run.manifest
+    facts = dict(run.config)
+    data = run.manifest.details.get("dataset")
+    if isinstance(data, dict):
+        facts |= {"data": data.get("source"), "fingerprint": data.get("fingerprint")}
+    return [(name, _short(value, 58)) for name, value in facts.items()]
+
+
+def _files(manifest: Manifest) -> str:
+    rows = [(name, f"{file.size:,} bytes") for name, file in manifest.files.items()]
+    return table(("file", "size"), rows)
+
+
+def _part_text(name: str, part: PartDiff) -> str:
+    scores = table((name, "a", "b", "b − a"), _pairs(part.scores))
+    recall = table(("recall", "a", "b", "b − a"), _pairs(part.recall, metric="recall"))
+    if part.most_p is None:
+        test = "not evaluated on the same images, so no paired test"
+    elif part.most_p < 1e-4:
+        test = "McNemar's test: p < 0.0001, whichever images they have wrong"
+    else:
+        test = f"McNemar's test: p is at most {part.most_p:.2g}, whichever images they have wrong"
+    return "\n".join([scores, test, "", recall])
+
+
+def _pairs(
+    pairs: Mapping[str, tuple[float | None, float | None]], metric: str | None = None
+) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for name, (a, b) in pairs.items():
+        kind = metric or name
+        gap = NONE if a is None or b is None else f"{100 * (b - a):+.2f} points"
+        if a is not None and b is not None and kind not in PERCENT:
+            gap = f"{b - a:+.4f}"
+        rows.append((name, _number(a, kind), _number(b, kind), gap))
+    return rows
+
+
+def _seeds_text(seeds: Difference, part: str) -> str:
+    if seeds.mean is None or seeds.n < 2:
+        return "over seeds: no test, since fewer than two seeds have both settings"
+    p = "no test, since it is the same for each" if seeds.p is None else f"p = {seeds.p:.2g}"
+    gap = f"{100 * seeds.mean:+.2f} points of {part} accuracy"
+    return f"over {seeds.n} seeds: b − a is {gap} (paired t-test: {p})"
+
+
+def _number(value: float | None, metric: str) -> str:
+    if value is None:
+        return NONE
+    return f"{value:.2%}" if metric in PERCENT else f"{value:.4f}"
+
+
+def _short(value: Any, width: int) -> str:
+    text = str(value)
+    return text if len(text) <= width else f"{text[: width - 1]}…"
