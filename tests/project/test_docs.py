@@ -105,9 +105,7 @@ def accepts(module: str, arguments: list[str]) -> bool:
     try:
         importlib.import_module(module).parse()
     except SystemExit as end:
-        return end.code in (None, 0)  # of --help
-    except Exception:
-        return not arguments  # a command named without its arguments
+        return end.code in (None, 0) or not arguments  # --help, or named without its arguments
     finally:
         sys.argv = before
     return True
