@@ -50,6 +50,7 @@ def run(flags: Flags) -> None:
     from fmnist.runs.published import open_model, task_of_run
     from fmnist.scoring.inputs import find_inputs
     from fmnist.scoring.run import score
+    from fmnist.stages import stage
     from fmnist.tasks import find_task
     from jobs.support.connect import ensure_ray, job_storage
     from jobs.support.images import find_data
@@ -62,9 +63,11 @@ def run(flags: Flags) -> None:
     images = ImageFlags(max_bad_rows=flags.max_bad_rows)
     data = find_data(flags.data, task, images, storage, scored=True)
     ensure_ray()
+    with stage("reading and hashing the images"):
+        inputs = find_inputs(task, data.place)
     manifest = score(
         model=model,
-        inputs=find_inputs(task, data.place),
+        inputs=inputs,
         storage=storage,
         actors=flags.actors,
         cpus_per_actor=flags.cpus_per_actor,

@@ -34,7 +34,7 @@ def show_count(action: str, unit: str, total: int, count: Callable[[], int]) -> 
         text = pace.describe(done)
         bar.update(task, completed=done, pace=text)
         now = time.monotonic()
-        if not console.is_terminal and now - logged >= LOG_INTERVAL:
+        if text and not console.is_terminal and now - logged >= LOG_INTERVAL:
             logged = now
             line = f"{action}: {done:,} of {total:,} {unit}  {text}"
             console.print(line, markup=False, highlight=False)

@@ -150,6 +150,8 @@ def _train_loop(config: TrainLoopConfig) -> RunResult:
     if backend.setup_error:
         return RunResult(error=backend.setup_error)
     begin = time.perf_counter()
+    if ray.train.get_context().get_world_rank() == 0:
+        config["context"].monitor.set_stage.remote("importing TensorFlow")
     import_tensorflow(gpu=config["spec"].cluster.gpu)
     from fmnist.training.worker.main import run_worker  # imports Keras, so only in workers
 

@@ -19,6 +19,7 @@ class RunUpdate(NamedTuple):
     fraction: float  # of all steps of the run that are done, not only since then
     rows: list[EpochRow]
     notes: list[str]
+    stage: str  # what the workers do; empty while they train
 
 
 class RunMonitor:
@@ -28,6 +29,7 @@ class RunMonitor:
         self._rows: list[EpochRow] = []
         self._notes: list[str] = []
         self._fraction = 0.0
+        self._stage = "starting the workers"
         self._error: str | None = None
         self._stop_requested = self._preemption_requested = False
         self._last_report: float | None = None  # time of the last report of a worker
@@ -48,7 +50,11 @@ class RunMonitor:
             )
         elif epoch or step:
             self.add_note(f"going on after epoch {epoch}, step {step}")
-        self._last_report = time.monotonic()
+        self._last_report, self._stage = time.monotonic(), ""
+
+    def set_stage(self, text: str) -> None:
+        """Takes what the workers do from now on, until they have made their first step."""
+        self._stage = text
 
     def step_done(self, fraction: float) -> bool:
         """Takes the fraction of all steps that are done; returns True if the run should end now."""
@@ -92,13 +98,14 @@ class RunMonitor:
         """Returns what was reported since the last call."""
         rows, self._rows = self._rows, []
         notes, self._notes = self._notes, []
-        return RunUpdate(fraction=self._fraction, rows=rows, notes=notes)
+        return RunUpdate(fraction=self._fraction, rows=rows, notes=notes, stage=self._stage)
 
 
 class MonitorHandle(Protocol):
     """The actor handle of a `RunMonitor`."""
 
     training_started: RemoteMethod[[int, int, dict[str, float]]]
+    set_stage: RemoteMethod[[str]]
     step_done: RemoteMethod[[float]]
     epoch_done: RemoteMethod[[EpochRow, float]]
     add_note: RemoteMethod[[str]]

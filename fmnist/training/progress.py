@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from fmnist.cluster.polling import polling
 from fmnist.cluster.progress_bar import POLL_INTERVAL, format_duration
 from fmnist.runs.history import EpochRow
+from fmnist.stages import StageLog
 from fmnist.training.monitor import MonitorHandle, RunUpdate, start_run_monitor
 
 READ_TIMEOUT = 20.0  # seconds; enough for a monitor that Ray has to start again
@@ -21,17 +22,19 @@ def show_progress(epochs: int) -> Iterator[MonitorHandle]:
     monitor = start_run_monitor()
     console = Console(soft_wrap=True)
     bar = Progress(
-        TextColumn("training"), BarColumn(), TextColumn("{task.percentage:.0f}%"),
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"),
         TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
-    task = bar.add_task("training", total=1.0)
+    task, stages = bar.add_task("starting", total=1.0), StageLog()
 
     def show() -> None:
         try:
             update: RunUpdate = ray.get(monitor.read.remote(), timeout=READ_TIMEOUT)
         except ray.exceptions.RayError:  # whoever waits for the run gets the error
             return
-        bar.update(task, completed=update.fraction)
+        bar.update(task, completed=update.fraction, description=update.stage or "training")
+        if (line := stages.look(update.stage)) and not console.is_terminal:
+            console.print(line, markup=False, highlight=False)
         for note in update.notes:
             console.print(note, markup=False, highlight=False)
         for row in update.rows:

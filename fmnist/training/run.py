@@ -17,6 +17,7 @@ from fmnist.errors import UserError
 from fmnist.job_config import JobConfig
 from fmnist.runs.ids import begin, run_folder, run_id
 from fmnist.settings import Cluster, Training, check, least_and_most, resolve_auto
+from fmnist.stages import stage
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.training.controller import fit
@@ -52,7 +53,8 @@ def train(
     if published := read_manifest(storage, folder):
         return published
     cpus = choose_cpus_per_worker(*least_and_most("workers", training.workers), cluster)
-    splits = make_splits(dataset, training.validation, cluster.cache_size)
+    with stage("sharing the images with the workers"):
+        splits = make_splits(dataset, training.validation, cluster.cache_size)
     begin(dataset, training, storage)
     spec = RunSpec.of(
         dataset,

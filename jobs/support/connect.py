@@ -12,6 +12,7 @@ import ray
 
 from fmnist.cluster.remote import bound_retries
 from fmnist.errors import UserError
+from fmnist.stages import stage
 from fmnist.storage.open import Storage, open_storage
 from jobs.support.config import IN_RAY_JOB
 from jobs.support.sigterm import terminate
@@ -22,7 +23,8 @@ CONNECT_TIMEOUT = 10.0  # seconds
 def ensure_ray() -> None:
     """Starts Ray or connects to it, unless this process is connected already."""
     if not ray.is_initialized():
-        start_ray()
+        with stage("starting Ray"):
+            start_ray()
 
 
 def start_ray() -> None:

@@ -8,6 +8,7 @@ from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.ingest.classes import name_for
 from fmnist.ingest.run import Ingestion, IngestionPlan, find_images, ingest, plan_ingestion
+from fmnist.stages import stage
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task, find_task, to_task
@@ -25,7 +26,8 @@ class Data:
 
     def load(self) -> Dataset:
         """All of them, in memory."""
-        dataset = load(self.task, self.place)
+        with stage("reading the data"):
+            dataset = load(self.task, self.place)
         return replace(dataset, source=self.source) if self.source else dataset
 
 
@@ -46,7 +48,8 @@ def find_data(
     `dry_run`, which writes nothing, for images that were not decoded before.
     """
     location = None if place == "auto" else locate(place)
-    source = find_images(location) if location else None
+    with stage("looking for image files"):
+        source = find_images(location) if location else None
     if location is None or source is None:
         if flags != ImageFlags():
             raise UserError(

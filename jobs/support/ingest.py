@@ -23,13 +23,14 @@ class Choice(NamedTuple):
 
 
 def load_or_stream(data: Data, wanted: Ingest) -> Dataset | ShardedDataset:
-    """Opens a data set as is asked for, or as suits its size; prints which, and why.
+    """Opens a data set as is asked for, or as suits its size; prints what it chose, and why.
 
     Raises UserError where images that are no Parquet files are to be streamed.
     """
     location = _shards(data)
     choice = choose(data, location, wanted)
-    print(f"ingest {choice.ingest}: {choice.reason}")
+    if location is not None:
+        print(f"ingest {choice.ingest}: {choice.reason}")
     if choice.ingest == "memory" or location is None:
         return data.load()
     return open_shards(location, data.task, source=data.source)

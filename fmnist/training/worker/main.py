@@ -26,11 +26,14 @@ def run_worker(spec: RunSpec, context: RunContext, begin: float) -> RunResult:
     startup.phase_done("importing TensorFlow")
     if ray.train.get_context().get_world_rank() == 0:
         logging.getLogger("fmnist").addHandler(MonitorLogHandler(context.monitor))
+        context.monitor.set_stage.remote("building the network and tracing its first step")
     try:
         session = start_session(spec, context, startup)
         # Both are kept until the worker ends; `distributed.endless_dataset` says why.
         training, validation = training_data(session), validation_data(session)
         _train(session, training, validation)
+        if session.rank == 0:
+            context.monitor.set_stage.remote("evaluating and publishing the run")
         publish_run(session)
     except Diverged as error:
         return RunResult(error=str(error))
