@@ -68,9 +68,7 @@ def compare(
     progress: SweepProgress | None = None,
     config: JobConfig | None = None,
 ) -> Manifest:
-    """Trains the runs that are not finished, and publishes tables and a page of all runs.
-
-    `config` has the flags of the job, which are published too.
+    """Trains the runs that are not finished; publishes tables, a page, and the flags in `config`.
 
     The id of the result follows from the runs and their ends: a comparison in which a run failed
     can be started again, and then has another id. Raises UserError if a run has no end.

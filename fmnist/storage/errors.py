@@ -4,7 +4,9 @@ No message holds hosts' credentials, request ids or URIs that a library put into
 """
 
 import http.client
+import random
 import re
+import time
 import urllib.error
 import zlib
 from collections.abc import Iterator
@@ -47,6 +49,7 @@ S3_REASONS = {
     "SignatureDoesNotMatch": "the secret key in the environment does not belong to its access key",
     "ExpiredToken": "the credentials in the environment have expired",
 }
+TRIES = 8  # of what boto does not try again itself
 
 
 @contextmanager
@@ -116,3 +119,15 @@ def _explain_s3(error: Exception) -> str:
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return "found no credentials, expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     return f"the connection failed ({type(error).__name__})"
+
+
+def tries() -> Iterator[bool]:
+    """Yields for each try whether it is the last; waits a random time, which grows, between two.
+
+    Not tenacity's retries: a download goes on where it broke off, and only errors of its body count
+    here, since boto has retried all others already.
+    """
+    for number in range(TRIES):
+        if number:
+            time.sleep(random.uniform(0, 0.05 * 2 ** (number - 1)))
+        yield number == TRIES - 1

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from fmnist.errors import UserError
 from fmnist.storage.atomic import RESERVED
 from fmnist.storage.base import Readable, Storage, Writable, check_key
-from fmnist.storage.errors import CONDITION_FAILED, CONFLICT, NOT_FOUND, code_of, s3_errors
+from fmnist.storage.errors import CONDITION_FAILED, CONFLICT, NOT_FOUND, code_of, s3_errors, tries
 from fmnist.storage.s3_arrow import (
     CONNECT_TIMEOUT,
     READ_TIMEOUT,
@@ -30,7 +30,6 @@ from fmnist.storage.s3_arrow import (
     endpoint,
 )
 from fmnist.storage.s3_conditions import NO_OBJECT, accepts_quoted_etags, if_match
-from fmnist.storage.s3_retries import tries
 
 # Attempts of one request, unless AWS_MAX_ATTEMPTS is set: about half a minute (see `s3_arrow.py`).
 BOTO_ATTEMPTS = 11

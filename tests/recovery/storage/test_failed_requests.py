@@ -12,7 +12,7 @@ import pytest
 from fmnist.data.formats.parquet import read_part, write_part
 from fmnist.data.locations import locate
 from fmnist.errors import StorageError
-from fmnist.storage import s3, s3_arrow, s3_retries
+from fmnist.storage import errors, s3, s3_arrow
 from fmnist.storage.open import S3Storage, Storage
 from tests.support.samples import SHAPES, examples
 from tests.support.servers.faulty import (
@@ -168,7 +168,7 @@ def test_what_lasts_is_one_clear_error(
 def test_a_download_that_always_breaks_off_is_one_clear_error(
     shaken: S3Storage, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_retries, "TRIES", 3)
+    monkeypatch.setattr(errors, "TRIES", 3)
     proxy.fail(cut, methods=frozenset({"GET"}))
     for use in (functools.partial(shaken.download, target=tmp_path / "got"), shaken.read):
         with pytest.raises(

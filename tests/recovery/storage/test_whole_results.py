@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fmnist.errors import StorageError
-from fmnist.storage import s3_retries
+from fmnist.storage import errors
 from fmnist.storage.manifest import publish, read_manifest
 from fmnist.storage.open import S3Storage, Storage
 from fmnist.training.checkpoints import Checkpoints, TrainingState
@@ -44,7 +44,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_damaged(
     monkeypatch: pytest.MonkeyPatch,
     fault: Fault,
 ) -> None:
-    monkeypatch.setattr(s3_retries, "TRIES", 3)
+    monkeypatch.setattr(errors, "TRIES", 3)
     checkpoints = Checkpoints(storage=shaken, run="runs/1", keep=2)
     values = [np.arange(1000.0)]
     for epoch in (1, 2):
