@@ -9,10 +9,10 @@ import pandas as pd
 from fmnist.comparison import paper, tables, text
 from fmnist.comparison import plots as comparison_plots
 from fmnist.comparison.facts import Comparison, Split
-from fmnist.comparison.mistakes import Mistake, surest_mistakes
 from fmnist.comparison.ranking import RankedCell, rank_cells
 from fmnist.pages import plots
 from fmnist.pages.html import Card, Cell, Table, render
+from fmnist.pages.mistakes import Mistake, surest_mistakes
 from fmnist.pages.scores import CLASS_HEADERS, SPLITS, EvaluationJson, class_rows
 
 RANKED = 30  # cells in the plot of the ranking; the table has all

@@ -5,7 +5,7 @@ import base64
 import numpy as np
 import pytest
 
-from fmnist.comparison.mistakes import png, surest_mistakes
+from fmnist.pages.mistakes import png, surest_mistakes
 from tests.support.servers.browser import Browser
 
 
