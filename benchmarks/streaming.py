@@ -12,12 +12,15 @@ worker's own memory (RssAnon) and of its share of all memory (PSS), in MiB. Abou
 """
 
 import argparse
+import io
+import logging
 import multiprocessing
 import os
 import statistics
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +99,16 @@ def in_fresh_ray(
 ) -> list[float]:
     """Trains in a Ray of its own with an empty cache; returns the images/s of each epoch."""
     os.environ[FOLDER] = str(folder / "cache")
-    ray.init(address="local", include_dashboard=False, log_to_driver=False)
+    ray.init(
+        address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )
     try:
         storage = open_storage(str(folder / "results"))
         ingest = "memory" if isinstance(dataset, Dataset) else "stream"
         settings = vars(CNN) | {"batch": batch, "ingest": ingest} | changes
         training = Training(**settings)
-        manifest = train(dataset, training, Cluster(), storage, command="benchmarks.streaming")
+        with redirect_stdout(io.StringIO()):  # the table is all that it prints
+            manifest = train(dataset, training, Cluster(), storage, command="benchmarks.streaming")
         rows = read_history(storage, run_folder(manifest.id), manifest)
     finally:
         ray.shutdown()

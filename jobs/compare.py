@@ -106,14 +106,15 @@ def run(flags: Flags) -> None:
     dataset = find_data(
         flags.data, task, flags.images, storage, default_task=DEFAULT_TASK, dry_run=flags.dry_run
     ).load()
-    examples = len(labelled(dataset))
-    together(*(lambda cell=cell: resolve_auto(cell, dataset.task, examples) for cell in cells))
+    examples, task = len(labelled(dataset)), dataset.task
+    together(*(lambda cell=cell: resolve_auto(cell, task, examples) for cell in cells))
     runs = with_seeds(cells, flags.seeds)
     ensure_ray()
     threads = choose_cpus_per_worker(flags.workers, flags.workers, flags.cluster)
     cluster = replace(flags.cluster, cpus_per_worker=threads)
     config = job_config("compare", flags)
     specs = run_specs(dataset, runs, cluster, storage, command=command(), config=config)
+    del dataset  # its images are in the object store now
     if flags.dry_run:
         return print_estimate(specs, cells)
     names = {spec.id: f"{cell_name(spec.training)} seed {spec.training.seed}" for spec in specs}

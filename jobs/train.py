@@ -81,12 +81,15 @@ def run(flags: Flags) -> None:
         check_resumed(flags.resume, dataset, training, flags.cluster, storage)
     ensure_ray()
     config = job_config("train", replace(flags, training=training))
-    manifest = train(dataset, training, flags.cluster, storage, command=command(), config=config)
+    to_score = replace(dataset, train=None) if isinstance(dataset, Dataset) else None
+    held = [dataset]
+    del dataset  # so that `train` holds the images alone, and frees what it has shared
+    manifest = train(held.pop(), training, flags.cluster, storage, command=command(), config=config)
     print_run(storage, manifest)
     if flags.score:
-        model = open_model(storage, run_folder(manifest.id), dataset.task)
-        if isinstance(dataset, Dataset) and not data.source:
-            inputs = from_dataset(dataset)
+        model = open_model(storage, run_folder(manifest.id), data.task)
+        if to_score and not data.source:
+            inputs = from_dataset(to_score)
         else:  # the shards of image files have their names, which a data set in memory has not
             inputs = find_inputs(data.task, data.place)
         gpu = flags.cluster.gpu

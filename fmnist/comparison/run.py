@@ -32,7 +32,7 @@ from fmnist.storage.manifest import (
 )
 from fmnist.storage.open import Storage
 from fmnist.training.spec import RunSpec
-from fmnist.training.splits import SharedSplit, put_splits
+from fmnist.training.splits import in_memory, put_splits
 from fmnist.training.stopped_runs import StoppedRun, read_stopped
 
 SPLIT_ORDER: tuple[Split, ...] = ("test", "validation", "train")  # the best evidence first
@@ -234,9 +234,7 @@ def _evidence(specs: Sequence[RunSpec], best: ComparedCell) -> Evidence | None:
         return None
     (spec,) = [spec for spec in specs if spec.id == run.id]
     split = next(name for name in SPLIT_ORDER if name in spec.splits)
-    shared = spec.splits[split]
-    assert isinstance(shared, SharedSplit), "a comparison holds its data in memory"
-    images, labels = shared.arrays()
+    images, labels = in_memory(spec.splits[split]).arrays()
     model = open_model(spec.storage, spec.folder, spec.task)
     predictions = predict_remotely({run.id: model}, images)[run.id]
     return Evidence(

@@ -65,6 +65,7 @@ def train(
         config=config,
         splits=splits,
     )
+    del dataset  # whose images are in the object store now, unless the caller needs them
     with mark_storage(storage) as mark, show_progress(training.epochs) as monitor:
         _fit_in_task(spec, RunContext(monitor=monitor, mark=mark))
     published = read_manifest(storage, folder)

@@ -105,6 +105,12 @@ Split = SharedSplit | StreamedSplit
 Splits = Mapping[str, Split]
 
 
+def in_memory(split: Split) -> SharedSplit:
+    """The split of a job that never streams."""
+    assert isinstance(split, SharedSplit), "`put_splits` made it"
+    return split
+
+
 def make_splits(dataset: Dataset | ShardedDataset, validation: float, cache_size: str) -> Splits:
     """Makes the splits that have labels; those of shards keep to a cache of that size.
 

@@ -212,7 +212,7 @@ def test_a_shard_that_is_lost_is_one_error(ray_cluster: Any, tmp_path: Path) -> 
 
 def test_a_cache_that_holds_no_two_windows_is_refused(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"cache size is 2,000 bytes, expected at least 161,280 for"
+        UserError, match=r"cache size is 2,000 bytes, expected at least 298,800 for"
     ):
         run(shards, tmp_path, cache_size="2kB")
     assert not list(tmp_path.iterdir())

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-WINDOW = 16  # shards
+WINDOW = 32  # shards; of 32 MB at most, where the job has made them itself
 
 
 def epoch_batches(
