@@ -9,6 +9,7 @@ from fmnist.data.streaming.dataset import ShardedDataset, count_images, open_sha
 from fmnist.errors import UserError
 from fmnist.machine import memory
 from fmnist.settings import Ingest
+from fmnist.stages import stage
 from jobs.support.images import Data
 
 COPIES = 3  # of the images in memory: as they are loaded, as they are split, and in Ray's store
@@ -33,7 +34,8 @@ def load_or_stream(data: Data, wanted: Ingest) -> Dataset | ShardedDataset:
         print(f"ingest {choice.ingest}: {choice.reason}")
     if choice.ingest == "memory" or location is None:
         return data.load()
-    return open_shards(location, data.task, source=data.source)
+    with stage("reading ids and labels of the shards"):
+        return open_shards(location, data.task, source=data.source)
 
 
 def choose(data: Data, location: Location | None, wanted: Ingest) -> Choice:
