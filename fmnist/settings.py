@@ -8,7 +8,10 @@ from fmnist.errors import UserError, together
 from fmnist.tasks import Augmentation, Task
 
 # `models.architectures` has a network for each name, `training.worker.optimizers` an optimizer.
-Architecture = Literal["dense", "cnn", "resnet", "inception"]
+Architecture = Literal[
+    "dense", "cnn", "resnet", "inception",
+    "convnet-small", "convnet", "convnet-brightness", "resnet9", "resnet9-brightness",
+]  # fmt: skip
 Activation = Literal["relu", "tanh", "sigmoid"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 Schedule = Literal["constant", "one-cycle"]
@@ -37,6 +40,12 @@ class Training:
     """Constant rate, or the peak of the schedule."""
     schedule: Schedule = "constant"
     """one-cycle: linear warm-up over the first quarter, then cosine decay to zero."""
+    weight_decay: float = 0.0
+    """Part of each weight that a step takes away, times the learning rate; not of biases."""
+    label_smoothing: float = 0.0
+    """Probability that the training loss spreads over all classes; reported losses are plain."""
+    average_weights: float = 0.0
+    """Evaluate and publish a moving average of the weights, of this decay a step; 0: the last."""
     batch: int = 1024
     """Images in a step over all workers together (the global batch)."""
     epochs: int = 400
@@ -44,7 +53,9 @@ class Training:
     precision: Precision = "float32"
     """bfloat16: mixed with float32; auto: bfloat16 where the hardware has it, else float32."""
     augmentation: AugmentationChoice = "none"
-    """flip: mirror; shift-flip: also move by up to 2 pixels; auto: what suits the task."""
+    """flip: mirror in every other epoch; shift-flip: also move by up to 2 pixels; shift-flip-erase:
+    also erase a random part; lossless-shift-flip: move by empty rows only; auto: as suits the task.
+    """
     select: Selection = "last"
     """Publish the weights of the last epoch, or of the best by validation loss."""
     validation: float = 0.1
@@ -142,8 +153,12 @@ def check(training: Training, cluster: Cluster) -> None:
         problems.append(f"gpus per worker is {cluster.gpus_per_worker}, expected one of {expected}")
     if not 0 < training.learning_rate < float("inf"):
         problems.append(f"learning rate is {training.learning_rate}, expected a positive number")
-    if not 0 <= training.validation < 1:
-        problems.append(f"validation is {training.validation}, expected 0 up to below 1")
+    if not 0 <= training.weight_decay < float("inf"):
+        problems.append(f"weight decay is {training.weight_decay}, expected 0 or more")
+    for field in ("label_smoothing", "average_weights", "validation"):
+        value = getattr(training, field)
+        if not 0 <= value < 1:
+            problems.append(f"{field.replace('_', ' ')} is {value}, expected 0 up to below 1")
     together(
         lambda: UserError.raise_if(problems),
         lambda: _check_workers(training, cluster),
@@ -171,10 +186,10 @@ def resolve_auto(training: Training, task: Task, examples: int) -> Training:
 
     Raises UserError where the task and its `examples` training examples cannot serve it.
     """
-    if training.augmentation == "shift-flip" and task.label_rule:
+    if training.augmentation in ("shift-flip", "shift-flip-erase") and task.label_rule:
         raise UserError(
-            f"augmentation shift-flip changes the sum of pixels, from which {task.name} takes its "
-            "labels; expected none, flip or auto"
+            f"augmentation {training.augmentation} changes the sum of pixels, from which "
+            f"{task.name} takes its labels; expected none, flip, lossless-shift-flip or auto"
         )
     held_out = round(examples * training.validation)
     if examples - held_out < training.batch:

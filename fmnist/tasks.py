@@ -20,7 +20,7 @@ from fmnist.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-Augmentation = Literal["none", "flip", "shift-flip"]
+Augmentation = Literal["none", "flip", "shift-flip", "shift-flip-erase", "lossless-shift-flip"]
 
 NEVER = float("inf")  # a threshold that no sum of pixels exceeds
 ALWAYS = -1.0  # a threshold that every sum of pixels exceeds
@@ -63,7 +63,7 @@ class LabelRule:
 class Task:
     """`shape` is (height, width, channels) of a uint8 image; labels are 0..len(classes)-1.
 
-    `augmentation` (see `training.batches.Augmentation`) is what leaves the label of any image as it
+    `augmentation` (see `data.augmentation`) is what leaves the label of any image as it
     is: of images that nothing is known about, nothing does. `label_rule`, `train_rows` and
     `test_rows` say how the task is made from the official Fashion-MNIST files; a task without rows
     is read from Parquet or CSV only.

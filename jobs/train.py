@@ -34,7 +34,7 @@ class Flags:
     config: str | None = None
     """TOML file of flags, local or s3://…; flags that are given here win."""
     recipe: str = DEFAULT_RECIPE
-    """Named configuration, report or quick; the other flags change it."""
+    """Named configuration, such as quick or fashion-4min; the other flags change it."""
     task: str | None = None
     """fashion, competition, or a .toml file; by default what image files are, else fashion."""
     data: str = "auto"

@@ -1,12 +1,12 @@
 """All mistakes in a configuration are in one error."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from fmnist.errors import UserError
 from fmnist.recipes import RECIPES
-from fmnist.runs.ids import run_id
+from fmnist.runs.ids import FORMAT, run_id
 from fmnist.settings import Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.tasks import COMPETITION, FASHION, Task
 
@@ -37,7 +37,15 @@ def test_every_mistake_is_in_the_message_with_what_was_expected():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("learning_rate", float("inf")), ("learning_rate", 0), ("validation", 1), ("seed", -1)],
+    [
+        ("learning_rate", float("inf")),
+        ("learning_rate", 0),
+        ("weight_decay", -0.1),
+        ("label_smoothing", 1),
+        ("average_weights", float("nan")),
+        ("validation", 1),
+        ("seed", -1),
+    ],
 )
 def test_numbers_out_of_range_are_refused(field, value):
     with pytest.raises(UserError, match=field.replace("_", " ")):
@@ -82,17 +90,35 @@ def test_float16_is_refused_with_the_reason_and_what_remains():
         check(Training(precision="float16"), Cluster())
 
 
-def test_runs_are_called_as_before_there_was_a_choice_of_kernels():
+def test_the_ids_of_runs_stay_as_they_are():
     quick = RECIPES["quick"]
-    assert quick.deterministic
-    assert run_id(FASHION, quick, "f") == "fashion-cnn-46ffa8cc946f"
-    assert run_id(FASHION, replace(quick, deterministic=False), "f") == "fashion-cnn-683752c4470a"
+    assert run_id(FASHION, quick, "f") == "fashion-cnn-7639970bde1c"
+    assert run_id(FASHION, replace(quick, deterministic=False), "f") == "fashion-cnn-cf6997ce16de"
 
 
-def test_only_a_streamed_run_is_called_by_how_its_images_come() -> None:
-    quick = RECIPES["quick"]
-    assert run_id(FASHION, replace(quick, ingest="memory"), "f") == "fashion-cnn-46ffa8cc946f"
-    assert run_id(FASHION, replace(quick, ingest="stream"), "f") != "fashion-cnn-46ffa8cc946f"
+def test_whoever_changes_a_default_raises_the_format_of_ids():
+    """An id has no settings that have their defaults, so those belong to the format."""
+    defaults = {
+        "architecture": "cnn",
+        "activation": "relu",
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+        "average_weights": 0.0,
+        "batch": 1024,
+        "epochs": 400,
+        "precision": "float32",
+        "augmentation": "none",
+        "select": "last",
+        "validation": 0.1,
+        "seed": 0,
+        "workers": 1,
+        "deterministic": True,
+        "ingest": "memory",
+    }
+    assert (FORMAT, asdict(Training())) == (2, defaults)
 
 
 def test_a_number_is_the_same_to_a_runs_id_with_and_without_a_point():
@@ -108,10 +134,11 @@ def test_the_augmentation_follows_the_task():
     assert found == ["shift-flip", "flip", "none"]
 
 
-def test_an_augmentation_that_would_corrupt_the_label_is_refused():
-    shifting = Training(augmentation="shift-flip")
-    with pytest.raises(UserError, match="shift-flip changes the sum of pixels"):
-        resolve_auto(shifting, COMPETITION, 60_000)
+@pytest.mark.parametrize("name", ["shift-flip", "shift-flip-erase"])
+def test_an_augmentation_that_would_corrupt_the_label_is_refused(name):
+    with pytest.raises(UserError, match=f"{name} changes the sum of pixels"):
+        resolve_auto(Training(augmentation=name), COMPETITION, 60_000)
+    resolve_auto(Training(augmentation="lossless-shift-flip"), COMPETITION, 60_000)
 
 
 def test_a_batch_larger_than_the_data_is_refused():

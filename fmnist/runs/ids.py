@@ -14,7 +14,8 @@ from fmnist.storage.records import read_record
 from fmnist.tasks import Task
 
 BEGUN = "begun.json"
-FORMAT = 1  # raised when the same configuration would train to other weights
+# Raised when the same configuration would train to other weights, or a setting's default changes.
+FORMAT = 2
 
 
 def run_folder(run_id: str) -> str:
@@ -25,20 +26,17 @@ def run_folder(run_id: str) -> str:
 def run_id(task: Task, training: Training, fingerprint: str) -> str:
     """Returns the id that follows from configuration and data, so that a run is found again.
 
-    The fingerprint includes the task. `deterministic` is part of the id only if it is False, and
-    `ingest` only if it is not `memory`: older runs, which had no such choice, keep their ids. A
-    fraction that is given as a whole number (0 for 0.0) counts as the fraction, as the flags read
-    it.
+    The fingerprint includes the task. A setting that has its default is no part of the id, so that
+    a new setting leaves the ids of older runs as they are. A fraction that is given as a whole
+    number (0 for 0.0) counts as the fraction, as the flags read it.
     """
     fractions = {name for name, kind in get_type_hints(Training).items() if kind is float}
+    defaults = asdict(Training())
     config = {
         name: float(value) if name in fractions else value
         for name, value in asdict(training).items()
+        if value != defaults[name]
     }
-    if training.deterministic:
-        del config["deterministic"]
-    if training.ingest == "memory":
-        del config["ingest"]
     digest = content_id(FORMAT, config, fingerprint)
     return f"{task.name}-{training.architecture}-{digest}"
 

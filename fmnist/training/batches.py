@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fmnist.data.augmentation import Augmentation, mirrored_examples
 from fmnist.data.streaming.ahead import ahead
 from fmnist.data.streaming.images import StreamedImages
 from fmnist.data.streaming.order import epoch_batches, window_examples
 
-SHIFT = 2  # pixels in each direction
 BATCHES_AHEAD = 2  # that are read from shards before they are needed
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # images uint8, labels int64, weights float32
 
@@ -45,7 +45,8 @@ def training_batches(
     while True:
         random = np.random.default_rng([seed, epoch])
         order = random.permutation(len(labels))
-        augment = Augmentation(augmentation, random, len(labels))
+        mirrored = mirrored_examples(len(labels), seed=seed, epoch=epoch)
+        augment = Augmentation(augmentation, random, mirrored, images.shape[1:3])
         for start in range(begin, len(order), batch):
             rows, weights = _rank_share(order[start : start + batch], rank, world)
             weights /= len(order[start : start + batch])
@@ -59,7 +60,7 @@ class _Share(NamedTuple):
     rows: np.ndarray
     places: np.ndarray
     weights: np.ndarray
-    augment: "Augmentation"
+    augment: Augmentation
 
 
 def streamed_batches(
@@ -86,11 +87,12 @@ def streamed_batches(
             order = epoch_batches(
                 images.sizes, batch=batch, seed=seed, epoch=epoch, first_step=begin
             )
+            mirrored = mirrored_examples(len(labels), seed=seed, epoch=epoch)
             for step, rows in enumerate(order, start=begin):
                 places, weights = _rank_share(np.arange(len(rows)), rank, world)
                 weights /= len(rows)
                 random = np.random.default_rng([seed, epoch, 3, step])
-                augment = Augmentation(augmentation, random, len(rows))
+                augment = Augmentation(augmentation, random, mirrored[rows], images.shape[1:3])
                 images.open(rows[places])
                 yield _Share(rows[places], places, weights, augment)
             epoch, begin = epoch + 1, 0
@@ -101,32 +103,6 @@ def streamed_batches(
 
     steps_of_a_window = count_steps(window_examples(images.sizes), batch)
     return ahead(read(), BATCHES_AHEAD)
-
-
-class Augmentation:
-    """The random changes of an epoch's images, or of a global batch's.
-
-    They are drawn for all images at once, so that they do not depend on the rank. `flip` mirrors
-    left and right with probability one half. `shift-flip` also moves the image by up to SHIFT
-    pixels vertically and horizontally, and fills the gap with black.
-    """
-
-    def __init__(self, name: str, random: np.random.Generator, examples: int) -> None:
-        self._mirrored = random.random(examples) < 0.5 if "flip" in name else None
-        self._moved = random.integers(0, 2 * SHIFT + 1, (examples, 2)) if "shift" in name else None
-
-    def __call__(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Returns changed copies of the images (n, height, width, channels) of these rows."""
-        if self._moved is not None:
-            height, width = images.shape[1:3]
-            padded = np.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
-            windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), (1, 2))
-            down, right = self._moved[rows].T
-            images = np.moveaxis(windows[np.arange(len(rows)), down, right], 1, -1)
-        if self._mirrored is not None:
-            mirrored = self._mirrored[rows, None, None, None]
-            images = np.where(mirrored, images[:, :, ::-1], images)
-        return images
 
 
 def evaluation_batches(

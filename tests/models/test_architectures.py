@@ -1,4 +1,4 @@
-"""The networks have the report's parameters, layer by layer, and take raw pixels."""
+"""The networks take raw pixels; the report's have its parameters, layer by layer."""
 
 from functools import cache
 
@@ -32,17 +32,56 @@ def model(task=FASHION, precision="float32", activation="relu", architecture="cn
 
 
 @pytest.mark.parametrize("task", [FASHION, COMPETITION], ids=lambda task: task.name)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", REPORT)
 def test_parameters_of_each_layer(architecture, task):
     counts = [layer.count_params() for layer in model(task, architecture=architecture).layers]
     last = 33 * len(task.classes)
     assert sorted(filter(None, counts)) == sorted([*LAYERS[architecture], last])
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", REPORT)
 def test_the_number_of_parameters_is_the_reports(architecture):
     task, count = REPORT[architecture]
     assert model(task, architecture=architecture).count_params() == count
+
+
+@pytest.mark.parametrize(
+    ("architecture", "parameters", "megaflops"),
+    [
+        ("convnet-small", 243_114, 87.65),
+        ("convnet", 544_378, 196.5),
+        ("resnet9", 1_647_786, 411.9),
+    ],
+)
+def test_the_normalized_networks_are_as_large_as_they_say(architecture, parameters, megaflops):
+    network = model(architecture=architecture)
+    assert network.count_params() == parameters
+    assert flops(network) / 1e6 == pytest.approx(megaflops, abs=0.05)
+    assert f"{parameters:,}" in ARCHITECTURES[architecture].__doc__
+
+
+def test_brightness_is_a_smooth_basis_of_the_sum_of_pixels():
+    """The first half of the sigmoids is on where the mean pixel is half of the brightest."""
+    network = model(COMPETITION, "mixed_bfloat16", architecture="convnet-brightness")
+    basis = keras.Model(network.input, network.get_layer("brightness").output)
+    images = np.full((3, 28, 28, 1), 102, np.uint8)
+    images[1, 0, 0] += 100  # too little for bfloat16
+    images[2, 0] += 100
+    (values, more, most) = basis(images).numpy()
+    assert values[:46].min() > 0.95 and values[50:].max() < 0.05
+    assert values[48] < more[48] < most[48] and values.dtype == np.float32
+
+
+def test_a_layer_can_take_the_place_of_batch_normalization():
+    """It has the same weights, so that a published model can have Keras' own."""
+
+    class Own(keras.layers.BatchNormalization):
+        pass
+
+    own = build("convnet", FASHION, activation="relu", precision="float32", batch_normalization=Own)
+    assert sum(isinstance(layer, Own) for layer in own.layers) == 4
+    plain = [weight.path.split("/")[-1] for weight in model(architecture="convnet").weights]
+    assert [weight.path.split("/")[-1] for weight in own.weights] == plain
 
 
 def test_the_resnet_has_eleven_layers_and_costs_five_times_the_cnn():

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist.settings import Training
 from fmnist.tasks import FASHION
 from fmnist.training import batches
 
@@ -18,7 +19,7 @@ EVALUATION_BATCH = 50
 
 
 def main(job: dict[str, Any]) -> None:
-    """Trains `job["steps"]` steps of `job["batch"]` images without dropout, then evaluates."""
+    """Trains `job["steps"]` steps of `job["batch"]` images without dropout; evaluates around it."""
     cluster = {"worker": job["addresses"]}
     os.environ["TF_CONFIG"] = json.dumps(
         {"cluster": cluster, "task": {"type": "worker", "index": job["rank"]}}
@@ -32,46 +33,66 @@ def main(job: dict[str, Any]) -> None:
 
     import keras
 
-    model = plain_model(strategy, job["learning_rate"])
+    model = make_model(strategy, Training(**job["training"]))
     data = np.load(job["data"])
     steps = batches.count_steps(len(data["test_labels"]), EVALUATION_BATCH)
     test = evaluation_data(job, strategy, data)
-    evaluation = model.evaluate(test, steps=steps, return_dict=True, verbose=0)
-    losses = []
+
+    def evaluate() -> Any:
+        return model.evaluate(test, steps=steps, return_dict=True, verbose=0)
+
+    evaluation, losses = evaluate(), []
     note = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: losses.append(float(logs["loss"]))
     )
     train = training_data(job, strategy, data)
     model.fit(train, steps_per_epoch=job["steps"], shuffle=False, verbose=0, callbacks=[note])
     digest = hashlib.sha256()
-    for variable in model.weights:
+    for variable in [*model.weights, *model.average.variables]:
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())
     rows = np.full((3 + job["rank"], 2), job["rank"], np.float32)
+    trained = evaluate()
+    model.average.swap()
     seen = {
         "losses": losses,
         "weights": digest.hexdigest(),
         "evaluation": evaluation,
+        "trained": trained,
+        "averaged": evaluate(),
         "gathered": distributed.gather_rows(strategy, rows)[:, 0].tolist(),
     }
     print(json.dumps(seen), flush=True)
     os._exit(0)  # without waiting for the iterators; see distributed.endless_dataset
 
 
-def plain_model(strategy: Any, learning_rate: float) -> Any:
-    """Builds the CNN without dropout, and compiles it with plain gradient descent."""
+def make_model(strategy: Any, training: Training) -> Any:
+    """Builds a network as a worker does, but without dropout, and compiles it."""
     import keras
 
     from fmnist.models.architectures import build
     from fmnist.training.worker import distributed
+    from fmnist.training.worker.batch_norm import GlobalBatchNormalization
+    from fmnist.training.worker.optimizers import make_optimizer
 
     with strategy.scope():
         keras.utils.set_random_seed(0)
-        plain = build("cnn", FASHION, activation="relu", precision="float32")
+        plain = build(
+            training.architecture,
+            FASHION,
+            activation="relu",
+            precision="float32",
+            batch_normalization=GlobalBatchNormalization,
+        )
         for layer in plain.layers:
             if isinstance(layer, keras.layers.Dropout):
                 layer.rate = 0.0
-        model = distributed.DistributedModel(plain.inputs, plain.outputs)
-        model.compile(optimizer=keras.optimizers.SGD(learning_rate), jit_compile=False)
+        model = distributed.DistributedModel(
+            plain.inputs,
+            plain.outputs,
+            label_smoothing=training.label_smoothing,
+            average_weights=training.average_weights,
+        )
+        model.compile(optimizer=make_optimizer(training, steps=1), jit_compile=False)
         model.optimizer.build(model.trainable_variables)
     return model
 

@@ -73,19 +73,38 @@ def two_workers(small, tmp_path_factory):
     return root, manifest
 
 
+def resume(dataset, training, root, manifest, folder):
+    """Resumes a copy of a run that has the checkpoints of its first epoch only."""
+    shutil.copytree(root, folder, dirs_exist_ok=True)
+    copy = folder / run_folder(manifest.id)
+    (copy / "manifest.json").unlink()
+    for later in range(2, training.epochs + 1):
+        shutil.rmtree(copy / f"checkpoints/{later:05d}")
+    return run(dataset, training, folder, replace(ONE_CPU, keep_checkpoints=3))
+
+
 def test_a_run_stopped_after_an_epoch_ends_where_the_undisturbed_one_ends(
     small, two_workers, tmp_path
 ):
-    """A stopped run is its checkpoints, so a storage with these stands for one."""
     root, manifest = two_workers
-    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
-    folder = tmp_path / run_folder(manifest.id)
-    (folder / "manifest.json").unlink()
-    for later in range(2, SMALL.epochs + 1):
-        shutil.rmtree(folder / f"checkpoints/{later:05d}")
-    resumed = run(small, replace(SMALL, workers=2), tmp_path, replace(ONE_CPU, keep_checkpoints=3))
+    resumed = resume(small, replace(SMALL, workers=2), root, manifest, tmp_path)
     assert state(tmp_path, resumed, 3) == state(root, manifest, 3)
     assert read(tmp_path, resumed, "metrics.json") == read(root, manifest, "metrics.json")
+
+
+def test_so_does_one_with_batch_normalization_averaged_weights_and_erasing(small, tmp_path):
+    """What is validated after the last epoch is what is published: the averages."""
+    changes = {"weight_decay": 0.05, "label_smoothing": 0.1, "average_weights": 0.9}
+    training = replace(SMALL, architecture="convnet", epochs=2, workers=2, **changes)
+    training = replace(training, augmentation="shift-flip-erase")
+    root = tmp_path / "undisturbed"
+    manifest = run(small, training, root, replace(ONE_CPU, keep_checkpoints=3))
+    resumed = resume(small, training, root, manifest, tmp_path / "resumed")
+    assert state(tmp_path / "resumed", resumed, 2) == state(root, manifest, 2)
+    metrics = read(root, manifest, "metrics.json")
+    assert read(tmp_path / "resumed", resumed, "metrics.json") == metrics
+    last = state(root, manifest, 2)[1][-1]
+    assert json.loads(metrics)["validation"]["loss"] == pytest.approx(last["val_loss"], rel=1e-4)
 
 
 def test_the_published_model_loads_and_predicts_without_this_package(small, two_workers, tmp_path):

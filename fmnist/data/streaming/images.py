@@ -21,7 +21,7 @@ class StreamedImages:
         self, part: ShardedPart, chosen: np.ndarray, cache: ShardCache, *, keep: int
     ) -> None:
         self._part, self._chosen, self._cache, self._keep = part, chosen, cache, keep
-        self._shape, self._pixels = part.task.shape, part.task.pixels
+        self.shape, self._pixels = part.task.shape, part.task.pixels
         self._rows_end = np.cumsum([shard.rows for shard in part.shards])
         self.sizes = shard_sizes(part, chosen)  # (shards,): images of the split in each shard
         self._ends = np.cumsum(self.sizes)
@@ -39,7 +39,7 @@ class StreamedImages:
             first = self._ends[number] - self.sizes[number]
             rows = self._rows(number)[positions[here] - first]
             found[here] = self._read(int(number), rows)
-        return found.reshape(-1, *self._shape)
+        return found.reshape(-1, *self.shape)
 
     def open(self, positions: np.ndarray) -> None:
         """Brings the shards of these images to this node's disk, unless they are there."""

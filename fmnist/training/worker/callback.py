@@ -77,6 +77,14 @@ class TrainingCallback(keras.callbacks.Callback):
         elif preemption.is_notified() or self._monitor_asks_to_end(step):
             self.model.preempt_all_ranks()
 
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Validates the moving average of the weights, if the run has one."""
+        self.model.average.swap()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """Trains on with the weights as they were."""
+        self.model.average.swap()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Adds the epoch to the history, saves a checkpoint if one is due, and reports."""
         row = self._row(epoch, logs)

@@ -24,6 +24,8 @@ import tensorflow as tf
 
 from fmnist import machine
 from fmnist.training.batches import Batch
+from fmnist.training.worker.averaging import WeightAverage
+from fmnist.training.worker.batch_norm import rows_that_count
 
 
 def start_strategy(
@@ -57,10 +59,21 @@ class DistributedModel(keras.Model):
 
     Batches are (images, labels, weights) from `training.batches`. The loss of a global batch is the
     sum of its weighted losses over all ranks, and the optimizer adds up the gradients of all ranks.
+    With `label_smoothing`, gradients are those of smoothed labels, but the losses that it tells are
+    not. With `average_weights`, `average` has the moving average of the weights, of that decay.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        label_smoothing: float = 0.0,
+        average_weights: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._label_smoothing = label_smoothing
+        weights = self.weights if average_weights else []
+        self.average = WeightAverage(weights, average_weights)
         self._loss_mean = keras.metrics.Mean("loss")
         self._accuracy_mean = keras.metrics.Mean("accuracy")
         self._preempted = tf.Variable(
@@ -109,11 +122,15 @@ class DistributedModel(keras.Model):
         """Makes one optimizer step; returns loss and accuracy of the global batch."""
         images, labels, weights = data
         with tf.GradientTape() as tape:
-            losses, correct = self._losses_and_correct(labels, self(images, training=True))
+            with rows_that_count(weights):
+                probabilities = self(images, training=True)
+            losses, correct = self._losses_and_correct(labels, probabilities)
             loss = tf.reduce_sum(losses * weights)
+            minimized = tf.reduce_sum(self._smoothed(losses, probabilities) * weights)
         variables = self.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        gradients = tape.gradient(minimized, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.average.update(self.optimizer.iterations)
         self._count(losses, correct, weights)
         accuracy = tf.reduce_sum(correct * weights)
         logs = {"loss": loss, "accuracy": accuracy, "preempted": self._preempted + 0.0}
@@ -134,6 +151,14 @@ class DistributedModel(keras.Model):
         losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
         guesses = tf.argmax(probabilities, axis=-1, output_type=labels.dtype)
         return losses, tf.cast(guesses == labels, tf.float32)
+
+    def _smoothed(self, losses: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+        """Returns the losses for labels of which a part is spread evenly over all classes."""
+        if not self._label_smoothing:
+            return losses
+        logs = tf.math.log(tf.maximum(probabilities, keras.backend.epsilon()))
+        spread = -tf.reduce_mean(logs, axis=-1)
+        return losses + self._label_smoothing * (spread - losses)
 
     def _count(self, losses: tf.Tensor, correct: tf.Tensor, weights: tf.Tensor) -> None:
         real = tf.cast(weights > 0, tf.float32)

@@ -64,7 +64,8 @@ def _predict(
 def _plain_model(session: Session) -> keras.Model:
     """Builds the trained network in float32 and without the optimizer, so that it loads anywhere.
 
-    Its weights are those of the last epoch, or of the best one if that is configured.
+    Its weights are those of the last epoch, or of the best one if that is configured; or their
+    moving average.
     """
     training, state = session.spec.training, session.state
     model = build(
@@ -73,12 +74,11 @@ def _plain_model(session: Session) -> keras.Model:
         activation=training.activation,
         precision="float32",
     )
-    count = len(model.weights)
     if training.select == "best" and state.best_epoch:
         values = session.checkpoints.load(epoch_name(state.best_epoch))[1]
     else:
         values = session.variable_values()
-    model.set_weights(values[:count])
+    model.set_weights(session.published_weights(values))
     return model
 
 

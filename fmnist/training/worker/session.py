@@ -18,6 +18,7 @@ from fmnist.training.batches import Batch
 from fmnist.training.checkpoints import Checkpoints, TrainingState
 from fmnist.training.spec import RunContext, RunSpec
 from fmnist.training.worker import distributed
+from fmnist.training.worker.batch_norm import GlobalBatchNormalization
 from fmnist.training.worker.optimizers import make_optimizer
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras' names
@@ -83,7 +84,7 @@ class Session:
         self.checkpoints.save(state, self.variable_values())
 
     def variable_values(self) -> list[np.ndarray]:
-        """Returns what a checkpoint holds: the weights, then the optimizer's variables."""
+        """Returns what a checkpoint holds: weights, their averages, the optimizer's variables."""
         return [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
 
     def restore(self, saved: list[np.ndarray]) -> None:
@@ -95,13 +96,19 @@ class Session:
         for variable, value in zip(variables, saved, strict=True):
             variable.assign(value)
 
+    def published_weights(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns the weights to publish, of the `values` of a checkpoint: averages if any."""
+        first, count = len(self.model.average.variables), len(self.model.weights)
+        return values[first : first + count]
+
     def network_size(self) -> NetworkSize:
         """Counts the parameters and layers of the network."""
         layers = sum(bool(layer.weights) for layer in self.model.layers)
         return NetworkSize(parameters=self.model.count_params(), layers=layers)
 
     def _variables(self) -> list[Any]:
-        return [*self.model.weights, *self.model.optimizer.variables]
+        model = self.model
+        return [*model.weights, *model.average.variables, *model.optimizer.variables]
 
 
 def start_session(spec: RunSpec, context: RunContext, startup: StartupTimer) -> Session:
@@ -164,9 +171,18 @@ def _build_model(
     with strategy.scope():
         keras.utils.set_random_seed(training.seed)  # of the initial weights
         plain = build(
-            training.architecture, spec.task, activation=training.activation, precision=policy
+            training.architecture,
+            spec.task,
+            activation=training.activation,
+            precision=policy,
+            batch_normalization=GlobalBatchNormalization,
         )
-        model = distributed.DistributedModel(plain.inputs, plain.outputs)
+        model = distributed.DistributedModel(
+            plain.inputs,
+            plain.outputs,
+            label_smoothing=training.label_smoothing,
+            average_weights=training.average_weights,
+        )
         model.compile(
             optimizer=make_optimizer(training, spec.steps_per_epoch),
             jit_compile=False,  # XLA on a CPU made an epoch of the CNN six times slower

@@ -12,8 +12,18 @@ import sys
 import numpy as np
 import pytest
 
-LEARNING_RATE = 0.01  # at 0.02 rounding grows a thousandfold within 50 steps
-STEPS, BATCH, TEST = 50, 64, 131  # 64 and 131 divide neither by 3 nor, 131, by 2
+# At twice these rates, rounding grows a thousandfold.
+PLAIN = {"optimizer": "sgd", "learning_rate": 0.01}
+# Batch normalization, and what else changes a step.
+NORMALIZED = {
+    "architecture": "convnet",
+    "optimizer": "sgd",
+    "learning_rate": 0.001,
+    "weight_decay": 0.1,
+    "label_smoothing": 0.2,
+    "average_weights": 0.9,
+}
+STEPS, BATCH, TEST = 30, 64, 131  # 64 and 131 divide neither by 3 nor, 131, by 2
 WORLDS = (1, 2, 3)
 
 
@@ -26,12 +36,12 @@ def free_addresses(count):
     return addresses
 
 
-def run(world, data):
+def run(world, data, training):
     """Trains with `world` ranks; returns the output of each."""
     job = {
         "data": data,
         "addresses": free_addresses(world),
-        "learning_rate": LEARNING_RATE,
+        "training": training,
         "steps": STEPS,
         "batch": BATCH,
     }
@@ -50,8 +60,8 @@ def run(world, data):
     return [json.loads(out.splitlines()[-1]) for out, _ in outputs]
 
 
-@pytest.fixture(scope="module")
-def seen(fashion, tmp_path_factory):
+@pytest.fixture(scope="module", params=[PLAIN, NORMALIZED], ids=["plain", "normalized"])
+def seen(request, fashion, tmp_path_factory):
     """Trains with the same few real images and each number of ranks; returns all outputs."""
     file = str(tmp_path_factory.mktemp("ranks") / "images.npz")
     parts = {"train": fashion.train, "test": fashion.test}
@@ -62,7 +72,7 @@ def seen(fashion, tmp_path_factory):
         **{f"{name}_images": part.images for name, part in taken.items()},
         **{f"{name}_labels": part.labels for name, part in taken.items()},
     )
-    return {world: run(world, file) for world in WORLDS}
+    return {world: run(world, file, request.param) for world in WORLDS}
 
 
 @pytest.mark.parametrize("world", WORLDS[1:])
@@ -87,6 +97,14 @@ def test_all_ranks_see_the_same_loss_and_end_with_the_same_weights(seen, world):
 def test_an_evaluation_that_does_not_divide_equals_that_of_one_process(seen, world):
     for rank in seen[world]:
         assert rank["evaluation"] == pytest.approx(seen[1][0]["evaluation"], abs=1e-6)
+
+
+@pytest.mark.parametrize("world", WORLDS[1:])
+def test_trained_weights_and_their_averages_are_those_of_one_process(seen, world):
+    """An evaluation normalizes by the moving statistics, which only training moves."""
+    for part in ("trained", "averaged"):
+        for rank in seen[world]:
+            assert rank[part]["loss"] == pytest.approx(seen[1][0][part]["loss"], rel=1e-3)
 
 
 def test_one_process_counts_every_example_once(seen):
