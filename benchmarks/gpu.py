@@ -24,13 +24,13 @@ from fmnist.data.dataset import Dataset
 from fmnist.data.load import load
 from fmnist.errors import UserError
 from fmnist.models.tensorflow import import_tensorflow
+from fmnist.run_settings import Cluster, Training
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import open_model, read_history
 from fmnist.scoring.inputs import from_dataset
 from fmnist.scoring.job import predictions_folder
 from fmnist.scoring.predictions import LABELS
 from fmnist.scoring.run import score
-from fmnist.settings import Cluster, Training
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage

@@ -37,9 +37,9 @@ from fmnist.data.load import load
 from fmnist.data.locations import locate
 from fmnist.data.streaming.cache import FOLDER
 from fmnist.data.streaming.dataset import ShardedDataset, open_shards
+from fmnist.run_settings import Cluster, Training
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import read_history
-from fmnist.settings import Cluster, Training
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 from fmnist.training.run import train

@@ -27,7 +27,7 @@ from fmnist.data.dataset import Dataset, labelled
 from fmnist.data.load import load
 from fmnist.errors import UserError
 from fmnist.recipes import RECIPES
-from fmnist.settings import Cluster, Training
+from fmnist.run_settings import Cluster, Training
 from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import find_task
 from fmnist.training.run import train

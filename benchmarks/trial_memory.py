@@ -23,7 +23,7 @@ from benchmarks.scoring_memory import family
 from fmnist.comparison.run import compare, run_specs
 from fmnist.data.dataset import Dataset
 from fmnist.data.load import load
-from fmnist.settings import Cluster, Training
+from fmnist.run_settings import Cluster, Training
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 

@@ -8,7 +8,7 @@ measured them.
 
 from dataclasses import replace
 
-from fmnist.settings import Training
+from fmnist.run_settings import Training
 
 _FAST = Training(
     architecture="convnet",

@@ -23,7 +23,7 @@ from fmnist.comparison.grid import (
 )
 from fmnist.errors import UserError, together
 from fmnist.recipes import RECIPES
-from fmnist.settings import Cluster, Precision, Training, check, resolve_auto
+from fmnist.run_settings import Cluster, Precision, Training, check, resolve_auto
 from fmnist.tasks import find_task
 from jobs.support.config import job_config
 from jobs.support.flags import ImageFlags, check_images, command, parse_flags

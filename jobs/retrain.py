@@ -17,7 +17,7 @@ from fmnist.errors import UserError, together
 from fmnist.recipes import RECIPES
 from fmnist.registry.retention_settings import Retention, check_retention
 from fmnist.retraining.gate import Gate, check_gate
-from fmnist.settings import Cluster, Training, check
+from fmnist.run_settings import Cluster, Training, check
 from fmnist.tasks import find_task
 from jobs.support.config import job_config
 from jobs.support.flags import (

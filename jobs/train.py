@@ -13,7 +13,7 @@ import tyro
 
 from fmnist.errors import together
 from fmnist.recipes import RECIPES
-from fmnist.settings import Cluster, Training, check
+from fmnist.run_settings import Cluster, Training, check
 from fmnist.tasks import find_task
 from jobs.support.config import job_config
 from jobs.support.flags import (

@@ -14,9 +14,9 @@ from fmnist.catalog.runs import FoundRun
 from fmnist.comparison.significance import Difference, gaps_to_best
 from fmnist.errors import UserError
 from fmnist.pages.scores import EvaluationJson
+from fmnist.run_settings import Training
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import read_evaluations
-from fmnist.settings import Training
 from fmnist.storage.open import Storage
 
 METRICS = ("accuracy", "loss", "precision", "recall", "f1", "roc_auc")

@@ -4,7 +4,7 @@ import logging
 
 from fmnist.cluster.capacity import current_capacity, max_capacity
 from fmnist.errors import UserError
-from fmnist.settings import Cluster, Training, least_and_most
+from fmnist.run_settings import Cluster, Training, least_and_most
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import ray
 from fmnist.comparison.grid import cell_name
 from fmnist.comparison.sweep import concurrency
 from fmnist.models.architectures import build, flops
-from fmnist.settings import Architecture, Training
+from fmnist.run_settings import Architecture, Training
 from fmnist.tasks import Task
 from fmnist.training.spec import RunSpec
 

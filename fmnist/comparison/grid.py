@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from fmnist.errors import UserError
-from fmnist.settings import Training
+from fmnist.run_settings import Training
 
 FIELDS = ("architecture", "activation", "optimizer", "learning_rate")
 MOST_EXPANDED = 10_000

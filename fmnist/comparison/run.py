@@ -18,9 +18,9 @@ from fmnist.comparison.text import comparison_markdown
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.job_config import CONFIG, JobConfig
+from fmnist.run_settings import Cluster, Training
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.published import open_model, read_history
-from fmnist.settings import Cluster, Training
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import (
     Manifest,

@@ -28,9 +28,9 @@ from fmnist.comparison.progress import (
     start_sweep_monitor,
 )
 from fmnist.errors import UserError
+from fmnist.run_settings import least_and_most
 from fmnist.runs.history import EpochRow
 from fmnist.runs.published import read_history
-from fmnist.settings import least_and_most
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import read_manifest
 from fmnist.training.controller import fit

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fmnist.models.tensorflow import import_tensorflow
-from fmnist.settings import Activation, Architecture
+from fmnist.run_settings import Activation, Architecture
 from fmnist.tasks import Task
 
 Network = Callable[[Any, Any, str], Any]

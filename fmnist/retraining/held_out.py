@@ -5,7 +5,7 @@ from typing import Literal
 
 from fmnist.data.dataset import Dataset, Examples, labelled, split_rows
 from fmnist.errors import UserError
-from fmnist.settings import Training
+from fmnist.run_settings import Training
 
 HeldOutPart = Literal["test", "validation"]
 NOTES: dict[HeldOutPart, str] = {

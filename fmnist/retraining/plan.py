@@ -8,8 +8,8 @@ from fmnist.retraining.held_out import HeldOut, hold_out
 from fmnist.retraining.pending import PendingPromotion, read_pending
 from fmnist.retraining.promotion import rolled_back_reason
 from fmnist.retraining.result import Outcome
+from fmnist.run_settings import Training, resolve_auto
 from fmnist.runs.ids import run_folder, run_id
-from fmnist.settings import Training, resolve_auto
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage
 

@@ -20,11 +20,11 @@ from fmnist.retraining.plan import NoTraining, Plan
 from fmnist.retraining.promotion import promote_if_better
 from fmnist.retraining.result import ChampionVersion, RetrainingResult
 from fmnist.retraining.summary import RetrainingSummary, summarize
+from fmnist.run_settings import Cluster
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import open_model, read_evaluations
 from fmnist.scoring.inputs import Inputs
 from fmnist.scoring.run import score
-from fmnist.settings import Cluster
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import Manifest, delete_other_attempts, publish
 from fmnist.storage.open import Storage

@@ -12,10 +12,10 @@ from fmnist.retraining.gate import Gate, GateDecision
 from fmnist.retraining.held_out import HeldOut, HeldOutPart
 from fmnist.retraining.plan import Plan
 from fmnist.retraining.result import ChampionVersion, Outcome, RetrainingResult
+from fmnist.run_settings import Cluster, Training
 from fmnist.runs.ids import run_folder
 from fmnist.scoring.job import predictions_folder
 from fmnist.scoring.predictions import LABELS, SUBMISSION
-from fmnist.settings import Cluster, Training
 from fmnist.storage.manifest import Manifest, content_id, versions
 from fmnist.storage.open import Storage
 

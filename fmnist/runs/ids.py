@@ -7,7 +7,7 @@ from typing import get_type_hints
 from fmnist.data.dataset import Dataset
 from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.errors import UserError
-from fmnist.settings import Cluster, Training, check, resolve_auto
+from fmnist.run_settings import Cluster, Training, check, resolve_auto
 from fmnist.storage.manifest import content_id
 from fmnist.storage.open import Storage
 from fmnist.storage.records import read_record

@@ -15,8 +15,8 @@ from fmnist.data.dataset import Dataset
 from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.errors import UserError
 from fmnist.job_config import JobConfig
+from fmnist.run_settings import Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.runs.ids import begin, run_folder, run_id
-from fmnist.settings import Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.stages import stage
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage

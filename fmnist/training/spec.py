@@ -9,9 +9,9 @@ from fmnist.cluster.shared_folder import Mark
 from fmnist.data.dataset import Dataset
 from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.job_config import JobConfig
+from fmnist.run_settings import Cluster, Training
 from fmnist.runs.history import EpochRow
 from fmnist.runs.ids import run_folder, run_id
-from fmnist.settings import Cluster, Training
 from fmnist.storage.open import Storage
 from fmnist.tasks import TASKS, Task
 from fmnist.training import batches

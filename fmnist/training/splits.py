@@ -13,7 +13,7 @@ from fmnist.data.streaming.dataset import ShardedDataset, ShardedPart
 from fmnist.data.streaming.images import StreamedImages
 from fmnist.data.streaming.order import WINDOW
 from fmnist.errors import UserError
-from fmnist.settings import parse_size
+from fmnist.run_settings import parse_size
 from fmnist.training import batches
 from fmnist.training.batches import Batch
 

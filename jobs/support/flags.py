@@ -52,7 +52,7 @@ _registry = ConstructorRegistry()
 def _choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
     """Shows the choices of a Literal in the help, but takes any text.
 
-    tyro would end the process at the first wrong choice; `settings.check` lists all mistakes.
+    tyro would end the process at the first wrong choice; `run_settings.check` lists all mistakes.
     """
     if get_origin(info.type) is not Literal:
         return None

@@ -8,7 +8,7 @@ from fmnist.data.locations import Location, locate
 from fmnist.data.streaming.dataset import ShardedDataset, count_images, open_shards
 from fmnist.errors import UserError
 from fmnist.machine import memory
-from fmnist.settings import Ingest
+from fmnist.run_settings import Ingest
 from fmnist.stages import stage
 from jobs.support.images import Data
 

@@ -11,8 +11,8 @@ from fmnist.catalog.diff import RunDiff, diff_runs, most_p_of_mcnemar
 from fmnist.catalog.runs import find_run, list_runs
 from fmnist.catalog.text import diff_text
 from fmnist.errors import UserError
+from fmnist.run_settings import Training
 from fmnist.runs.evaluation import evaluate
-from fmnist.settings import Training
 from fmnist.storage.open import Storage, open_storage
 from tests.support.scored_runs import publish_scored
 
@@ -29,7 +29,7 @@ def diff(storage: Storage, a: str, b: str) -> RunDiff:
     return diff_runs(storage, find_run(storage, a), find_run(storage, b), runs, part="validation")
 
 
-def test_settings_scores_and_classes(storage: Storage) -> None:
+def test_run_settings_scores_and_classes(storage: Storage) -> None:
     a = publish_scored(storage, CNN, accuracy=0.5)
     b = publish_scored(storage, TANH, accuracy=0.75)
     found = diff(storage, a, b)

@@ -9,8 +9,8 @@ from fmnist.catalog.runs import find_run
 from fmnist.errors import UserError
 from fmnist.registry.candidates import read_candidates, register_candidate
 from fmnist.registry.champion import promote, read_champion
+from fmnist.run_settings import Training
 from fmnist.runs.ids import run_folder
-from fmnist.settings import Training
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage, open_storage
 from tests.support.scored_runs import publish_scored

@@ -9,7 +9,7 @@ from fmnist.catalog.runs import best_run, find_run, list_runs
 from fmnist.catalog.text import run_text, runs_table
 from fmnist.errors import StorageError, UserError
 from fmnist.registry.champion import promote
-from fmnist.settings import Training
+from fmnist.run_settings import Training
 from fmnist.storage.open import Storage, open_storage
 from tests.support.registries import publish_empty
 from tests.support.scored_runs import publish_scored

@@ -3,8 +3,8 @@
 import pytest
 
 from fmnist.catalog.verify import verify
+from fmnist.run_settings import Training
 from fmnist.runs.ids import run_folder
-from fmnist.settings import Training
 from fmnist.storage.manifest import publish_keys, read_manifest
 from fmnist.storage.open import Storage, open_storage
 from tests.support.scored_runs import publish_scored

@@ -17,7 +17,7 @@ from fmnist.comparison.run import compare, comparison_folder, run_specs
 from fmnist.comparison.sweep import concurrency
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
-from fmnist.settings import Cluster, Training
+from fmnist.run_settings import Cluster, Training
 from fmnist.storage.open import open_storage
 from tests.support.servers.cluster import processes
 

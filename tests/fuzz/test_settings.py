@@ -13,7 +13,7 @@ from fmnist.comparison.grid import FIELDS
 from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.recipes import RECIPES
-from fmnist.settings import Cluster, check, resolve_auto
+from fmnist.run_settings import Cluster, check, resolve_auto
 from fmnist.storage.open import LocalStorage, S3Storage, check_key, open_storage
 from fmnist.tasks import FASHION, find_task
 from jobs.compare import Flags, find_cells

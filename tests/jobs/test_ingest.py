@@ -8,7 +8,7 @@ import pytest
 from fmnist.data.dataset import Dataset
 from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.errors import UserError
-from fmnist.settings import Ingest, parse_size
+from fmnist.run_settings import Ingest, parse_size
 from jobs import retrain, train
 from jobs.support import ingest
 from jobs.support.images import Data

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fmnist.registry.champion import promote
-from fmnist.settings import Training
+from fmnist.run_settings import Training
 from fmnist.storage.open import Storage, open_storage
 from jobs import runs
 from jobs.support.launch import launch

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fmnist.models.architectures import ARCHITECTURES, build, flops
-from fmnist.settings import CHOICES, Training
+from fmnist.run_settings import CHOICES, Training
 from fmnist.tasks import COMPETITION, FASHION, Task
 from fmnist.training.worker.optimizers import make_optimizer
 

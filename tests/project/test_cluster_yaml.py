@@ -8,7 +8,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from fmnist.recipes import RECIPES
-from fmnist.settings import Cluster
+from fmnist.run_settings import Cluster
 from tests.support.paths import ROOT
 
 FILE = ROOT / "cluster.yaml"

@@ -66,7 +66,7 @@ def test_an_interval_stays_among_possible_differences() -> None:
         assert -1 <= low < high <= 1
 
 
-def test_settings_that_cannot_be_are_all_named() -> None:
+def test_run_settings_that_cannot_be_are_all_named() -> None:
     with pytest.raises(UserError, match=r"margin is -0\.1(.|\n)*confidence is 1\.0"):
         check_gate(Gate(margin=-0.1, confidence=1.0))
     with pytest.raises(UserError, match="margin is nan"):

@@ -13,8 +13,8 @@ from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.plan import make_plan
 from fmnist.retraining.run import retrain, retrainings_folder
+from fmnist.run_settings import Cluster, Training
 from fmnist.scoring.inputs import from_examples
-from fmnist.settings import Cluster, Training
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from tests.support.challengers import RECIPE, publish_reader, readable

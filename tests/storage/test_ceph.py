@@ -17,7 +17,7 @@ import ray
 from fmnist.retraining.gate import Gate
 from fmnist.scoring.inputs import find_inputs
 from fmnist.data.formats.parquet import write_part
-from fmnist.settings import Cluster
+from fmnist.run_settings import Cluster
 from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.run import retrain, retrainings_folder
 from fmnist.retraining.plan import make_plan

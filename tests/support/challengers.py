@@ -10,10 +10,10 @@ import numpy as np
 
 from fmnist.data.dataset import Dataset, Examples
 from fmnist.models.classifier import Classifier
+from fmnist.run_settings import Training
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.ids import run_folder, run_id
 from fmnist.runs.published import METRICS, MODEL
-from fmnist.settings import Training
 from fmnist.storage.manifest import publish
 from fmnist.storage.open import Storage
 from tests.support.samples import SHAPES, examples

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist.settings import Training
+from fmnist.run_settings import Training
 from fmnist.tasks import FASHION
 from fmnist.training import batches
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnist.run_settings import Cluster, Training
 from fmnist.runs.evaluation import Evaluation, evaluate
 from fmnist.runs.ids import run_folder, run_id
 from fmnist.runs.published import METRICS
-from fmnist.settings import Cluster, Training
 from fmnist.storage.manifest import publish
 from fmnist.storage.open import Storage
 from tests.support.samples import SHAPES

@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from fmnist.settings import CHOICES
+from fmnist.run_settings import CHOICES
 from fmnist.training.batches import count_steps, evaluation_batches, training_batches
 
 EXAMPLES, BATCH = 103, 20

@@ -13,8 +13,8 @@ import pytest
 from fmnist.cluster.resources import choose_cpus_per_worker
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
+from fmnist.run_settings import Cluster, Training
 from fmnist.runs.ids import run_folder
-from fmnist.settings import Cluster, Training
 from fmnist.storage.manifest import fetch
 from fmnist.storage.open import open_storage
 from fmnist.tasks import COMPETITION

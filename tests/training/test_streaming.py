@@ -18,8 +18,8 @@ from fmnist.data.streaming.cache import ShardCache, default_folder
 from fmnist.data.streaming.dataset import ShardedDataset, open_shards
 from fmnist.data.streaming.images import StreamedImages
 from fmnist.errors import UserError
+from fmnist.run_settings import Cluster, Training
 from fmnist.runs.ids import run_folder
-from fmnist.settings import Cluster, Training
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import open_storage
 from fmnist.training import splits

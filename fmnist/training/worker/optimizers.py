@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fmnist.settings import Training
+from fmnist.run_settings import Training
 
 START = 1 / 25  # of the peak: the rate of the first step
 WARM_UP = 1 / 4  # of all steps of the run

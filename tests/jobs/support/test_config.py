@@ -11,7 +11,7 @@ import pytest
 from fmnist.errors import UserError
 from fmnist.job_config import DATA_FLAGS
 from fmnist.recipes import RECIPES
-from fmnist.settings import Cluster, Training
+from fmnist.run_settings import Cluster, Training
 from jobs import compare, export, retrain, score, train
 from jobs.support.config import IN_RAY_JOB, NOT_SAVED, flag_types, job_config, read_config
 

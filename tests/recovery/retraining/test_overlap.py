@@ -11,9 +11,9 @@ from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.plan import Plan, make_plan
 from fmnist.retraining.run import retrain, retrainings_folder
+from fmnist.run_settings import Cluster
 from fmnist.runs.ids import run_folder
 from fmnist.scoring.inputs import from_examples
-from fmnist.settings import Cluster
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage, open_storage
 from tests.support.challengers import RECIPE, readable

@@ -10,8 +10,8 @@ from typing import Any
 from ray.cluster_utils import Cluster as RayCluster
 
 from fmnist.data.dataset import Dataset
+from fmnist.run_settings import Cluster, Training
 from fmnist.runs.ids import run_folder, run_id
-from fmnist.settings import Cluster, Training
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from fmnist.training.run import train

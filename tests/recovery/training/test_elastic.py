@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from fmnist.run_settings import Cluster, Training
 from fmnist.runs.ids import run_folder, run_id
-from fmnist.settings import Cluster, Training
 from fmnist.storage.open import open_storage
 from fmnist.training.run import train
 from tests.recovery.support.runs import wait

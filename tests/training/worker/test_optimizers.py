@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fmnist.settings import CHOICES, Training
+from fmnist.run_settings import CHOICES, Training
 from fmnist.training.worker.optimizers import make_optimizer
 
 STEPS = 20

@@ -1,4 +1,4 @@
-"""Settings of a run: their types, defaults and allowed values."""
+"""Settings of a run, which are flags of its jobs: their types, defaults and allowed values."""
 
 import re
 from dataclasses import dataclass, replace

@@ -6,8 +6,8 @@ import pytest
 
 from fmnist.errors import UserError
 from fmnist.recipes import RECIPES
+from fmnist.run_settings import Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.runs.ids import FORMAT, run_id
-from fmnist.settings import Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.tasks import COMPETITION, FASHION, Task
 
 
