@@ -23,7 +23,7 @@ NORMALIZED = {
     "label_smoothing": 0.2,
     "average_weights": 0.9,
 }
-STEPS, BATCH, TEST = 30, 64, 131  # 64 and 131 divide neither by 3 nor, 131, by 2
+STEPS, BATCH, TEST = 50, 64, 131  # 64 and 131 divide neither by 3 nor, 131, by 2
 WORLDS = (1, 2, 3)
 
 
