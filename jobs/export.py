@@ -60,7 +60,7 @@ def run(flags: Flags) -> None:
     if data.source and flags.format == "parquet":
         if flags.to:
             copy_parquet(locate(data.place), flags.to)
-        print(f"written to {flags.to or data.place}")
+        print(f"written to {flags.to or data}")
         return
     if not flags.to:
         raise UserError("found no --to, expected a new folder to write to")

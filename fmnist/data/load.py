@@ -7,7 +7,7 @@ from typing import Literal
 
 from fmnist.data.dataset import Dataset, Examples
 from fmnist.data.formats import competition_csv, idx, parquet
-from fmnist.data.locations import Location, locate
+from fmnist.data.locations import OFFICIAL, Location, locate
 from fmnist.data.official import default_cache, find_official
 from fmnist.errors import UserError
 from fmnist.tasks import Task
@@ -16,14 +16,14 @@ Format = Literal["idx", "csv", "parquet"]
 Parts = dict[str, Examples | None]
 
 
-def load(task: Task, place: str = "auto", *, cache: Path | None = None) -> Dataset:
+def load(task: Task, place: str | Location = OFFICIAL, *, cache: Path | None = None) -> Dataset:
     """The data set at `place`: a path or URI as for `locate`; at http(s):// a base of IDX files.
 
-    `auto` is the official Fashion-MNIST, verified: from `cache` (by default `~/.cache/fmnist`), the
-    Debian package's folder, a mirror, or the package fetched. Files of another place need not be
-    the official ones. A single CSV or Parquet file is the `test` part. Raises UserError.
+    OFFICIAL is Fashion-MNIST, verified: from `cache` (by default `~/.cache/fmnist`), the Debian
+    package's folder, a mirror, or the package fetched. Files of another place need not be the
+    official ones. A single CSV or Parquet file is the `test` part. Raises UserError.
     """
-    if place == "auto":
+    if place == OFFICIAL:
         return _load_official(task, cache or default_cache())
     location = locate(place)
     return load_format(task, location, find_format(location))

@@ -15,6 +15,7 @@ from fmnist.storage.errors import read_errors
 from fmnist.storage.s3_arrow import ArrowS3, endpoint
 from fmnist.storage.uri import FolderUri, HttpUri, parse_uri
 
+OFFICIAL = "auto"  # in place of a path or URI: the official Fashion-MNIST
 CHUNK = 1 << 20  # bytes asked for at once: on S3 each is a request
 TIMEOUT = 10.0  # seconds for an HTTP server to answer
 PARALLEL_LISTS = 16  # folders that are listed at the same time
@@ -113,8 +114,10 @@ def _is_folder(info: Any) -> bool:
     return bool(info.type == fs.FileType.Directory)
 
 
-def locate(text: str) -> Location:
+def locate(text: str | Location) -> Location:
     """The location that a path or URI (see `parse_uri`) names. Raises UserError for any other."""
+    if isinstance(text, Location):
+        return text
     place = parse_uri(text, http=True)
     if isinstance(place, FolderUri):
         return Location(uri=text, filesystem=fs.LocalFileSystem(), path=str(place.path))

@@ -23,7 +23,7 @@ from fmnist.data.fingerprints import fingerprint_of, row_digests, short_hashes, 
 from fmnist.data.formats.parquet import find_parquet_files
 from fmnist.data.formats.parquet_schema import to_table
 from fmnist.data.load import find_format, load, load_format
-from fmnist.data.locations import Location, locate
+from fmnist.data.locations import OFFICIAL, Location, locate
 from fmnist.errors import UserError
 from fmnist.scoring.file_summary import (
     COLUMNS,
@@ -67,12 +67,14 @@ class Inputs:
         )
 
 
-def find_inputs(task: Task, place: str = "auto", *, cache: Path | None = None) -> Inputs:
+def find_inputs(
+    task: Task, place: str | Location = OFFICIAL, *, cache: Path | None = None
+) -> Inputs:
     """Finds the test part of the data at `place`, as `data.load` does. Ray must be running.
 
     Raises UserError as `load` does, and where there is no test part.
     """
-    if place == "auto":
+    if place == OFFICIAL:
         return from_dataset(load(task, cache=cache))
     location = locate(place)
     if (format := find_format(location)) == "parquet":

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from fmnist.data.dataset import Dataset
 from fmnist.data.load import load
-from fmnist.data.locations import locate
+from fmnist.data.locations import OFFICIAL, Location, locate
 from fmnist.errors import UserError
 from fmnist.ingest.classes import name_for
 from fmnist.ingest.run import Ingestion, IngestionPlan, find_images, ingest, plan_ingestion
@@ -18,11 +18,14 @@ from jobs.support.flags import DEFAULT_TASK, SIZE, ImageFlags, check_images
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Raw images that can be loaded from `place`, a path or URI; `source` is for people."""
+    """Raw images at a place, which is OFFICIAL or a location; `source` is for people."""
 
     task: Task
-    place: str
+    place: str | Location
     source: str | None = None  # of images that were decoded
+
+    def __str__(self) -> str:
+        return self.place.uri if isinstance(self.place, Location) else self.place
 
     def load(self) -> Dataset:
         """All of them, in memory."""
@@ -47,7 +50,7 @@ def find_data(
     be `scored`, all are of the test part. Raises UserError for what `ingest` raises it, and in a
     `dry_run`, which writes nothing, for images that were not decoded before.
     """
-    location = None if place == "auto" else locate(place)
+    location = None if place == OFFICIAL else locate(place)
     with stage("looking for image files"):
         source = find_images(location) if location else None
     if location is None or source is None:
@@ -55,14 +58,14 @@ def find_data(
             raise UserError(
                 f"{place}: found no image files, for which --size, --test and --max-bad-rows are"
             )
-        return Data(task=task or find_task(default_task), place=place)
+        return Data(task=task or find_task(default_task), place=location or OFFICIAL)
     plan = plan_ingestion(source.to_score() if scored else source, _settings(task, flags))
     if dry_run:
         _check_decoded(place, plan, storage)
     ensure_ray()
     manifest = ingest(plan, storage)
-    decoded = f"{storage.uri}/{plan.folder}"
-    found = task or _task_of(manifest, decoded)
+    decoded = locate(f"{storage.uri}/{plan.folder}")
+    found = task or _task_of(manifest, decoded.uri)
     print(_described(manifest, found))
     left_out = manifest.details["left_out"]
     return Data(
@@ -82,7 +85,7 @@ def _check_decoded(place: str, plan: IngestionPlan, storage: Storage) -> None:
 
 def find_task_name(place: str) -> str:
     """Name of the task of a run that was trained on this data without `--task`."""
-    has_images = place != "auto" and find_images(locate(place)) is not None
+    has_images = place != OFFICIAL and find_images(locate(place)) is not None
     return name_for(place) if has_images else DEFAULT_TASK
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from fmnist.data.dataset import Dataset
 from fmnist.data.load import find_format
-from fmnist.data.locations import Location, locate
+from fmnist.data.locations import Location
 from fmnist.data.streaming.dataset import ShardedDataset, count_images, open_shards
 from fmnist.errors import UserError
 from fmnist.machine import memory
@@ -43,7 +43,7 @@ def choose(data: Data, location: Location | None, wanted: Ingest) -> Choice:
     if location is None:
         if wanted == "stream":
             raise UserError(
-                f"{data.place}: can't be streamed, expected image files or Parquet files, as "
+                f"{data}: can't be streamed, expected image files or Parquet files, as "
                 "jobs.export writes them"
             )
         return Choice("memory", "only image files and Parquet files can be streamed")
@@ -61,7 +61,6 @@ def choose(data: Data, location: Location | None, wanted: Ingest) -> Choice:
 
 def _shards(data: Data) -> Location | None:
     """Where the Parquet files are; None for another format."""
-    if data.place == "auto":
-        return None
-    location = locate(data.place)
-    return location if find_format(location) == "parquet" else None
+    if isinstance(data.place, Location) and find_format(data.place) == "parquet":
+        return data.place
+    return None

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fmnist.data.dataset import Dataset
+from fmnist.data.locations import locate
 from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.errors import UserError
 from fmnist.run_settings import Ingest, parse_size
@@ -19,7 +20,7 @@ from tests.support.sharded import write_shards
 @pytest.fixture
 def data(tmp_path: Path) -> Data:
     write_shards(str(tmp_path / "shards"), dataset())
-    return Data(task=SHAPES, place=str(tmp_path / "shards"))
+    return Data(task=SHAPES, place=locate(str(tmp_path / "shards")))
 
 
 SIZE = 3 * (40 + 15) * 720  # of three copies of all images
