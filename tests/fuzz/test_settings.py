@@ -59,8 +59,8 @@ def test_configuration(data: st.DataObject) -> None:
         value = data.draw(TEXT if kind is str else st.integers() if kind is int else st.floats())
         training = replace(training, **{name: value})
     for name in data.draw(st.sets(st.sampled_from(sorted(vars(cluster))), max_size=2)):
-        whole = name != "gpus_per_worker"
-        cluster = replace(cluster, **{name: data.draw(st.integers() if whole else st.floats())})
+        values = {"gpus_per_worker": st.floats(), "cache_size": TEXT}.get(name, st.integers())
+        cluster = replace(cluster, **{name: data.draw(values)})
     with suppress(UserError):
         check(training, cluster)
         settled = resolve_auto(training, FASHION, 60_000)
