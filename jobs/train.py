@@ -55,11 +55,7 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> None:
-    together(
-        lambda: check(flags.training, flags.cluster),
-        lambda: find_task(flags.task or DEFAULT_TASK),
-        lambda: check_images(flags.images),
-    )
+    check_flags(flags)
     from fmnist.data.dataset import Dataset
     from fmnist.runs.ids import check_resumed, run_folder
     from fmnist.runs.published import open_model
@@ -95,6 +91,15 @@ def run(flags: Flags) -> None:
         gpu = flags.cluster.gpu
         scored = score(model=model, inputs=inputs, storage=storage, gpu=gpu, config=config)
         print_predictions(storage, scored)
+
+
+def check_flags(flags: Flags) -> None:
+    """Raises UserError that lists all mistakes in the flags."""
+    together(
+        lambda: check(flags.training, flags.cluster),
+        lambda: find_task(flags.task or DEFAULT_TASK),
+        lambda: check_images(flags.images),
+    )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,6 @@ def train(
     """Returns the published run of this configuration on this data set; trains it if necessary.
 
     `config` has the flags of the job, of which the run publishes those that give it again.
-
     Raises UserError for a configuration that cannot be trained on this data or this cluster, for
     storage that fails or that the workers' nodes don't share, and for a loss that is not finite.
     """

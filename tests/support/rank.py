@@ -47,15 +47,13 @@ def main(job: dict[str, Any]) -> None:
     )
     train = training_data(job, strategy, data)
     model.fit(train, steps_per_epoch=job["steps"], shuffle=False, verbose=0, callbacks=[note])
-    digest = hashlib.sha256()
-    for variable in [*model.weights, *model.average.variables]:
-        digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+    digest = digest_of([*model.weights, *model.average.variables])
     rows = np.full((3 + job["rank"], 2), job["rank"], np.float32)
     trained = evaluate()
     model.average.swap()
     seen = {
         "losses": losses,
-        "weights": digest.hexdigest(),
+        "weights": digest,
         "evaluation": evaluation,
         "trained": trained,
         "averaged": evaluate(),
@@ -63,6 +61,16 @@ def main(job: dict[str, Any]) -> None:
     }
     print(json.dumps(seen), flush=True)
     os._exit(0)  # without waiting for the iterators; see distributed.endless_dataset
+
+
+def digest_of(variables: list[Any]) -> str:
+    """The SHA-256 of the bytes of all these variables, in hexadecimal digits."""
+    import keras
+
+    digest = hashlib.sha256()
+    for variable in variables:
+        digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+    return digest.hexdigest()
 
 
 def make_model(strategy: Any, training: Training) -> Any:

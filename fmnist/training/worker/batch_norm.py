@@ -92,6 +92,7 @@ def normalize_together(
     They are those of the rows with a weight (n,) over all ranks. `near` is a guess of the means:
     of numbers around zero, the squares' mean less the mean's square is exact enough.
     """
+    # More than 40 lines: the gradient needs what the forward pass has computed.
     channels, axes = inputs.shape[-1], list(range(inputs.shape.rank - 1))
     counts = tf.reshape(tf.cast(weights > 0, tf.float32), (-1, *[1] * len(axes)))
     places = tf.cast(tf.reduce_prod(tf.shape(inputs)[1:-1]), tf.float32)
