@@ -20,10 +20,7 @@ EVALUATION_BATCH = 50
 
 def main(job: dict[str, Any]) -> None:
     """Trains `job["steps"]` steps of `job["batch"]` images without dropout; evaluates around it."""
-    cluster = {"worker": job["addresses"]}
-    os.environ["TF_CONFIG"] = json.dumps(
-        {"cluster": cluster, "task": {"type": "worker", "index": job["rank"]}}
-    )
+    set_cluster(job["addresses"], job["rank"])
     from fmnist.models.tensorflow import import_tensorflow
 
     import_tensorflow()
@@ -61,6 +58,12 @@ def main(job: dict[str, Any]) -> None:
     }
     print(json.dumps(seen), flush=True)
     os._exit(0)  # without waiting for the iterators; see distributed.endless_dataset
+
+
+def set_cluster(addresses: list[str], rank: int) -> None:
+    """Tells TensorFlow the addresses of all ranks, and which of them this process is."""
+    task = {"type": "worker", "index": rank}
+    os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
 
 
 def digest_of(variables: list[Any]) -> str:
