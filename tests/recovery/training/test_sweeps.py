@@ -17,7 +17,7 @@ from tests.support.servers.cluster import STORE
 from tests.support.servers.head import ROOT, environment
 
 OURS = (  # all that a comparison prints
-    r"(reading the data|starting Ray) …",
+    r"(looking for image files|reading the data|starting Ray) …",
     r".* seed \d+: (running|done)",
     r".* seed \d+: going on after epoch \d+, step \d+",
     r".* seed \d+: checkpoint [\d.]+ is damaged and not used: .*",
