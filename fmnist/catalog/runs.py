@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from fmnist.errors import StorageError, UserError
 from fmnist.registry.champion import read_champion
-from fmnist.runs.ids import run_folder
+from fmnist.runs.ids import parse_run_id, run_folder
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 
@@ -38,12 +38,12 @@ class FoundRun:
     @property
     def task(self) -> str:
         """Name of the task, from the id, which a damaged run has too."""
-        return self.id.rsplit("-", 2)[0]
+        return parse_run_id(self.id)[0]
 
     @property
     def architecture(self) -> str:
         """Name of the network, from the id."""
-        return self.id.split("-")[-2] if self.id.count("-") > 1 else ""
+        return parse_run_id(self.id)[1]
 
     @property
     def config(self) -> dict[str, Any]:

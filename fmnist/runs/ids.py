@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import asdict
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 from fmnist.data.dataset import Dataset
 from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.errors import UserError
-from fmnist.run_settings import Cluster, Training, check, resolve_auto
+from fmnist.run_settings import Architecture, Cluster, Training, check, resolve_auto
 from fmnist.storage.manifest import content_id
 from fmnist.storage.open import Storage
 from fmnist.storage.records import read_record
@@ -39,6 +39,20 @@ def run_id(task: Task, training: Training, fingerprint: str) -> str:
     }
     digest = content_id(FORMAT, config, fingerprint)
     return f"{task.name}-{training.architecture}-{digest}"
+
+
+def parse_run_id(run: str) -> tuple[str, str]:
+    """Returns the names of the task and of the network in an id; (run, "") if it has none.
+
+    Both names may have hyphens, so a known network is the longest name that the id ends with; of an
+    unknown one, the name has no hyphens.
+    """
+    task_and_network, _, _ = run.rpartition("-")
+    for network in sorted(get_args(Architecture), key=len, reverse=True):
+        if task_and_network.endswith(f"-{network}"):
+            return task_and_network.removesuffix(f"-{network}"), network
+    task, _, network = task_and_network.rpartition("-")
+    return (task, network) if task else (run, "")
 
 
 def begin(dataset: Dataset | ShardedDataset, training: Training, storage: Storage) -> None:

@@ -9,7 +9,7 @@ from fmnist.catalog.runs import find_run
 from fmnist.errors import UserError
 from fmnist.registry.candidates import read_candidates, register_candidate
 from fmnist.registry.champion import promote, read_champion
-from fmnist.run_settings import Training
+from fmnist.run_settings import Architecture, Training
 from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage, open_storage
@@ -23,8 +23,9 @@ def storage(storage_uri: str) -> Storage:
     return open_storage(storage_uri)
 
 
-def publish(storage: Storage, count: int) -> list[str]:
-    return [publish_scored(storage, Training(seed=seed), accuracy=0.5) for seed in range(count)]
+def publish(storage: Storage, count: int, architecture: Architecture = "cnn") -> list[str]:
+    trainings = [Training(architecture=architecture, seed=seed) for seed in range(count)]
+    return [publish_scored(storage, training, accuracy=0.5) for training in trainings]
 
 
 def remove(storage: Storage, run: str, *, now: datetime = TOMORROW, force: bool = False) -> None:
@@ -40,8 +41,9 @@ def test_a_run_goes_with_all_that_is_its_own(storage: Storage) -> None:
     assert read_candidates(storage, "shapes") == {}
 
 
-def test_champions_stay(storage: Storage) -> None:
-    first, second, other = publish(storage, 3)
+@pytest.mark.parametrize("architecture", ["cnn", "convnet", "convnet-small", "resnet9-brightness"])
+def test_champions_stay(storage: Storage, architecture: Architecture) -> None:
+    first, second, other = publish(storage, 3, architecture)
     for run in (first, second):
         expected = read_champion(storage, "shapes")
         assert promote(storage, "shapes", run, expected=expected, command="a test")
