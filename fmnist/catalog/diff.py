@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmnist.catalog.runs import FoundRun
-from fmnist.comparison.significance import Difference, gaps_to_best
+from fmnist.comparison.statistics.significance import Difference, gaps_to_best
 from fmnist.errors import UserError
 from fmnist.pages.scores import EvaluationJson
 from fmnist.run_settings import Training

@@ -6,7 +6,7 @@ from typing import Any
 
 from fmnist.catalog.diff import PartDiff, RunDiff
 from fmnist.catalog.runs import FoundRun
-from fmnist.comparison.significance import Difference
+from fmnist.comparison.statistics.significance import Difference
 from fmnist.storage.manifest import Manifest
 
 NONE = "–"

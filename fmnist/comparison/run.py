@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 from fmnist.cluster.remote import predict_remotely
 from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison, FailedRun, Split
 from fmnist.comparison.grid import FIELDS, cell_name
-from fmnist.comparison.page import Evidence, comparison_page
+from fmnist.comparison.pages.page import Evidence, comparison_page
+from fmnist.comparison.pages.tables import comparison_table
+from fmnist.comparison.pages.text import comparison_markdown
 from fmnist.comparison.progress import SweepProgress
-from fmnist.comparison.ranking import best_cell
+from fmnist.comparison.statistics.ranking import best_cell
 from fmnist.comparison.sweep import sweep
-from fmnist.comparison.tables import comparison_table
-from fmnist.comparison.text import comparison_markdown
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.job_config import CONFIG, JobConfig

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fmnist.comparison import paper
 from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison, FailedRun
-from fmnist.comparison.page import Evidence
+from fmnist.comparison.pages import paper
+from fmnist.comparison.pages.page import Evidence
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.history import EpochRow
 from fmnist.tasks import COMPETITION

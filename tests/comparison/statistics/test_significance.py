@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fmnist.comparison.significance import gaps_to_best, spread
+from fmnist.comparison.statistics.significance import gaps_to_best, spread
 
 
 def by_seed(*values: float) -> dict[int, float]:

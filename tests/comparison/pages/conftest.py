@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from fmnist.comparison.facts import Comparison
-from fmnist.comparison.page import Evidence, comparison_page
-from fmnist.comparison.ranking import best_cell
+from fmnist.comparison.pages.page import Evidence, comparison_page
+from fmnist.comparison.statistics.ranking import best_cell
 from tests.support.pages.comparisons import an_evidence
 from tests.support.servers.browser import Browser
 

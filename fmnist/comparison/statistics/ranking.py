@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from fmnist.comparison.facts import ComparedCell, Comparison, Split
-from fmnist.comparison.significance import Difference, Spread, gaps_to_best, spread
+from fmnist.comparison.statistics.significance import Difference, Spread, gaps_to_best, spread
 
 SEPARATOR = " · "  # between the parts of a cell's name
 

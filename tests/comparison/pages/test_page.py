@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist.comparison.ranking import best_cell
+from fmnist.comparison.statistics.ranking import best_cell
 from tests.support.pages.comparisons import (
     BEST,
     a_comparison,

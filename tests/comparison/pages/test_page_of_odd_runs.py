@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fmnist.comparison.ranking import best_cell
+from fmnist.comparison.statistics.ranking import best_cell
 from tests.support.pages.comparisons import (
     BEST,
     HOSTILE,

@@ -5,10 +5,10 @@ import io
 import pyarrow.parquet as pq
 import pytest
 
-from fmnist.comparison.page import comparison_page
-from fmnist.comparison.ranking import rank_cells
-from fmnist.comparison.tables import comparison_table
-from fmnist.comparison.text import comparison_markdown
+from fmnist.comparison.pages.page import comparison_page
+from fmnist.comparison.pages.tables import comparison_table
+from fmnist.comparison.pages.text import comparison_markdown
+from fmnist.comparison.statistics.ranking import rank_cells
 from tests.support.pages.comparisons import (
     BEST,
     a_comparison,

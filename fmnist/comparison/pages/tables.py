@@ -6,8 +6,8 @@ import pandas as pd
 import pyarrow as pa
 
 from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison
-from fmnist.comparison.ranking import RankedCell
-from fmnist.comparison.significance import Difference, Spread
+from fmnist.comparison.statistics.ranking import RankedCell
+from fmnist.comparison.statistics.significance import Difference, Spread
 from fmnist.pages.html import NO_VALUE, Cell, FactList, Table
 
 Kind = Literal["count", "seconds", "loss", "share"]

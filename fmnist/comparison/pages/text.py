@@ -3,10 +3,10 @@
 import re
 from typing import NamedTuple
 
-from fmnist.comparison import paper, tables
 from fmnist.comparison.facts import Comparison
-from fmnist.comparison.ranking import RankedCell, rank_cells
-from fmnist.comparison.significance import LEVEL
+from fmnist.comparison.pages import paper, tables
+from fmnist.comparison.statistics.ranking import RankedCell, rank_cells
+from fmnist.comparison.statistics.significance import LEVEL
 from fmnist.pages.html import Cell, FactList, Table, fact_list
 from fmnist.pages.scores import SPLITS
 

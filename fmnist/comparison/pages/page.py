@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fmnist.comparison import paper, tables, text
-from fmnist.comparison import plots as comparison_plots
 from fmnist.comparison.facts import Comparison, Split
-from fmnist.comparison.ranking import RankedCell, rank_cells
+from fmnist.comparison.pages import paper, tables, text
+from fmnist.comparison.pages import plots as comparison_plots
+from fmnist.comparison.statistics.ranking import RankedCell, rank_cells
 from fmnist.pages import plots
 from fmnist.pages.html import Card, Cell, Table, render
 from fmnist.pages.mistakes import Mistake, surest_mistakes

@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 
 from fmnist.comparison.facts import ComparedCell
-from fmnist.comparison.ranking import RankedCell
-from fmnist.comparison.significance import spread
-from fmnist.comparison.tables import NUMBERS, Kind, no_break, number_cell, spread_texts
+from fmnist.comparison.pages.tables import NUMBERS, Kind, no_break, number_cell, spread_texts
+from fmnist.comparison.statistics.ranking import RankedCell
+from fmnist.comparison.statistics.significance import spread
 from fmnist.pages.html import NO_VALUE, Cell, Table
 from fmnist.pages.scores import SCORES, EvaluationJson, Metric, score_cell, score_text
 
