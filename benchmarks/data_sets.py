@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ CPUS = len(os.sched_getaffinity(0))
 
 
 def in_fresh_process(work: Callable[..., None], *arguments: Any) -> None:
-    """Runs work in a process of its own: TensorFlow and Ray stay out of this one, as do peaks."""
+    """Runs work in a process of its own, whose imports and memory stay out of this one."""
     process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
     process.start()
     process.join()
@@ -48,17 +47,6 @@ def publish_model(model: Any, folder: Path) -> None:
         task = {"name": FASHION.name, "classes": FASHION.classes, "shape": FASHION.shape}
         storage = open_storage(str(folder))
         publish(storage, "runs/r1", Path(name), kind="run", id="r1", details={"task": task})
-
-
-def matrix_peak() -> float:
-    """GFLOP/s of float32 matrices on all cores, as a measure of the machine at this moment."""
-    size, best = 2048, 0.0
-    left, right = (np.ones((size, size), np.float32) for _ in range(2))
-    for _ in range(5):
-        begin = time.perf_counter()
-        np.dot(left, right)
-        best = max(best, 2 * size**3 / (time.perf_counter() - begin))
-    return best / 1e9
 
 
 def row(*cells: str) -> str:

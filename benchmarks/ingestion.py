@@ -19,7 +19,8 @@ import numpy as np
 import ray
 from PIL import Image
 
-from benchmarks.data_sets import CPUS, matrix_peak, row
+from benchmarks import peak
+from benchmarks.data_sets import CPUS, row
 from fmnist.data.load import load
 from fmnist.data.locations import locate
 from fmnist.ingest.run import Ingestion, find_images, ingest, plan_ingestion
@@ -75,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "files")
         paths = write_files(folder, images)
-        print(f"{images:,} PNG files, {CPUS} cores, {matrix_peak():,.0f} GFLOP/s in float32")
+        print(f"{images:,} PNG files, {CPUS} cores, {peak.measure():,.0f} GFLOP/s")
         print(row("Pillow/s", "ingested/s", "share"), flush=True)
         with_ingestion(folder, images)  # Ray's first processes are started
         shares = []

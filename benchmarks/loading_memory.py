@@ -8,7 +8,6 @@ split and put into Ray's object store, whose shared memory counts as far as the 
 it. About a minute on two cores.
 """
 
-import multiprocessing
 import resource
 import tempfile
 from dataclasses import replace
@@ -17,6 +16,7 @@ import numpy as np
 import ray
 from pyarrow import fs
 
+from benchmarks.data_sets import in_fresh_process
 from fmnist.data.formats.parquet import write_part
 from fmnist.data.load import load
 from fmnist.tasks import FASHION
@@ -43,7 +43,7 @@ def measure(folder: str) -> None:
     tell(f"loading {dataset.train.images.nbytes >> 20} MiB of images")
     splits = put_splits(dataset, 0.1)
     tell(f"sharing {', '.join(splits)}")
-    assert np.shape(splits["train"].arrays()[0])[0] == splits["train"].size
+    assert np.shape(splits["train"].open()[0])[0] == splits["train"].size
 
 
 def tell(stage: str) -> None:
@@ -52,14 +52,9 @@ def tell(stage: str) -> None:
 
 
 def main() -> None:
-    fresh = multiprocessing.get_context("spawn")  # the peak of a process never falls
     with tempfile.TemporaryDirectory() as folder:
-        for work in (write_images, measure):
-            process = fresh.Process(target=work, args=(folder,))
-            process.start()
-            process.join()
-            if process.exitcode:
-                raise SystemExit(process.exitcode)
+        in_fresh_process(write_images, folder)
+        in_fresh_process(measure, folder)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import ray
 
+from benchmarks import peak
 from benchmarks.data_sets import (
     CPUS,
     in_fresh_process,
-    matrix_peak,
     publish_model,
     row,
     write_test_images,
@@ -86,7 +86,7 @@ def main() -> None:
         for times in (1, 4):
             in_fresh_process(write_test_images, times * images, folder / f"data{times}")
         ray.init(address="local", num_cpus=CPUS, include_dashboard=False, log_to_driver=False)
-        print(f"{images:,} images, {CPUS} cores, {matrix_peak():,.0f} GFLOP/s in float32")
+        print(f"{images:,} images, {CPUS} cores, {peak.measure():,.0f} GFLOP/s")
         print(row("predicted/s", "scored/s", "share"), flush=True)
         shares, seconds = [], []
         for _ in range(ROUNDS):

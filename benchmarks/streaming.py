@@ -14,7 +14,6 @@ worker's own memory (RssAnon) and of its share of all memory (PSS), in MiB. Abou
 import argparse
 import io
 import logging
-import multiprocessing
 import os
 import statistics
 import tempfile
@@ -29,6 +28,7 @@ import pytest
 import ray
 from pyarrow import fs
 
+from benchmarks.data_sets import in_fresh_process
 from benchmarks.scoring_memory import family
 from fmnist.data.dataset import Dataset, Examples
 from fmnist.data.export import export_parquet
@@ -46,7 +46,6 @@ from fmnist.training.run import train
 from tests.support.servers import s3
 
 SAMPLE = 0.2  # seconds
-FRESH = multiprocessing.get_context("spawn")  # no process inherits another's memory
 CNN = Training(batch=256, epochs=2, learning_rate=2e-3, validation=0)
 
 
@@ -156,9 +155,7 @@ def write_generated(count: int, folder: str) -> None:
 
 def measure_memory(count: int, batch: int, folder: Path) -> None:
     """Prints the peaks of a worker that streams so many images."""
-    writer = FRESH.Process(target=write_generated, args=(count, str(folder / "shards")))
-    writer.start()
-    writer.join()
+    in_fresh_process(write_generated, count, str(folder / "shards"))
     peak = WorkerPeak()
     peak.start()
     dataset = open_shards(locate(str(folder / "shards")), FASHION)
@@ -170,11 +167,7 @@ def measure_memory(count: int, batch: int, folder: Path) -> None:
 
 def run_fresh(work: Callable[..., None], *arguments: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        process = FRESH.Process(target=work, args=(*arguments, Path(folder)))
-        process.start()
-        process.join()
-    if process.exitcode:
-        raise SystemExit(process.exitcode)
+        in_fresh_process(work, *arguments, Path(folder))
 
 
 def main() -> None:

@@ -119,6 +119,7 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> None:
+    from fmnist.catalog.runs import find_run
     from fmnist.storage.open import open_storage
 
     command = flags.command
@@ -129,7 +130,7 @@ def run(flags: Flags) -> None:
         case Best():
             print_best(command, storage)
         case Show():
-            print_run(command, storage, command.run)
+            print_run(command, find_run(storage, command.run))
         case Diff():
             print_diff(command, storage)
         case Remove():
@@ -159,19 +160,17 @@ def print_best(flags: Best, storage: "Storage") -> None:
     """Prints the best of the chosen runs."""
     from fmnist.catalog.runs import best_run
 
-    print_run(flags, storage, best_run(chosen(flags, storage), flags.part).id)
+    print_run(flags, best_run(chosen(flags, storage), flags.part))
 
 
-def print_run(flags: Place, storage: "Storage", run: str) -> None:
+def print_run(flags: Place, run: "FoundRun") -> None:
     """Prints one run."""
-    from fmnist.catalog.runs import find_run
     from fmnist.catalog.text import run_text
 
-    found = find_run(storage, run)
     if flags.json:
-        _print_json(found.to_json())
+        _print_json(run.to_json())
     else:
-        print(run_text(found))
+        print(run_text(run))
 
 
 def print_diff(flags: Diff, storage: "Storage") -> None:

@@ -234,7 +234,7 @@ def _evidence(specs: Sequence[RunSpec], best: ComparedCell) -> Evidence | None:
         return None
     (spec,) = [spec for spec in specs if spec.id == run.id]
     split = next(name for name in SPLIT_ORDER if name in spec.splits)
-    images, labels = in_memory(spec.splits[split]).arrays()
+    images, labels = in_memory(spec.splits[split]).open()
     model = open_model(spec.storage, spec.folder, spec.task)
     predictions = predict_remotely({run.id: model}, images)[run.id]
     return Evidence(

@@ -6,7 +6,6 @@ Hugging Face's metadata in the schema. A part's files are `train/…`, `train.pa
 `train-00000-of-00001.parquet`, as they are published. Images are numbered by their rows.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +19,7 @@ from pyarrow import parquet as pq
 from fmnist.data.locations import Location
 from fmnist.errors import UserError
 from fmnist.ingest.decode import BadImageError, read_info
-from fmnist.ingest.source import ImagePart, ImageSource
+from fmnist.ingest.source import ImagePart, ImageSource, file_stamp
 from fmnist.storage.errors import read_errors
 
 SUFFIX = ".parquet"
@@ -55,10 +54,7 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
 
 
 def _stamp(infos: list[fs.FileInfo]) -> str:
-    digest = hashlib.sha256()
-    for info in infos:
-        digest.update(f"{info.path}\0{info.size}\0{info.mtime_ns}\n".encode())
-    return digest.hexdigest()
+    return file_stamp((info.path, info) for info in infos)
 
 
 def _files(location: Location) -> list[fs.FileInfo]:

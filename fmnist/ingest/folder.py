@@ -12,7 +12,6 @@ image. The order is that of the paths below the part's folder, by code points.
 """
 
 import csv
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from pyarrow import fs
 from fmnist.data.locations import Location
 from fmnist.errors import UserError
 from fmnist.ingest.decode import FORMATS
-from fmnist.ingest.source import ImagePart, ImageSource
+from fmnist.ingest.source import ImagePart, ImageSource, file_stamp
 from fmnist.storage.errors import read_errors
 
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
@@ -184,7 +183,4 @@ def _check_case(names: list[str], uri: str) -> None:
 
 
 def _stamp(tree: _Tree) -> str:
-    digest = hashlib.sha256()
-    for path, info in sorted(tree.files.items()):
-        digest.update(f"{path}\0{info.size}\0{info.mtime_ns}\n".encode())
-    return digest.hexdigest()
+    return file_stamp(sorted(tree.files.items()))

@@ -1,11 +1,13 @@
 """Image files that were found but not read yet: names, order, labels, and how to read them."""
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import fs
 from pyarrow import parquet as pq
 
 from fmnist.storage.errors import READ_ERRORS, explain
@@ -59,6 +61,14 @@ class ParquetRows:
                 for value in image_bytes(table[self.column]).slice(skipped, stop - skipped):
                     yield value.as_py() or "the image is null"
             start += rows
+
+
+def file_stamp(files: Iterable[tuple[str, fs.FileInfo]]) -> str:
+    """A digest of files by their names, sizes and times; each comes with its name, sorted."""
+    digest = hashlib.sha256()
+    for name, info in files:
+        digest.update(f"{name}\0{info.size}\0{info.mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def image_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -6,6 +6,7 @@ evenly, the last ranks repeat a row with weight zero, so each example still coun
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,37 +20,42 @@ BATCHES_AHEAD = 2  # that are read from shards before they are needed
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # images uint8, labels int64, weights float32
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingOrder:
+    """Decides which training examples a rank gets, and in which order, from a step on."""
+
+    batch: int
+    seed: int
+    first_epoch: int
+    first_step: int
+    augmentation: str
+    rank: int
+    world: int
+
+
 def count_steps(examples: int, batch: int) -> int:
     """Number of steps over all examples; the last step may have a smaller batch."""
     return -(-examples // batch)
 
 
 def training_batches(
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    batch: int,
-    seed: int,
-    first_epoch: int,
-    first_step: int,
-    augmentation: str,
-    rank: int,
-    world: int,
+    images: np.ndarray, labels: np.ndarray, order: TrainingOrder
 ) -> Iterator[Batch]:
     """Yields this rank's part of each global batch, from a step of an epoch on, without end.
 
     A row's weight is 1 / (examples in the global batch), so that the sum of weighted losses over
     all ranks is the mean loss of the global batch. A repeated row has weight 0.
     """
-    epoch, begin = first_epoch, first_step * batch
+    epoch, begin = order.first_epoch, order.first_step * order.batch
     while True:
-        random = np.random.default_rng([seed, epoch])
-        order = random.permutation(len(labels))
-        mirrored = mirrored_examples(len(labels), seed=seed, epoch=epoch)
-        augment = Augmentation(augmentation, random, mirrored, images.shape[1:3])
-        for start in range(begin, len(order), batch):
-            rows, weights = _rank_share(order[start : start + batch], rank, world)
-            weights /= len(order[start : start + batch])
+        random = np.random.default_rng([order.seed, epoch])
+        shuffled = random.permutation(len(labels))
+        mirrored = mirrored_examples(len(labels), seed=order.seed, epoch=epoch)
+        augment = Augmentation(order.augmentation, random, mirrored, images.shape[1:3])
+        for start in range(begin, len(labels), order.batch):
+            together = shuffled[start : start + order.batch]
+            rows, weights = _rank_share(together, order.rank, order.world)
+            weights /= len(together)
             yield augment(images[rows], rows), labels[rows], weights
         epoch, begin = epoch + 1, 0
 
@@ -64,16 +70,7 @@ class _Share(NamedTuple):
 
 
 def streamed_batches(
-    images: StreamedImages,
-    labels: np.ndarray,
-    *,
-    batch: int,
-    seed: int,
-    first_epoch: int,
-    first_step: int,
-    augmentation: str,
-    rank: int,
-    world: int,
+    images: StreamedImages, labels: np.ndarray, order: TrainingOrder
 ) -> Iterator[Batch]:
     """Yields batches as `training_batches` does, in the order of `streaming.order`.
 
@@ -82,17 +79,18 @@ def streamed_batches(
     """
 
     def shares() -> Iterator[_Share]:
-        epoch, begin = first_epoch, first_step
+        seed, shape = order.seed, images.shape[1:3]
+        epoch, begin = order.first_epoch, order.first_step
         while True:
-            order = epoch_batches(
-                images.sizes, batch=batch, seed=seed, epoch=epoch, first_step=begin
+            batches = epoch_batches(
+                images.sizes, batch=order.batch, seed=seed, epoch=epoch, first_step=begin
             )
             mirrored = mirrored_examples(len(labels), seed=seed, epoch=epoch)
-            for step, rows in enumerate(order, start=begin):
-                places, weights = _rank_share(np.arange(len(rows)), rank, world)
+            for step, rows in enumerate(batches, start=begin):
+                places, weights = _rank_share(np.arange(len(rows)), order.rank, order.world)
                 weights /= len(rows)
                 random = np.random.default_rng([seed, epoch, 3, step])
-                augment = Augmentation(augmentation, random, mirrored[rows], images.shape[1:3])
+                augment = Augmentation(order.augmentation, random, mirrored[rows], shape)
                 images.open(rows[places])
                 yield _Share(rows[places], places, weights, augment)
             epoch, begin = epoch + 1, 0
@@ -101,7 +99,7 @@ def streamed_batches(
         for rows, places, weights, augment in ahead(shares(), steps_of_a_window):
             yield augment(images[rows], places), labels[rows].astype(np.int64, copy=False), weights
 
-    steps_of_a_window = count_steps(window_examples(images.sizes), batch)
+    steps_of_a_window = count_steps(window_examples(images.sizes), order.batch)
     return ahead(read(), BATCHES_AHEAD)
 
 

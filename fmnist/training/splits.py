@@ -1,7 +1,7 @@
 """The splits of a data set as the workers of a run get them: in memory, or in shards."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import ray
@@ -15,25 +15,12 @@ from fmnist.data.streaming.order import WINDOW
 from fmnist.errors import UserError
 from fmnist.run_settings import parse_size
 from fmnist.training import batches
-from fmnist.training.batches import Batch
+from fmnist.training.batches import Batch, TrainingOrder
 
 # Shards that a rank has open: two windows, since the next one is read ahead, and some to spare.
 TRAINING_SHARDS = 3 * WINDOW
 EVALUATION_SHARDS = 4
 MOST_STREAMED = 100_000  # training images that a streamed run is evaluated on, evenly spread
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingOrder:
-    """Arguments of `batches.training_batches`, but for the data."""
-
-    batch: int
-    seed: int
-    first_epoch: int
-    first_step: int
-    augmentation: str
-    rank: int
-    world: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,25 +31,21 @@ class SharedSplit:
     labels: ray.ObjectRef  # int64 (n,)
     size: int
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns images and labels, read-only."""
-        return ray.get(self.images), ray.get(self.labels)
-
     def training_batches(self, order: TrainingOrder) -> Iterator[Batch]:
         """The endless batches of a rank, in the order of an array in memory."""
-        return batches.training_batches(*self.arrays(), **asdict(order))
+        return batches.training_batches(*self.open(), order)
 
     def evaluation_batches(self, *, batch: int, rank: int, world: int) -> Iterator[Batch]:
         """The endless batches of a rank, all in their order."""
-        return batches.evaluation_batches(*self.arrays(), batch=batch, rank=rank, world=world)
+        return batches.evaluation_batches(*self.open(), batch=batch, rank=rank, world=world)
 
     def evaluated(self) -> np.ndarray:
         """Positions of the images that a finished run is evaluated on: all."""
         return np.arange(self.size)
 
     def open(self) -> tuple[np.ndarray, np.ndarray]:
-        """Images, which may be read in pieces, and labels."""
-        return self.arrays()
+        """Images and labels, read-only."""
+        return ray.get(self.images), ray.get(self.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +61,8 @@ class StreamedSplit:
 
     def training_batches(self, order: TrainingOrder) -> Iterator[Batch]:
         """The endless batches of a rank, in the order of shards."""
-        images, labels = self._images(TRAINING_SHARDS), ray.get(self.labels)
-        return batches.streamed_batches(images, labels, **asdict(order))
+        images = self._images(TRAINING_SHARDS)
+        return batches.streamed_batches(images, ray.get(self.labels), order)
 
     def evaluation_batches(self, *, batch: int, rank: int, world: int) -> Iterator[Batch]:
         """The endless batches of a rank, all in their order."""

@@ -113,20 +113,17 @@ def training_data(job: dict[str, Any], strategy: Any, data: Any) -> Any:
     from fmnist.training.worker import distributed
 
     images, labels = data["train_images"], data["train_labels"]
+    order = batches.TrainingOrder(
+        batch=job["batch"],
+        seed=0,
+        first_epoch=0,
+        first_step=0,
+        augmentation="none",
+        rank=job["rank"],
+        world=len(job["addresses"]),
+    )
     return distributed.endless_dataset(
-        strategy,
-        FASHION.shape,
-        lambda: batches.training_batches(
-            images,
-            labels,
-            batch=job["batch"],
-            seed=0,
-            first_epoch=0,
-            first_step=0,
-            augmentation="none",
-            rank=job["rank"],
-            world=len(job["addresses"]),
-        ),
+        strategy, FASHION.shape, lambda: batches.training_batches(images, labels, order)
     )
 
 

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from fmnist.run_settings import CHOICES
-from fmnist.training.batches import count_steps, evaluation_batches, training_batches
+from fmnist.training.batches import (
+    TrainingOrder,
+    count_steps,
+    evaluation_batches,
+    training_batches,
+)
 
 EXAMPLES, BATCH = 103, 20
 LABELS = np.arange(EXAMPLES)
@@ -15,13 +20,12 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (EXAMPLES, 6, 5, 2), dtype=np
 
 def epochs(world, *, count=1, augmentation="none", **changes):
     """Returns the batches of `count` epochs: one list for each rank."""
-    settings = {"batch": BATCH, "seed": 3, "first_epoch": 0, "first_step": 0} | changes
+    start = {"first_epoch": 0, "first_step": 0, "augmentation": augmentation}
+    settings = {"batch": BATCH, "seed": 3} | start | changes
     return [
         list(
             islice(
-                training_batches(
-                    IMAGES, LABELS, augmentation=augmentation, rank=rank, world=world, **settings
-                ),
+                training_batches(IMAGES, LABELS, TrainingOrder(**settings, rank=rank, world=world)),
                 count * count_steps(EXAMPLES, BATCH),
             )
         )

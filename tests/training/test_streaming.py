@@ -23,7 +23,7 @@ from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import open_storage
 from fmnist.training import splits
-from fmnist.training.batches import Batch, count_steps, streamed_batches
+from fmnist.training.batches import Batch, TrainingOrder, count_steps, streamed_batches
 from fmnist.training.run import train
 from tests.recovery.support.runs import wait
 from tests.support import samples
@@ -94,13 +94,15 @@ def batches(
                 streamed_batches(
                     StreamedImages(sharded.part, np.ones(80, np.bool_), sharded.cache, keep=48),
                     np.arange(80, dtype=np.uint8),
-                    batch=BATCH,
-                    seed=3,
-                    first_epoch=0,
-                    first_step=first_step,
-                    augmentation=augmentation,
-                    rank=rank,
-                    world=world,
+                    TrainingOrder(
+                        batch=BATCH,
+                        seed=3,
+                        first_epoch=0,
+                        first_step=first_step,
+                        augmentation=augmentation,
+                        rank=rank,
+                        world=world,
+                    ),
                 ),
                 count,
             )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmnist.training import batches
-from fmnist.training.splits import TrainingOrder
+from fmnist.training.batches import TrainingOrder
 from fmnist.training.worker import distributed
 from fmnist.training.worker.session import Session
 
