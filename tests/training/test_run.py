@@ -143,7 +143,10 @@ def test_what_is_published(two_workers):
     }
     assert set(manifest.files) == {
         "model.keras", "metrics.json", "metrics.parquet", "history.parquet", "report.html",
+        "README.md",
     }  # fmt: skip
+    card = read(root, manifest, "README.md").decode()
+    assert f"{scores['test']['accuracy']:.2%} of 101 test images right" in card
     assert manifest.details["parameters"] == 6_484_330
     assert manifest.details["hardware"]["gpus"] == 0
     events = list(Path(root, run_folder(manifest.id), "tensorboard").iterdir())

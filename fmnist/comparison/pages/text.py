@@ -1,13 +1,14 @@
 """States the result of a comparison in words, for its page and for its Markdown."""
 
-import re
 from typing import NamedTuple
 
 from fmnist.comparison.facts import Comparison
 from fmnist.comparison.pages import paper, tables
 from fmnist.comparison.statistics.ranking import RankedCell, rank_cells
 from fmnist.comparison.statistics.significance import LEVEL
-from fmnist.pages.html import Cell, FactList, Table, fact_list
+from fmnist.pages import markdown
+from fmnist.pages.html import FactList, Table, fact_list
+from fmnist.pages.markdown import escaped
 from fmnist.pages.scores import SPLITS
 
 
@@ -22,17 +23,16 @@ def comparison_markdown(comparison: Comparison) -> str:
     """Returns the sentences and tables of the page, without its plots."""
     ranked = rank_cells(comparison)
     headline = make_headline(comparison, ranked)
-    parts = [f"# {_escaped(headline.title)}", _escaped(" ".join(headline.sentences))]
-    parts += ["## All cells", _markdown(tables.ranking(ranked)), _escaped(method_note(ranked))]
+    parts = [f"# {escaped(headline.title)}", escaped(" ".join(headline.sentences))]
+    parts += ["## All cells", markdown.table(tables.ranking(ranked)), escaped(method_note(ranked))]
     if unfinished := tables.unfinished(comparison):
-        parts += ["## Did not finish", _list(unfinished)]
-    parts += ["## Beside the report", _escaped(paper_note(comparison, ranked))]
+        parts += ["## Did not finish", markdown.bullets(unfinished)]
+    parts += ["## Beside the report", escaped(paper_note(comparison, ranked))]
     for table in paper_tables(comparison, ranked):
-        parts += [f"### {table.caption}", _markdown(table)]
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", comparison.command)), default=0))
-    parts += ["## How it was made", f"{fence}\n{comparison.command}\n{fence}"]
+        parts += [f"### {table.caption}", markdown.table(table)]
+    parts += ["## How it was made", markdown.code_block(comparison.command)]
     for title, pairs in provenance(comparison).items():
-        parts += [f"**{title}**", _list(pairs)]
+        parts += [f"**{title}**", markdown.bullets(pairs)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -46,30 +46,6 @@ def method_note(ranked: list[RankedCell]) -> str:
         "picked by the same numbers, so take a p-value near that with care. It is the noise of "
         f"weights and order: the {part} images are the same for every seed."
     )
-
-
-def _markdown(table: Table) -> str:
-    rows = [
-        "| " + " | ".join([_escaped(name), *map(_markdown_cell, cells)]) + " |"
-        for name, cells in table.rows
-    ]
-    header = "| " + " | ".join(map(_escaped, table.headers)) + " |"
-    return "\n".join([header, "|---" + "|---:" * (len(table.headers) - 1) + "|", *rows])
-
-
-def _markdown_cell(cell: Cell) -> str:
-    small = f"<br><sub>{_escaped(cell.small)}</sub>" if cell.small else ""
-    return _escaped(cell.value) + small
-
-
-def _list(pairs: FactList) -> str:
-    return "\n".join(f"- {_escaped(name)}: {_escaped(value)}" for name, value in pairs)
-
-
-def _escaped(text: str) -> str:
-    """Returns text on one line that Markdown shows unchanged: without markup, without HTML."""
-    one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", one_line)
 
 
 def make_headline(comparison: Comparison, ranked: list[RankedCell]) -> Headline:

@@ -1,4 +1,4 @@
-"""Publishes a finished run: the plain model, its scores, its history and its page."""
+"""Publishes a finished run: the plain model, its scores, its history, its page and its card."""
 
 import json
 import time
@@ -17,12 +17,13 @@ from fmnist.job_config import CONFIG
 from fmnist.models.architectures import build
 from fmnist.models.classifier import Classifier, batch_rows
 from fmnist.pages.scores import EvaluationJson
+from fmnist.runs.card import CARD, model_card
 from fmnist.runs.evaluation import Evaluation, evaluate, to_table
+from fmnist.runs.page import RunPage, run_page
 from fmnist.runs.published import HISTORY, METRICS, MODEL
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import delete_other_attempts, publish, versions
 from fmnist.training.checkpoints import epoch_name
-from fmnist.training.page import RunPage, run_page
 from fmnist.training.worker import distributed
 from fmnist.training.worker.session import Session
 
@@ -108,6 +109,7 @@ def _publish(
         pq.write_table(to_table(evaluations), folder / "metrics.parquet")
         pq.write_table(pa.Table.from_pylist(page.history), folder / HISTORY)
         (folder / "report.html").write_text(run_page(page), encoding="utf-8")
+        (folder / CARD).write_text(model_card(page), encoding="utf-8")
         if spec.config_file is not None:
             (folder / CONFIG).write_text(spec.config_file, encoding="utf-8")
         publish(spec.storage, spec.folder, folder, kind="run", id=spec.id, details=details)

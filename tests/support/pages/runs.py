@@ -9,8 +9,8 @@ import numpy as np
 from fmnist.pages.scores import EvaluationJson
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.history import EpochRow
+from fmnist.runs.page import RunPage
 from fmnist.tasks import FASHION
-from fmnist.training.page import RunPage
 
 
 def scores(n: int, classes: tuple[str, ...]) -> EvaluationJson:

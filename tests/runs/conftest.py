@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fmnist.training.page import RunPage, run_page
+from fmnist.runs.page import RunPage, run_page
 from tests.support.servers.browser import Browser
 
 

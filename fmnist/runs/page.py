@@ -1,4 +1,7 @@
-"""Makes the page of one training run: scores, learning curves, and how it was made."""
+"""Makes the page of one training run: scores, learning curves, and how it was made.
+
+`card` says the same as Markdown, for those who get the model.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ from fmnist.tasks import Task
 
 @dataclass(frozen=True, kw_only=True)
 class RunPage:
-    """Facts that the page of a run shows.
+    """Facts that the page and the card of a run show.
 
     `history` has a row for each epoch, with val_loss and val_accuracy only where examples were held
     out; without them, `best_epoch` is None. `evaluations` are by split, at least one of train,
@@ -56,13 +59,12 @@ class Headline(NamedTuple):
 
 def run_page(run: RunPage) -> str:
     """Returns the page as one HTML file, which needs no other file."""
-    evaluations = {split: run.evaluations[split] for split in SPLITS if split in run.evaluations}
-    # The last is the best evidence: test images had no part in training or in choosing an epoch.
-    split, evaluation = list(evaluations.items())[-1]
+    evaluations = in_order(run.evaluations)
+    evaluation = list(evaluations.values())[-1]
     return render(
         "run.html.j2",
         run=run,
-        headline=_headline(SPLITS[split], evaluation),
+        headline=make_headline(run),
         cards=_cards(run, evaluation),
         loss=_curves(run, "loss", "Loss (nats per image)", ".3~f"),
         accuracy=_curves(run, "accuracy", "Accuracy (share of images)", ".1~%"),
@@ -71,15 +73,26 @@ def run_page(run: RunPage) -> str:
         score_rows=score_rows(evaluations),
         class_headers=CLASS_HEADERS,
         class_rows=class_rows(evaluation),
-        provenance=_provenance(run),
+        provenance=provenance(run),
     )
 
 
-def _headline(split: str, evaluation: EvaluationJson) -> Headline:
+def in_order(evaluations: Mapping[str, EvaluationJson]) -> dict[str, EvaluationJson]:
+    """Returns the evaluations from training to test, so that the last is the best evidence.
+
+    Test images had no part in training or in choosing an epoch.
+    """
+    return {split: evaluations[split] for split in SPLITS if split in evaluations}
+
+
+def make_headline(run: RunPage) -> Headline:
+    """Says how good the run is by its best evidence, and what it confuses."""
+    split, evaluation = list(in_order(run.evaluations).items())[-1]
     interval = score_cell("accuracy", evaluation).small
+    name = SPLITS[split]
     return Headline(
-        split=split,
-        title=f"{evaluation['accuracy']:.2%} of {evaluation['examples']:,} {split} images right",
+        split=name,
+        title=f"{evaluation['accuracy']:.2%} of {evaluation['examples']:,} {name} images right",
         certainty=f"95% confidence interval: {interval}.",
         mistake=_commonest_mistake(evaluation),
     )
@@ -127,7 +140,7 @@ def _curves(run: RunPage, metric: str, title: str, tick_format: str) -> plots.Fi
     return plots.epoch_curves(lines, y_title=title, y_format=tick_format, best=run.best_epoch)
 
 
-def _provenance(run: RunPage) -> dict[str, FactList]:
+def provenance(run: RunPage) -> dict[str, FactList]:
     """Returns what the run was made of and with, by heading."""
     lists = {
         "Configuration": run.config,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist.training.page import run_page
+from fmnist.runs.page import run_page
 from tests.support.pages.elements import count, text
 from tests.support.pages.runs import a_run
 
