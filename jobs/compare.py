@@ -28,6 +28,7 @@ from fmnist.tasks import find_task
 from jobs.support.config import job_config
 from jobs.support.flags import ImageFlags, check_images, command, parse_flags
 from jobs.support.launch import FAILED, launch
+from jobs.support.on_finish import JobResult
 
 if TYPE_CHECKING:
     from fmnist.storage.manifest import Manifest
@@ -72,6 +73,8 @@ class Flags:
     """End hopeless runs early (ASHA): quicker, but no longer a fair comparison."""
     dry_run: bool = False
     """Print the cells, the resources and an estimate of the time, and end."""
+    on_finish: str | None = None
+    """Shell command that is called when the job has ended, also if it has failed."""
     task: str | None = None
     """fashion, competition, or a .toml file; by default what image files are, else competition."""
     data: str = "auto"
@@ -86,7 +89,7 @@ def parse() -> Flags:
     return parse_flags(Flags, __doc__)
 
 
-def run(flags: Flags) -> None:
+def run(flags: Flags) -> JobResult | None:
     together(
         lambda: find_cells(flags),
         lambda: find_task(flags.task or DEFAULT_TASK),
@@ -116,7 +119,8 @@ def run(flags: Flags) -> None:
     specs = run_specs(dataset, runs, cluster, storage, command=command(), config=config)
     del dataset  # its images are in the object store now
     if flags.dry_run:
-        return print_estimate(specs, cells)
+        print_estimate(specs, cells)
+        return None
     names = {spec.id: f"{cell_name(spec.training)} seed {spec.training.seed}" for spec in specs}
     manifest = compare(
         specs,
@@ -125,19 +129,22 @@ def run(flags: Flags) -> None:
         config=config,
         progress=SweepProgress(names, flags.epochs),
     )
-    print_comparison(storage, manifest, len(specs))
+    return print_comparison(storage, manifest, len(specs))
 
 
-def print_comparison(storage: "Storage", manifest: "Manifest", runs: int) -> None:
-    """Prints where a published comparison is; ends the process if a run has failed."""
-    from fmnist.comparison.run import comparison_folder
-    from jobs.support.results import print_files
+def print_comparison(storage: "Storage", manifest: "Manifest", runs: int) -> JobResult:
+    """Prints where a published comparison is; a run that has failed makes the job one that has."""
+    from fmnist.comparison.run import FACTS, comparison_folder
+    from jobs.support.results import file_place, print_files
 
     print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {runs} runs")
-    print_files(storage, comparison_folder(manifest.id), manifest)
+    folder = comparison_folder(manifest.id)
+    print_files(storage, folder, manifest)
+    summary = file_place(storage, folder, manifest, FACTS)
     if failed := manifest.details["failed"]:
         print(f"{failed} runs failed; the table says why", file=sys.stderr)
-        sys.exit(FAILED)
+        return JobResult(outcome="failed", summary=summary, exit_code=FAILED)
+    return JobResult(outcome="finished", summary=summary)
 
 
 def find_cells(flags: Flags) -> list[Training]:

@@ -29,6 +29,7 @@ from jobs.support.flags import (
     parse_flags,
 )
 from jobs.support.launch import launch
+from jobs.support.on_finish import JobResult
 
 if TYPE_CHECKING:
     from fmnist.storage.open import Storage
@@ -56,6 +57,8 @@ class Flags:
     """Say what would be done, and write nothing."""
     rollback: bool = False
     """Make the champion's predecessor champion again, and do nothing else."""
+    on_finish: str | None = None
+    """Shell command that is called when the job has ended, also if it has failed."""
     images: Annotated[ImageFlags, tyro.conf.arg(name="")] = field(default_factory=ImageFlags)
     gate: Annotated[Gate, tyro.conf.arg(name="")] = field(default_factory=Gate)
     retention: Annotated[Retention, tyro.conf.arg(name="")] = field(default_factory=Retention)
@@ -67,14 +70,14 @@ def parse() -> Flags:
     return parse_flags(Flags, __doc__)
 
 
-def run(flags: Flags) -> None:
+def run(flags: Flags) -> JobResult | None:
     check_flags(flags)
     from fmnist.retraining.plan import make_plan
-    from fmnist.retraining.run import retrain
+    from fmnist.retraining.run import SUMMARY, retrain, retrainings_folder
     from fmnist.scoring.inputs import find_inputs, from_dataset
     from jobs.support.connect import ensure_ray, job_storage
     from jobs.support.images import find_data, find_task_name
-    from jobs.support.results import print_plan, print_retraining
+    from jobs.support.results import file_place, print_plan, print_retraining
 
     task = find_task(flags.task) if flags.task else None
     storage = job_storage(flags.storage, dry_run=flags.dry_run)
@@ -87,7 +90,8 @@ def run(flags: Flags) -> None:
     if not flags.score_data:
         inputs = from_dataset(dataset)  # before Ray starts: it refuses data without a test part
     if flags.dry_run:
-        return print_plan(storage, plan)
+        print_plan(storage, plan)
+        return None
     ensure_ray()
     place = data.place if data.source else None  # decoded images have the files' names there
     if flags.score_data:
@@ -107,6 +111,8 @@ def run(flags: Flags) -> None:
         actors=flags.actors,
     )
     print_retraining(storage, manifest)
+    summary = file_place(storage, retrainings_folder(manifest.id), manifest, SUMMARY)
+    return JobResult(outcome=manifest.details["outcome"], summary=summary)
 
 
 def check_flags(flags: Flags) -> None:
@@ -134,16 +140,17 @@ def _check_rollback(flags: Flags) -> None:
         raise UserError("found --rollback and --force, expected one or the other")
 
 
-def roll_back(storage: "Storage", task_name: str, *, dry_run: bool) -> None:
+def roll_back(storage: "Storage", task_name: str, *, dry_run: bool) -> JobResult | None:
     """Rolls the champion back, or with `dry_run` prints which run would become champion."""
-    from fmnist.registry.champion import find_rollback_target, rollback
+    from fmnist.registry.champion import find_rollback_target, pointer_key, rollback
 
     champion, target = find_rollback_target(storage, task_name)
     if dry_run:
         print(f"champion {champion.run} would be rolled back to {target}")
-        return
+        return None
     now = rollback(storage, task_name, command=command())
     print(f"champion {champion.run} is rolled back: {now.run} is champion (move {now.counter})")
+    return JobResult(outcome="rolled-back", summary=f"{storage.uri}/{pointer_key(task_name)}")
 
 
 if __name__ == "__main__":

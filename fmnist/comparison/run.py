@@ -35,6 +35,7 @@ from fmnist.training.spec import RunSpec
 from fmnist.training.splits import in_memory, put_splits
 from fmnist.training.stopped_runs import StoppedRun, read_stopped
 
+FACTS = "comparison.json"
 SPLIT_ORDER: tuple[Split, ...] = ("test", "validation", "train")  # the best evidence first
 
 
@@ -117,7 +118,7 @@ def _publish(
         (files / "report.html").write_text(page, encoding="utf-8")
         (files / "results.md").write_text(comparison_markdown(comparison), encoding="utf-8")
         facts = json.dumps(comparison.to_json(), indent=1, allow_nan=False)
-        (files / "comparison.json").write_text(facts)
+        (files / FACTS).write_text(facts)
         pq.write_table(comparison_table(comparison), files / "results.parquet")
         if config:
             (files / CONFIG).write_text(config.to_toml(), encoding="utf-8")

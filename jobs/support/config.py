@@ -13,9 +13,11 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from fmnist.errors import UserError
 from fmnist.job_config import JobConfig, Value
 
-NAME = "config"  # of the flag; a file can't name another one
+NAME = "config"  # of the flag
 # Flags that say how a job was started, and not what came of it; a recipe is in the other values.
-NOT_SAVED = (NAME, "recipe", "resume", "dry_run")
+NOT_SAVED = (NAME, "recipe", "resume", "dry_run", "on_finish")
+# No file can name another one, nor a command to run: whoever may write to the storage could do so.
+FLAGS_ONLY = (NAME, "on_finish")
 PLACES = ("run", "task", "data", "score_data", "storage")  # that may be paths
 IN_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the entry point of a submitted job
 KINDS: dict[type, str] = {
@@ -56,7 +58,7 @@ def flag_types(flags: type) -> dict[str, Kinds]:
         if is_dataclass(hint):
             assert isinstance(hint, type)
             found |= flag_types(hint)
-        elif name != NAME:
+        elif name not in FLAGS_ONLY:
             found[name] = _kinds(hint)
     return found
 
@@ -97,6 +99,8 @@ def _read(place: str) -> bytes:
 
 
 def _problem(name: str, value: Any, kinds: Mapping[str, Kinds]) -> str | None:
+    if name in FLAGS_ONLY:
+        return f"{name} can't be in a file, expected it as a flag"
     if name not in kinds:
         close = get_close_matches(name.replace("-", "_"), kinds, n=1, cutoff=0)
         return f"unknown key {name!r}, expected {close[0]!r} or another flag's name"

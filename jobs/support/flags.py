@@ -14,6 +14,8 @@ from fmnist.errors import UserError
 from fmnist.recipes import RECIPES
 from jobs.support.config import flag_types, read_config, with_values
 
+ON_FINISH = "--on-finish"
+HIDDEN = "…"
 DEFAULT_RECIPE = "quick"
 DEFAULT_TASK = "fashion"  # where the data don't say what they are
 SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
@@ -105,8 +107,17 @@ def parse_command(commands: type[Flags], description: str | None) -> Flags:
 
 
 def command() -> str:
-    """The command line of this process, as a user would type it."""
-    return f"{_program()} {shlex.join(sys.argv[1:])}".strip()
+    """The command line of this process, as a user would type it.
+
+    Without the value of `--on-finish`: results have this line, and it may contain a secret.
+    """
+    words, hide = [], False
+    for word in sys.argv[1:]:
+        flag, given, _ = word.partition("=")
+        named = flag.replace("_", "-") == ON_FINISH
+        words.append(HIDDEN if hide else f"{flag}={HIDDEN}" if named and given else word)
+        hide = named and not given and not hide
+    return f"{_program()} {shlex.join(words)}".strip()
 
 
 def _program() -> str:

@@ -5,12 +5,14 @@ is imported. Therefore the jobs import Ray, Arrow and whatever uses them in thei
 """
 
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 from fmnist.errors import UserError
-from jobs.support.sigterm import terminated
+from jobs.support.on_finish import JobResult, call_on_finish
+from jobs.support.sigterm import terminate, terminated
 
 FAILED = 1  # exit codes
 USER_ERROR = 2
@@ -20,14 +22,21 @@ TERMINATED = 143
 Flags = TypeVar("Flags")
 
 
-def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
+def launch(parse: Callable[[], Flags], run: Callable[[Flags], JobResult | None]) -> None:
     """Runs a job and ends the process; a UserError becomes one message and exit code 2.
 
-    So does what goes wrong in Ray or its processes, with exit code 1 and its details in a file.
+    So does what goes wrong in Ray or its processes, with exit code 1 and its details in a file. At
+    last, the command of `--on-finish` is called.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    flags, result = None, None
     try:
-        run(parse())
+        flags = parse()
+        if getattr(flags, "on_finish", None):
+            signal.signal(signal.SIGTERM, terminate)  # else it would end the process with no call
+        result = run(flags)
+        if result and result.exit_code:
+            sys.exit(result.exit_code)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
@@ -42,3 +51,5 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], None]) -> None:
             raise
         print(f"error: {message}", file=sys.stderr)
         sys.exit(FAILED)
+    finally:
+        call_on_finish(flags, result, sys.exc_info()[1])

@@ -11,8 +11,13 @@ from fmnist.storage.open import Storage
 
 def print_files(storage: Storage, folder: str, manifest: Manifest) -> None:
     """Prints where the files of a result in that folder of the storage root are."""
-    for name, file in manifest.files.items():
-        print(f"  {name:<16} {storage.uri}/{folder}/{file.path}")
+    for name in manifest.files:
+        print(f"  {name:<16} {file_place(storage, folder, manifest, name)}")
+
+
+def file_place(storage: Storage, folder: str, manifest: Manifest, name: str) -> str:
+    """Returns the path or URI of a file of a result in that folder of the storage root."""
+    return f"{storage.uri}/{folder}/{manifest.files[name].path}"
 
 
 def print_run(storage: Storage, manifest: Manifest) -> None:

@@ -18,6 +18,7 @@ from tests.support.paths import ROOT
 
 TASK = 'name = "shapes"\nclasses = ["circle", "square", "star", "dot"]\nheight = 12\nwidth = 20\n'
 SMALL = ("--batch", "8", "--epochs", "1", "--validation", "0", "--cpus-per-worker", "1")
+TELL = ("--on-finish", 'echo "$FMNIST_OUTCOME $FMNIST_SUMMARY" >> told')
 # Runs several commands one after the other, as `fmnist …` does, in one process.
 COMMANDS = """
 import json, sys
@@ -64,12 +65,18 @@ def test_every_result_can_be_had_again_by_its_file(tmp_path: Path) -> None:
     made = run(
         [
             ("train", *recipe, "--score"),
-            ("compare", *where, *SMALL, "--architecture", "dense", "--seeds", "1"),
-            ("retrain", *recipe, "--actors", "1"),
+            ("compare", *where, *SMALL, "--architecture", "dense", "--seeds", "1", *TELL),
+            ("retrain", *recipe, "--actors", "1", *TELL),
         ],
         home,
     )
     assert "epoch 1/1" in made
+    told = [line.split() for line in (home / "told").read_text().splitlines()]
+    assert [outcome for outcome, _ in told] == ["finished", "promoted"]
+    assert {Path(path).name for _, path in told if Path(path).is_file()} == {
+        "comparison.json",
+        "summary.json",
+    }
 
     before = results(home / "results")
     kinds = {folder.parent.name for folder in before}
