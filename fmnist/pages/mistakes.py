@@ -1,18 +1,19 @@
 """Finds the mistakes with the highest probabilities, and makes pictures of them."""
 
 import base64
-import struct
-import zlib
+import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
-GREY, COLOUR = 0, 2  # PNG's colour types
+SMALL = 64  # pixels of a side
+THUMBNAIL = 128
 
 
 class Mistake(NamedTuple):
-    """A wrongly classified image: a PNG as a data: URI, and the probability of the wrong class."""
+    """A wrongly classified image, as a data: URI, and the probability of the wrong class."""
 
     picture: str
     true: str
@@ -37,7 +38,7 @@ def surest_mistakes(
     surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:most]
     return [
         Mistake(
-            picture=_data_uri(images[row]),
+            picture=data_uri(images[row]),
             true=classes[labels[row]],
             predicted=classes[predicted[row]],
             probability=float(probabilities[row, predicted[row]]),
@@ -46,29 +47,23 @@ def surest_mistakes(
     ]
 
 
-def png(image: np.ndarray) -> bytes:
-    """Returns a PNG file (ISO/IEC 15948) of a (height, width, channels) uint8 image.
+def data_uri(image: np.ndarray) -> str:
+    """Returns a picture of a (height, width, channels) uint8 image as a data: URI.
 
-    Three channels are red, green and blue; for any other number, their mean is the grey value.
+    Three channels are red, green and blue; for any other number, their mean is the grey value. A
+    small image is a PNG with its very pixels; a larger one is scaled down, so that the page stays
+    small.
     """
-    height, width, channels = image.shape
-    if channels != 3:
-        image = image.mean(axis=2, keepdims=True).round().astype(np.uint8)
-    kind = COLOUR if channels == 3 else GREY
-    lines = image.reshape(height, -1)
-    unfiltered = np.zeros((height, 1), np.uint8)  # the filter's number, before each line
-    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + _chunk(b"IHDR", header)
-        + _chunk(b"IDAT", zlib.compress(np.hstack([unfiltered, lines]).tobytes(), 9))
-        + _chunk(b"IEND", b"")
-    )
+    if image.shape[2] != 3:
+        image = image.mean(axis=2).round().astype(np.uint8)
+    picture = Image.fromarray(image)
+    if max(picture.size) <= SMALL:
+        return _encoded(picture, "png", optimize=True)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return _encoded(picture, "jpeg", quality=80)
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def _data_uri(image: np.ndarray) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+def _encoded(picture: Image.Image, format: str, **options: bool | int) -> str:
+    file = io.BytesIO()
+    picture.save(file, format, **options)
+    return f"data:image/{format};base64,{base64.b64encode(file.getvalue()).decode()}"

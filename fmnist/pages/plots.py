@@ -6,7 +6,7 @@ name that a user chose goes through `literal`.
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import plotly.graph_objects as go
@@ -15,6 +15,7 @@ Figure = dict[str, Any]  # Plotly's JSON: a list `data` of traces, and `layout`
 
 TICKS_UP_TO = 12  # epochs; with few of them, Plotly would also label the halves between them
 MARKERS_UP_TO = 30  # points on a line; the markers of more would merge into a band
+POINTS = 100  # on a line of many; a screen would show no more
 COUNTS_UP_TO = 30  # classes; with more, names and the numbers in the cells would not fit
 NAME_LENGTH = 16  # characters of a class on an axis; longer names leave no room on a phone
 
@@ -27,6 +28,15 @@ class Line:
     x: Sequence[float]
     y: Sequence[float]
     dashed: bool = False
+
+
+def thinned(line: Line) -> Line:
+    """Returns the line with at most POINTS of its points, evenly spaced, the ends among them."""
+    if len(line.x) <= POINTS:
+        return line
+    kept = [round(place * (len(line.x) - 1) / (POINTS - 1)) for place in range(POINTS)]
+    x, y = [line.x[place] for place in kept], [line.y[place] for place in kept]
+    return replace(line, x=x, y=y)
 
 
 def literal(text: str) -> str:
@@ -74,7 +84,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     """Draws a heat map of (true, predicted) counts, coloured by the share of the true class."""
     names = [literal(name) for name in classes]
     few = len(classes) <= COUNTS_UP_TO
-    shares = [[count / max(1, sum(row)) for count in row] for row in confusion]
+    shares = [[round(count / max(1, sum(row)), 4) for count in row] for row in confusion]
     figure = new_figure()
     figure.add_heatmap(
         x=names,

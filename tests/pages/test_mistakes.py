@@ -1,17 +1,14 @@
 """Pictures of mistakes."""
 
-import base64
-
 import numpy as np
 import pytest
 
-from fmnist.pages.mistakes import png, surest_mistakes
+from fmnist.pages.mistakes import THUMBNAIL, data_uri, surest_mistakes
 from tests.support.servers.browser import Browser
 
 
 def pixels(browser: Browser, image: np.ndarray) -> np.ndarray:
-    """Returns the pixels that a browser reads from our PNG: (height, width, 4) RGBA."""
-    source = "data:image/png;base64," + base64.b64encode(png(image)).decode()
+    """Returns the pixels that a browser reads from our picture: (height, width, 4) RGBA."""
     script = """
         const [source, done] = arguments, image = new Image();
         image.onerror = () => done("not an image");
@@ -25,7 +22,7 @@ def pixels(browser: Browser, image: np.ndarray) -> np.ndarray:
         };
         image.src = source;"""
     browser.driver.get("about:blank")
-    height, width, *values = browser.driver.execute_async_script(script, source)
+    height, width, *values = browser.driver.execute_async_script(script, data_uri(image))
     return np.array(values).reshape(height, width, 4)
 
 
@@ -36,6 +33,15 @@ def test_a_browser_reads_the_pixels_back(browser: Browser, channels: int) -> Non
     found = pixels(browser, image)
     assert np.array_equal(found[:, :, :3], np.broadcast_to(expected, (5, 7, 3)))
     assert (found[:, :, 3] == 255).all()
+
+
+def test_a_large_image_is_scaled_down(browser: Browser) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1024, 512, 3)).astype(np.uint8)
+    image[:512] = (250, 5, 5)
+    found = pixels(browser, image)
+    assert found.shape == (THUMBNAIL, THUMBNAIL // 2, 4)
+    assert np.abs(found[10, 10, :3] - (250, 5, 5)).max() < 10
+    assert len(data_uri(image)) < 20_000
 
 
 def test_the_surest_come_first() -> None:

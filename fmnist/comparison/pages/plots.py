@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from fmnist.pages.plots import Figure, Line, literal, new_figure, shortened, to_json
+from fmnist.pages.plots import Figure, Line, literal, new_figure, shortened, thinned, to_json
 from fmnist.pages.scores import ClassScoresJson
 
 LEGEND_UP_TO = 20  # lines; more names would fill the plot, and the pointer shows them as well
@@ -79,7 +79,7 @@ def cell_curves(
     """
     figure = new_figure()
     for part, lines in (("training", training), ("validation", validation)):
-        for series, line in enumerate(lines):
+        for series, line in enumerate(map(thinned, lines)):
             figure.add_scatter(
                 name=literal(line.name),
                 x=line.x,

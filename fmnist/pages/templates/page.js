@@ -1,8 +1,11 @@
 "use strict";
-// Draws each figure, whose JSON follows its .plot, in the page's own colours and fonts.
+// Draws each figure, whose packed JSON follows its .plot, in the page's own colours and fonts.
 (() => {
-  const variable = (name) =>
-    getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const PRINTED = 680; // CSS pixels that fit on a portrait page, both of A4 and of US Letter
+  const root = document.documentElement;
+  const plots = [...document.querySelectorAll(".plot")];
+  const figures = new Map(); // Plotly's, by plot
+  const variable = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
   const template = () => {
     const axis = {
@@ -40,16 +43,46 @@
     return { ...trace, line: { ...trace.line, color }, marker: { ...trace.marker, color } };
   };
 
-  const draw = () => {
+  const draw = (plot) => {
     // With a finger, dragging scrolls the page; with a mouse, it zooms.
     const dragmode = matchMedia("(pointer: coarse)").matches ? false : "zoom";
-    for (const plot of document.querySelectorAll(".plot")) {
-      const figure = JSON.parse(plot.nextElementSibling.textContent);
-      const layout = { ...figure.layout, template: template(), dragmode };
-      Plotly.react(plot, figure.data.map(coloured), layout, { responsive: true, displayModeBar: false });
-    }
+    const figure = figures.get(plot);
+    const most = root.classList.contains("printed") ? PRINTED : Infinity;
+    const width = Math.min(plot.clientWidth, most);
+    const layout = { ...figure.layout, template: template(), dragmode, width };
+    const options = { responsive: true, displayModeBar: false };
+    return Plotly.react(plot, figure.data.map(coloured), layout, options);
+  };
+  const drawAll = () => Promise.all(plots.map(draw));
+
+  // On paper everything is light and no wider than the paper; the browser does not wait for
+  // anything that takes place after the handler.
+  const print = (printed) => () => { root.classList.toggle("printed", printed); drawAll(); };
+
+  const unpack = (element) => {
+    const bytes = Uint8Array.from(atob(element.textContent), (byte) => byte.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
   };
 
-  draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  const start = async () => {
+    if (!plots.length) return;
+    const script = document.createElement("script");
+    script.textContent = await unpack(document.getElementById("plotly"));
+    document.head.append(script);
+    for (const plot of plots) {
+      figures.set(plot, JSON.parse(await unpack(plot.nextElementSibling)));
+      await draw(plot);
+      await new Promise((done) => setTimeout(done)); // so that the page answers in between
+    }
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+    addEventListener("beforeprint", print(true));
+    addEventListener("afterprint", print(false));
+  };
+  const giveUp = () => {
+    for (const plot of plots) plot.textContent = "This browser is too old for plots.";
+  };
+
+  Promise.resolve(window.DecompressionStream ? start() : giveUp())
+    .then(() => { root.dataset.plots = "done"; });
 })();

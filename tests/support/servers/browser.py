@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.wait import WebDriverWait
 
 FLAGS = (
     "--headless",
@@ -23,6 +24,10 @@ FLAGS = (
     "--disable-dev-shm-usage",
 )
 
+# A page draws its plots after it is loaded, and then says so; other files have no such script.
+DRAWN = "!document.querySelector('#plotly') || document.documentElement.dataset.plots === 'done'"
+PATIENCE = 30.0  # seconds; a busy machine is slow
+
 
 class Browser:
     """A tab of Chromium: call `open` first, as the other methods act on the open page."""
@@ -31,7 +36,10 @@ class Browser:
         self.driver = driver
 
     def open(self, page: Path, *, width: int = 1280, scheme: str = "light") -> None:
-        """Loads a file in a window of `width` CSS pixels; `scheme` is light or dark."""
+        """Loads a file in a window of `width` CSS pixels, and waits until its plots are drawn.
+
+        `scheme` is light or dark.
+        """
         self.driver.get("about:blank")
         for log in ("browser", "performance"):  # reading a log empties it
             self._log(log)
@@ -45,6 +53,7 @@ class Browser:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.command("Emulation.setEmulatedMedia", features=[feature])
         self.driver.get(page.as_uri())
+        WebDriverWait(self.driver, PATIENCE).until(lambda _: self.value(DRAWN))
 
     def command(self, method: str, **parameters: Any) -> Any:
         """Sends a command of Chrome's DevTools protocol, and returns its answer."""
