@@ -5,7 +5,8 @@
     python -m jobs.retrain --rollback --storage s3://bucket/fmnist
 
 Made for schedules. Afterwards, the champion scores the data. Run again on the same data, it does
-nothing twice. Its exit code is 0 also if the challenger was not promoted.
+nothing twice. Its exit code is 0 also if the challenger was not promoted, or if the data were
+refused.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from fmnist.drift.limits import DriftLimits, check_limits
 from fmnist.errors import UserError, together
 from fmnist.recipes import RECIPES
 from fmnist.registry.retention_settings import Retention, check_retention
@@ -61,6 +63,7 @@ class Flags:
     """Shell command that is called when the job has ended, also if it has failed."""
     images: Annotated[ImageFlags, tyro.conf.arg(name="")] = field(default_factory=ImageFlags)
     gate: Annotated[Gate, tyro.conf.arg(name="")] = field(default_factory=Gate)
+    limits: Annotated[DriftLimits, tyro.conf.arg(name="")] = field(default_factory=DriftLimits)
     retention: Annotated[Retention, tyro.conf.arg(name="")] = field(default_factory=Retention)
     training: Annotated[Training, tyro.conf.arg(name="")] = RECIPES[DEFAULT_RECIPE]
     cluster: Annotated[Cluster, tyro.conf.arg(name="")] = field(default_factory=Cluster)
@@ -105,6 +108,7 @@ def run(flags: Flags) -> JobResult | None:
         flags.cluster,
         storage,
         gate=flags.gate,
+        limits=flags.limits,
         retention=flags.retention,
         command=command(),
         config=job_config("retrain", flags),
@@ -120,6 +124,7 @@ def check_flags(flags: Flags) -> None:
     together(
         lambda: check(flags.training, flags.cluster),
         lambda: check_gate(flags.gate),
+        lambda: check_limits(flags.limits),
         lambda: check_retention(flags.retention),
         lambda: find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),

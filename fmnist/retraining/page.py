@@ -15,6 +15,7 @@ from fmnist.pages.scores import (
     score_cell,
     score_rows,
 )
+from fmnist.retraining.data_check_text import data_check_table
 from fmnist.retraining.gate import format_p
 from fmnist.retraining.result import ChampionVersion, Outcome
 from fmnist.retraining.summary import RetrainingSummary
@@ -24,6 +25,7 @@ TITLES: dict[Outcome, str] = {
     "kept": "Kept",
     "unchanged": "Unchanged",
     "overtaken": "Overtaken",
+    "drifted": "Drifted",
 }
 NAMES = {"champion": "Champion", "challenger": "Challenger"}
 CLASS_SCORES: dict[Metric, str] = {"recall": "recall", "f1": "F1"}
@@ -43,6 +45,7 @@ def retraining_page(summary: RetrainingSummary) -> str:
         part=SPLITS[summary.held_out.part],
         scores=_scores(evaluations) if evaluations else None,
         classes=_classes(evaluations) if evaluations else None,
+        data_check=data_check_table(summary.data_check) if summary.data_check else None,
         results=_results(summary),
         fact_lists=_fact_lists(summary),
     )
@@ -56,6 +59,8 @@ def _conclusion(summary: RetrainingSummary) -> str:
     decision, outcome = summary.decision, summary.outcome
     if outcome == "unchanged":
         return "the champion has learned from this data already"
+    if outcome == "drifted":
+        return "the data differ too much from the champion's"
     if outcome == "overtaken":
         return "another job moved the champion meanwhile"
     if decision is None:
@@ -76,7 +81,10 @@ def _lead(summary: RetrainingSummary) -> str:
         sentences.append(f"The champion is now {after.run}; it was {before.run}.")
     else:
         sentences.append(f"The champion is {after.run}.")
-    sentences.append(f"It has scored {summary.predictions.images:,} images.")
+    if summary.predictions:
+        sentences.append(f"It has scored {summary.predictions.images:,} images.")
+    else:
+        sentences.append("Nothing was trained, promoted or scored.")
     return " ".join(sentences)
 
 
@@ -95,8 +103,11 @@ def _cards(summary: RetrainingSummary) -> list[Card]:
             Card("Only the challenger right", f"{decision.gained:,}", f"{part} images"),
             Card("Only the champion right", f"{decision.lost:,}", f"{part} images"),
         ]
-    else:
+    elif summary.predictions:
         cards.append(Card("Scored", f"{summary.predictions.images:,}", "images"))
+    largest = summary.data_check.largest if summary.data_check else None
+    if largest:
+        cards.append(Card("Largest drift", f"{largest.size:.2f}", f"{largest.name}"))
     return cards
 
 
@@ -142,8 +153,8 @@ def _results(summary: RetrainingSummary) -> FactList:
     predictions = summary.predictions
     pruned = ", ".join(summary.pruned) or "none"
     return [
-        ("submission", predictions.submission),
-        ("labels", predictions.labels),
+        ("submission", predictions.submission if predictions else "none"),
+        ("labels", predictions.labels if predictions else "none"),
         ("champion's run", summary.model),
         ("pointer to the champion", summary.pointer),
         ("pruned runs", pruned),
@@ -158,7 +169,9 @@ def _fact_lists(summary: RetrainingSummary) -> dict[str, FactList]:
     }
     return {
         "Registry": fact_list(registry),
-        "Gate and retention": fact_list(asdict(summary.gate) | asdict(summary.retention)),
+        "Gate and retention": fact_list(
+            asdict(summary.gate) | asdict(summary.limits) | asdict(summary.retention)
+        ),
         "Data": fact_list(summary.dataset),
         "Recipe": fact_list(summary.config),
         "Versions": fact_list(summary.versions),

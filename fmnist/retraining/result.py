@@ -9,7 +9,8 @@ from fmnist.retraining.gate import Gate, GateDecision
 
 # promoted: the challenger is champion. kept: it is not good enough, or was rolled back before.
 # unchanged: there was nothing to train. overtaken: another job has moved the pointer meanwhile.
-Outcome = Literal["promoted", "kept", "unchanged", "overtaken"]
+# drifted: the data differ too much from the champion's, so nothing was trained or scored.
+Outcome = Literal["promoted", "kept", "unchanged", "overtaken", "drifted"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The driver of the scheduled retraining job: trains, promotes, scores and prunes.
+"""The driver of the scheduled retraining job: checks the data, trains, promotes, scores, prunes.
 
 If it is started again, it does nothing twice: trained runs and predictions have ids that follow
 from configuration and data, and a promotion has left a pending promotion in the storage.
@@ -8,11 +8,15 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from fmnist.drift.check import DataCheck
+from fmnist.drift.limits import DriftLimits
 from fmnist.job_config import CONFIG, JobConfig
 from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import read_champion
 from fmnist.registry.prune import delete_leftovers, delete_marked_runs, mark_old_runs
 from fmnist.registry.retention_settings import Retention
+from fmnist.retraining.data_check import check_plan
+from fmnist.retraining.data_check_text import data_check_line
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.page import retraining_page
 from fmnist.retraining.pending import PendingPromotion, delete_impossible, delete_pending
@@ -49,29 +53,41 @@ def retrain(
     gate: Gate,
     retention: Retention,
     command: str,
+    limits: DriftLimits | None = None,
     config: JobConfig | None = None,
     actors: int | str | None = None,
 ) -> Manifest:
     """Trains the planned challenger, applies the gate, scores `inputs` with the champion, prunes.
 
-    `actors` are those of `scoring.run.score`; `config`, the flags of the job, is published too.
-    Returns the manifest of the published summary. Raises the UserErrors of `training.run.train`,
-    `scoring.run.score` and `runs.published.open_model`.
+    Does none of it if the data differ from the champion's by more than the `limits`. `actors` are
+    those of `scoring.run.score`; `config`, the flags of the job, is published too. Returns the
+    manifest of the published summary. Raises the UserErrors of `data_check.check_plan`,
+    `training.run.train`, `scoring.run.score` and `runs.published.open_model`.
     """
     task, config = plan.dataset.task, _published_config(plan, config)
-    result, pending = _train_and_promote(plan, cluster, storage, gate, command, config)
-    model = open_model(storage, run_folder(result.after.run), task)
-    predictions = score(
-        model=model, inputs=inputs, storage=storage, actors=actors, gpu=cluster.gpu, config=config
-    )
-    # Marked runs are deleted after the summary is published: a job that is started again before
-    # then finds the same marks, and so publishes the same summary.
-    marked = mark_old_runs(storage, task.name, retention, now=datetime.now(UTC))
+    limits = limits or DriftLimits()
+    data_check = _check(plan, inputs, storage)
+    predictions, pending, marked = None, None, list[str]()
+    # A promotion that has happened already is no longer refused.
+    if data_check and not plan.pending and (refusal := data_check.refusal(limits)):
+        result = _keep_champion(plan, NoTraining(outcome="drifted", reason=refusal), storage, gate)
+    else:
+        result, pending = _train_and_promote(plan, cluster, storage, gate, command, config)
+        model = open_model(storage, run_folder(result.after.run), task)
+        gpu = cluster.gpu
+        predictions = score(
+            model=model, inputs=inputs, storage=storage, actors=actors, gpu=gpu, config=config
+        )
+        # Marked runs are deleted after the summary is published: a job that is started again before
+        # then finds the same marks, and so publishes the same summary.
+        marked = mark_old_runs(storage, task.name, retention, now=datetime.now(UTC))
     summary = summarize(
         plan,
         result,
         predictions,
         marked,
+        data_check=data_check,
+        limits=limits,
         cluster=cluster,
         storage=storage,
         retention=retention,
@@ -80,6 +96,14 @@ def retrain(
     published = _publish(storage, summary, config)
     _clean_up(storage, task.name, pending, marked)
     return published
+
+
+def _check(plan: Plan, inputs: Inputs, storage: Storage) -> DataCheck | None:
+    """Checks the data, and says in a line what was found."""
+    data_check = check_plan(plan, inputs, storage)
+    if data_check:
+        print(data_check_line(data_check), flush=True)
+    return data_check
 
 
 def _published_config(plan: Plan, config: JobConfig | None) -> JobConfig | None:

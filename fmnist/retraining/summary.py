@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
 from fmnist.data.dataset import Dataset
+from fmnist.drift.check import DataCheck
+from fmnist.drift.limits import DriftLimits
 from fmnist.pages.html import Fact
 from fmnist.pages.scores import EvaluationJson
 from fmnist.registry.champion import pointer_key
@@ -19,8 +21,10 @@ from fmnist.scoring.predictions import LABELS, SUBMISSION
 from fmnist.storage.manifest import Manifest, content_id, versions
 from fmnist.storage.open import Storage
 
-# Left out of a summary's id: the same result of another command or version is the same result.
+# Left out of a summary's id: the same result of another command or version is the same result. The
+# data check follows from the rest, unless it has decided the outcome.
 NOT_IN_ID = ("config", "versions", "command")
+DATA_CHECK = ("data_check", "limits")
 
 
 class TaskJson(TypedDict):
@@ -65,8 +69,9 @@ class RetrainingSummary:
     `dataset` holds source, fingerprint and the number of examples of each part that the data have.
     `challenger` is None if there was nothing to train. `pointer` and `model` are the places of the
     champion's pointer and run. `evaluations`, by `champion` and `challenger`, are those of the
-    `RetrainingResult`. `pruned` are the runs that were marked for deletion. `config` holds the
-    fields of `Training` and `Cluster`.
+    `RetrainingResult`. `predictions` is None if nothing was scored, and `data_check` if there was
+    no champion to compare with. `pruned` are the runs that were marked for deletion. `config` holds
+    the fields of `Training` and `Cluster`.
     """
 
     outcome: Outcome
@@ -81,7 +86,9 @@ class RetrainingSummary:
     decision: GateDecision | None
     evaluations: dict[str, EvaluationJson]
     gate: Gate
-    predictions: PredictionsSummary
+    data_check: DataCheck | None
+    limits: DriftLimits
+    predictions: PredictionsSummary | None
     retention: Retention
     pruned: list[str]
     config: dict[str, Fact]
@@ -91,7 +98,8 @@ class RetrainingSummary:
     @property
     def id(self) -> str:
         """Id that follows from what happened."""
-        fields = {name: each for name, each in asdict(self).items() if name not in NOT_IN_ID}
+        left_out = NOT_IN_ID + (() if self.outcome == "drifted" else DATA_CHECK)
+        fields = {name: each for name, each in asdict(self).items() if name not in left_out}
         return f"{self.task['name']}-{self.outcome}-{content_id(fields)}"
 
     def to_json(self) -> dict[str, Any]:
@@ -102,15 +110,17 @@ class RetrainingSummary:
 def summarize(
     plan: Plan,
     result: RetrainingResult,
-    predictions: Manifest,
+    predictions: Manifest | None,
     pruned: list[str],
     *,
+    data_check: DataCheck | None,
+    limits: DriftLimits,
     cluster: Cluster,
     storage: Storage,
     retention: Retention,
     command: str,
 ) -> RetrainingSummary:
-    """Makes the summary of a retraining whose champion has scored and whose old runs are marked."""
+    """Makes the summary of a retraining; its champion has scored, and old runs are marked."""
     task = plan.dataset.task
     return RetrainingSummary(
         outcome=result.outcome,
@@ -118,14 +128,16 @@ def summarize(
         task=TaskJson(name=task.name, classes=list(task.classes), shape=list(task.shape)),
         dataset=_dataset(plan.dataset),
         champion=ChampionChange(before=result.before, after=result.after),
-        challenger=None if result.outcome == "unchanged" else plan.challenger,
+        challenger=None if result.outcome in ("unchanged", "drifted") else plan.challenger,
         pointer=f"{storage.uri}/{pointer_key(task.name)}",
         model=f"{storage.uri}/{run_folder(result.after.run)}",
         held_out=_held_out(plan.held_out),
         decision=result.decision,
         evaluations=result.evaluations,
         gate=result.gate,
-        predictions=_predictions(storage, predictions),
+        data_check=data_check,
+        limits=limits,
+        predictions=_predictions(storage, predictions) if predictions else None,
         retention=retention,
         pruned=pruned,
         config=_config(plan.training, cluster),

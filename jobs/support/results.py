@@ -59,6 +59,7 @@ def print_retraining(storage: Storage, manifest: Manifest) -> None:
     print(f"{details['outcome']}: {details['reason']}")
     now = details["champion"]["after"]
     print(f"champion {now['run']} (move {now['counter']})")
-    print(f"predictions {details['predictions']['id']}: {details['predictions']['submission']}")
+    if predictions := details["predictions"]:
+        print(f"predictions {predictions['id']}: {predictions['submission']}")
     print(f"retraining {manifest.id} is finished")
     print_files(storage, retrainings_folder(manifest.id), manifest)

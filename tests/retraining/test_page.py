@@ -41,8 +41,12 @@ def show(open_html: Callable[..., Browser]):
         (A_LATE_ONE, "Kept: the challenger had been rolled back"),
         (a_summary("unchanged", compared=False), "Unchanged: the champion has learned from this"),
         (a_summary("overtaken"), "Overtaken: another job moved the champion meanwhile"),
+        (
+            a_summary("drifted", compared=False),
+            "Drifted: the data differ too much from the champion's",
+        ),
     ],
-    ids=["promoted", "kept", "first", "rolled back", "late", "unchanged", "overtaken"],
+    ids=["promoted", "kept", "first", "rolled back", "late", "unchanged", "overtaken", "drifted"],
 )
 def test_each_outcome_is_told_at_the_top_and_fits_a_phone(
     show, summary: RetrainingSummary, title: str
@@ -51,10 +55,12 @@ def test_each_outcome_is_told_at_the_top_and_fits_a_phone(
     assert text(page, "h1").startswith(title)
     assert summary.reason in text(page, ".lead")
     assert summary.champion.after.run in text(page, ".lead")
-    assert summary.predictions.submission in text(page, ".places")
+    places = text(page, ".places")
+    assert (summary.predictions.submission if summary.predictions else "none") in places
     compared = summary.decision is not None
     assert count(page, ".plot .point") == compared
-    assert count(page, "table") == (2 if summary.evaluations else 0)
+    tables = (2 if summary.evaluations else 0) + (summary.data_check is not None)
+    assert count(page, "table") == tables
     assert page.value("document.documentElement.scrollWidth") <= 375
 
 
@@ -71,6 +77,19 @@ def test_both_models_stand_side_by_side(show) -> None:
         shirt = summary.evaluations[name]["per_class"][6]
         assert f"{shirt['recall']:.2%}" in classes[7] and f"{shirt['f1']:.2%}" in classes[7]
     assert len(classes) == 11
+
+
+def test_the_data_check_has_its_largest_difference_first(show) -> None:
+    page = show(a_summary())
+    rows = page.value("[...document.querySelectorAll('table')[2].rows].map(r => r.innerText)")
+    assert len(rows) == 3 and "Predicted labels of the images to score" in rows[1]
+    for part in ("Bag 10.0%", "Bag 0.0%", "0.228", "medium", "p < 0.0001"):
+        assert part in rows[1]
+    assert "negligible" in rows[2]
+    assert "had no labelled images that it did not learn from" in page.value(
+        "document.body.innerText"
+    )
+    assert "Largest drift" in text(page, ".cards") and "0.23" in text(page, ".cards")
 
 
 def test_texts_do_nothing_but_stand_there(show) -> None:

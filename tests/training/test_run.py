@@ -143,7 +143,7 @@ def test_what_is_published(two_workers):
     }
     assert set(manifest.files) == {
         "model.keras", "metrics.json", "metrics.parquet", "history.parquet", "report.html",
-        "README.md",
+        "README.md", "data_statistics.parquet",
     }  # fmt: skip
     card = read(root, manifest, "README.md").decode()
     assert f"{scores['test']['accuracy']:.2%} of 101 test images right" in card

@@ -13,6 +13,9 @@ import tensorflow as tf
 from fmnist import machine
 from fmnist.data.streaming.ahead import ahead
 from fmnist.data.streaming.images import StreamedImages
+from fmnist.drift import reference
+from fmnist.drift.image_statistics import image_statistics, statistic_names
+from fmnist.drift.reference import STATISTICS, ImageSample, sample_positions
 from fmnist.job_config import CONFIG
 from fmnist.models.architectures import build
 from fmnist.models.classifier import Classifier, batch_rows
@@ -34,32 +37,48 @@ def publish_run(session: Session) -> None:
     """Evaluates the model on all splits, the ranks together; then rank 0 publishes the run."""
     model = _plain_model(session)
     evaluations: dict[str, Evaluation] = {}
+    samples: dict[str, ImageSample] = {}
     seconds = {"training": sum(row["seconds"] for row in session.state.history)}
     for name, split in session.spec.splits.items():
         begin = time.perf_counter()
         images, labels = split.open()
         positions = split.evaluated()
         share = np.array_split(positions, session.world)[session.rank]
-        probabilities = distributed.gather_rows(
-            session.strategy, _predict(Classifier(model), images, share)
+        chosen = sample_positions(len(positions))
+        found = _predict(Classifier(model), images, share, sampled=positions[chosen])
+        probabilities, statistics = (
+            distributed.gather_rows(session.strategy, each) for each in found
         )
         seconds[f"test on {name}"] = time.perf_counter() - begin
         if session.rank == 0:
             truth = labels[positions].astype(np.int64, copy=False)
             evaluations[name] = evaluate(truth, probabilities, session.spec.task.classes)
+            confidence = probabilities[chosen].max(axis=1)
+            samples[name] = ImageSample(statistics=statistics, confidence=confidence)
     if session.rank == 0:
-        _publish(session, model, evaluations, seconds)
+        _publish(session, model, evaluations, samples, seconds)
 
 
 def _predict(
-    classifier: Classifier, images: np.ndarray | StreamedImages, positions: np.ndarray
-) -> np.ndarray:
-    """Probabilities of these images, float32 (n, classes); few images are in memory at a time."""
+    classifier: Classifier,
+    images: np.ndarray | StreamedImages,
+    positions: np.ndarray,
+    *,
+    sampled: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of these images (n, classes), and statistics of those that are sampled.
+
+    Both are float32. Few images are in memory at a time.
+    """
     rows = CHUNK_BATCHES * batch_rows(classifier.shape)
     chunks = [positions[start : start + rows] for start in range(0, len(positions), rows)]
+    probabilities = [np.empty((0, classifier.classes), np.float32)]
+    statistics = [np.empty((0, len(statistic_names(classifier.shape[2]))), np.float32)]
     read = ahead((images[chunk] for chunk in chunks), 1)
-    found = [np.empty((0, classifier.classes), np.float32), *map(classifier, read)]
-    return np.concatenate(found)
+    for chunk, pixels in zip(chunks, read, strict=True):
+        probabilities.append(classifier(pixels))
+        statistics.append(image_statistics(pixels[np.isin(chunk, sampled)]))
+    return np.concatenate(probabilities), np.concatenate(statistics)
 
 
 def _plain_model(session: Session) -> keras.Model:
@@ -87,6 +106,7 @@ def _publish(
     session: Session,
     model: keras.Model,
     evaluations: dict[str, Evaluation],
+    samples: dict[str, ImageSample],
     seconds: dict[str, float],
 ) -> None:
     spec = session.spec
@@ -108,6 +128,8 @@ def _publish(
         (folder / METRICS).write_text(json.dumps(scores, indent=1, allow_nan=False))
         pq.write_table(to_table(evaluations), folder / "metrics.parquet")
         pq.write_table(pa.Table.from_pylist(page.history), folder / HISTORY)
+        table = reference.to_table(samples, spec.task.shape[2])
+        pq.write_table(table, folder / STATISTICS)
         (folder / "report.html").write_text(run_page(page), encoding="utf-8")
         (folder / CARD).write_text(model_card(page), encoding="utf-8")
         if spec.config_file is not None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from fmnist.drift.check import DataCheck, Difference
+from fmnist.drift.limits import DriftLimits
 from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate, apply_gate
 from fmnist.retraining.result import ChampionVersion, Outcome
@@ -26,6 +28,21 @@ PREDICTIONS = PredictionsSummary(
     labels="s3://bucket/fmnist/predictions/0123456789ab/labels/",
     submission="s3://bucket/fmnist/predictions/0123456789ab/submission.csv",
 )
+
+DATA_CHECK = DataCheck(
+    run=FIRST.run,
+    differences=[
+        Difference(
+            part="training images", what="brightness", size=0.01, p=1.0, before="median 73.1",
+            now="median 73.3",
+        ),
+        Difference(
+            part="images to score", what="predicted labels", size=0.228, p=0.0, before="Bag 10.0%",
+            now="Bag 0.0%",
+        ),
+    ],
+    unknown=[f"The run {FIRST.run} had no labelled images that it did not learn from."],
+)  # fmt: skip
 
 
 def a_summary(
@@ -58,7 +75,9 @@ def a_summary(
         decision=decision if compared else None,
         evaluations=evaluations if compared else {name: evaluations[name] for name in shown},
         gate=gate,
-        predictions=PREDICTIONS,
+        data_check=DATA_CHECK if before else None,
+        limits=DriftLimits(max_drift=0.2 if outcome == "drifted" else None),
+        predictions=None if outcome == "drifted" else PREDICTIONS,
         retention=Retention(),
         pruned=["fashion-cnn-0000000000aa", "fashion-cnn-0000000000bb"],
         config={"architecture": "cnn", "epochs": 13, "batch": 256, "seed": 0},
