@@ -58,4 +58,5 @@ compile = uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 pins:
 	$(compile) -o requirements.txt
 	$(compile) -c requirements.txt --extra gpu -o requirements-gpu.txt
-	$(compile) -c requirements.txt --extra test -o requirements-test.txt
+	$(compile) -c requirements.txt --extra mlflow -o requirements-mlflow.txt
+	$(compile) -c requirements-mlflow.txt --extra mlflow --extra test -o requirements-test.txt

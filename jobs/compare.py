@@ -90,12 +90,7 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> JobResult | None:
-    together(
-        lambda: find_cells(flags),
-        lambda: find_task(flags.task or DEFAULT_TASK),
-        lambda: check_images(flags.images),
-    )
-    cells = find_cells(flags)
+    cells = check_flags(flags)
     from fmnist.cluster.resources import choose_cpus_per_worker
     from fmnist.comparison.estimate import print_estimate
     from fmnist.comparison.progress import SweepProgress
@@ -132,14 +127,26 @@ def run(flags: Flags) -> JobResult | None:
     return print_comparison(storage, manifest, len(specs))
 
 
+def check_flags(flags: Flags) -> list[Training]:
+    """Returns the cells of the grid; raises UserError that lists all mistakes in the flags."""
+    together(
+        lambda: find_cells(flags),
+        lambda: find_task(flags.task or DEFAULT_TASK),
+        lambda: check_images(flags.images),
+    )
+    return find_cells(flags)
+
+
 def print_comparison(storage: "Storage", manifest: "Manifest", runs: int) -> JobResult:
     """Prints where a published comparison is; a run that has failed makes the job one that has."""
     from fmnist.comparison.run import FACTS, comparison_folder
+    from fmnist.tracking.mlflow import tell_mlflow
     from jobs.support.results import file_place, print_files
 
     print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {runs} runs")
     folder = comparison_folder(manifest.id)
     print_files(storage, folder, manifest)
+    tell_mlflow(storage, folder)
     summary = file_place(storage, folder, manifest, FACTS)
     if failed := manifest.details["failed"]:
         print(f"{failed} runs failed; the table says why", file=sys.stderr)
@@ -148,7 +155,7 @@ def print_comparison(storage: "Storage", manifest: "Manifest", runs: int) -> Job
 
 
 def find_cells(flags: Flags) -> list[Training]:
-    """Returns the cells of the grid; raises UserError that lists all mistakes in the flags."""
+    """Returns the cells of the grid; raises UserError that lists all mistakes in them."""
     base = replace(
         RECIPES["report"],
         epochs=flags.epochs,

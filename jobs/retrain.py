@@ -34,6 +34,7 @@ from jobs.support.launch import launch
 from jobs.support.on_finish import JobResult
 
 if TYPE_CHECKING:
+    from fmnist.storage.manifest import Manifest
     from fmnist.storage.open import Storage
 
 
@@ -76,17 +77,16 @@ def parse() -> Flags:
 def run(flags: Flags) -> JobResult | None:
     check_flags(flags)
     from fmnist.retraining.plan import make_plan
-    from fmnist.retraining.run import SUMMARY, retrain, retrainings_folder
+    from fmnist.retraining.run import retrain
     from fmnist.scoring.inputs import find_inputs, from_dataset
     from jobs.support.connect import ensure_ray, job_storage
-    from jobs.support.images import find_data, find_task_name
-    from jobs.support.results import file_place, print_plan, print_retraining
+    from jobs.support.images import find_data
+    from jobs.support.results import print_plan
 
     task = find_task(flags.task) if flags.task else None
     storage = job_storage(flags.storage, dry_run=flags.dry_run)
     if flags.rollback:
-        name = task.name if task else find_task_name(flags.data)
-        return roll_back(storage, name, dry_run=flags.dry_run)
+        return roll_back(storage, flags)
     data = find_data(flags.data, task, flags.images, storage, dry_run=flags.dry_run)
     dataset = data.load()
     plan = make_plan(dataset, flags.training, storage, force=flags.force)
@@ -114,8 +114,19 @@ def run(flags: Flags) -> JobResult | None:
         config=job_config("retrain", flags),
         actors=flags.actors,
     )
+    return report(storage, manifest)
+
+
+def report(storage: "Storage", manifest: "Manifest") -> JobResult:
+    """Prints what a retraining has published, and tells MLflow."""
+    from fmnist.retraining.run import SUMMARY, retrainings_folder
+    from fmnist.tracking.mlflow import tell_mlflow
+    from jobs.support.results import file_place, print_retraining
+
     print_retraining(storage, manifest)
-    summary = file_place(storage, retrainings_folder(manifest.id), manifest, SUMMARY)
+    folder = retrainings_folder(manifest.id)
+    tell_mlflow(storage, folder)
+    summary = file_place(storage, folder, manifest, SUMMARY)
     return JobResult(outcome=manifest.details["outcome"], summary=summary)
 
 
@@ -145,16 +156,21 @@ def _check_rollback(flags: Flags) -> None:
         raise UserError("found --rollback and --force, expected one or the other")
 
 
-def roll_back(storage: "Storage", task_name: str, *, dry_run: bool) -> JobResult | None:
-    """Rolls the champion back, or with `dry_run` prints which run would become champion."""
+def roll_back(storage: "Storage", flags: Flags) -> JobResult | None:
+    """Rolls the champion back, or in a dry run prints which run would become champion."""
+    from fmnist.registry.candidates import registry_folder
     from fmnist.registry.champion import find_rollback_target, pointer_key, rollback
+    from fmnist.tracking.mlflow import tell_mlflow
+    from jobs.support.images import find_task_name
 
+    task_name = find_task(flags.task).name if flags.task else find_task_name(flags.data)
     champion, target = find_rollback_target(storage, task_name)
-    if dry_run:
+    if flags.dry_run:
         print(f"champion {champion.run} would be rolled back to {target}")
         return None
     now = rollback(storage, task_name, command=command())
     print(f"champion {champion.run} is rolled back: {now.run} is champion (move {now.counter})")
+    tell_mlflow(storage, registry_folder(task_name))
     return JobResult(outcome="rolled-back", summary=f"{storage.uri}/{pointer_key(task_name)}")
 
 

@@ -61,6 +61,7 @@ def run(flags: Flags) -> None:
     from fmnist.runs.published import open_model
     from fmnist.scoring.inputs import find_inputs, from_dataset
     from fmnist.scoring.run import score
+    from fmnist.tracking.mlflow import tell_mlflow
     from fmnist.training.run import train
     from jobs.support.connect import ensure_ray, job_storage
     from jobs.support.images import find_data
@@ -82,6 +83,7 @@ def run(flags: Flags) -> None:
     del dataset  # so that `train` holds the images alone, and frees what it has shared
     manifest = train(held.pop(), training, flags.cluster, storage, command=command(), config=config)
     print_run(storage, manifest)
+    tell_mlflow(storage, run_folder(manifest.id))
     if flags.score:
         model = open_model(storage, run_folder(manifest.id), data.task)
         if to_score and not data.source:

@@ -19,6 +19,7 @@ pytest_plugins = [
     "tests.support.servers.faulty",
     "tests.support.fuzzing",
     "tests.support.servers.head",
+    "tests.support.servers.mlflow",
     "tests.support.servers.s3",
     "tests.support.servers.ceph",
 ]

@@ -36,6 +36,7 @@ def run(commands: list[tuple[str, ...]], folder: Path) -> str:
     folder.mkdir(exist_ok=True)
     path = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
     env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    env |= {"MLFLOW_TRACKING_URI": (folder.parent / "mlruns").as_uri()}
     line = [sys.executable, "-c", COMMANDS, json.dumps(commands)]
     done = subprocess.run(
         line,
@@ -47,6 +48,11 @@ def run(commands: list[tuple[str, ...]], folder: Path) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def mlflow_kinds(home: Path) -> list[str]:
+    """Returns what MLflow was told of, a kind for each."""
+    return [path.read_text() for path in home.parent.glob("mlruns/*/*/tags/fmnist.kind")]
 
 
 def results(root: Path) -> dict[Path, dict[str, Any]]:
@@ -71,6 +77,8 @@ def test_every_result_can_be_had_again_by_its_file(tmp_path: Path) -> None:
         home,
     )
     assert "epoch 1/1" in made
+    tracked = mlflow_kinds(home)
+    assert sorted(tracked) == ["comparison", "retraining", "run", "run"]
     told = [line.split() for line in (home / "told").read_text().splitlines()]
     assert [outcome for outcome, _ in told] == ["finished", "promoted"]
     assert {Path(path).name for _, path in told if Path(path).is_file()} == {
@@ -91,6 +99,7 @@ def test_every_result_can_be_had_again_by_its_file(tmp_path: Path) -> None:
         commands.append((job[1], "--config", str(path)))
     again = run(commands, tmp_path / "elsewhere")
     assert "epoch 1/1" not in again
+    assert set(tracked) == set(mlflow_kinds(home)) and len(mlflow_kinds(home)) <= len(tracked) + 1
     assert list((tmp_path / "elsewhere").iterdir()) == []
     after = results(home / "results")
     assert {folder: after[folder] for folder in before} == before

@@ -8,7 +8,7 @@ import yaml
 
 from tests.support.paths import ROOT
 
-FILES = [ROOT / f"requirements{suffix}.txt" for suffix in ("", "-gpu", "-test")]
+FILES = [ROOT / f"requirements{suffix}.txt" for suffix in ("", "-gpu", "-mlflow", "-test")]
 PLAIN = FILES[0]
 
 
@@ -39,6 +39,11 @@ def test_what_gpus_need_more_are_cudas_libraries() -> None:
     more = set(pins(FILES[1])) - set(pins(PLAIN))
     assert {"nvidia-cudnn-cu12", "nvidia-nccl-cu12", "nvidia-cublas-cu12"} <= more
     assert all(name.startswith("nvidia-") for name in more)
+
+
+def test_the_tests_have_the_client_that_is_pinned_for_jobs() -> None:
+    mlflow, test = pins(FILES[2]), pins(FILES[3])
+    assert "mlflow-skinny" in mlflow and {name: test.get(name) for name in mlflow} == mlflow
 
 
 def test_the_image_is_made_of_files_that_are_there_and_not_ignored() -> None:
