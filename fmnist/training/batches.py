@@ -16,7 +16,6 @@ from fmnist.data.streaming.ahead import ahead
 from fmnist.data.streaming.images import StreamedImages
 from fmnist.data.streaming.order import epoch_batches, window_examples
 
-BATCHES_AHEAD = 2  # that are read from shards before they are needed
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # images uint8, labels int64, weights float32
 
 
@@ -74,8 +73,7 @@ def streamed_batches(
 ) -> Iterator[Batch]:
     """Yields batches as `training_batches` does, in the order of `streaming.order`.
 
-    Two threads work ahead: one brings shards to this node, by as many steps as a window has, and
-    one reads the images of the next batches.
+    A thread works ahead: it brings shards to this node, by as many steps as a window has.
     """
 
     def shares() -> Iterator[_Share]:
@@ -100,7 +98,7 @@ def streamed_batches(
             yield augment(images[rows], places), labels[rows].astype(np.int64, copy=False), weights
 
     steps_of_a_window = count_steps(window_examples(images.sizes), order.batch)
-    return ahead(read(), BATCHES_AHEAD)
+    return read()
 
 
 def evaluation_batches(

@@ -7,7 +7,6 @@ import numpy as np
 import ray
 
 from fmnist.data.dataset import Dataset, Examples, check_room, labelled, split_rows
-from fmnist.data.streaming.ahead import ahead
 from fmnist.data.streaming.cache import ShardCache, default_folder
 from fmnist.data.streaming.dataset import ShardedDataset, ShardedPart
 from fmnist.data.streaming.images import StreamedImages
@@ -66,9 +65,7 @@ class StreamedSplit:
 
     def evaluation_batches(self, *, batch: int, rank: int, world: int) -> Iterator[Batch]:
         """The endless batches of a rank, all in their order."""
-        images, labels = self.open()
-        found = batches.evaluation_batches(images, labels, batch=batch, rank=rank, world=world)
-        return ahead(found, batches.BATCHES_AHEAD)
+        return batches.evaluation_batches(*self.open(), batch=batch, rank=rank, world=world)
 
     def evaluated(self) -> np.ndarray:
         """Positions of the images that a finished run is evaluated on, ascending."""

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from fmnist.tasks import FASHION
 from fmnist.training import batches
 
 EVALUATION_BATCH = 50
+KEPT: list[Any] = []  # until the process ends; see distributed.endless_dataset
 
 
 def main(job: dict[str, Any]) -> None:
-    """Trains `job["steps"]` steps of `job["batch"]` images without dropout; evaluates around it."""
+    """Trains with each of `job["trainings"]`; prints a list of what it saw."""
     set_cluster(job["addresses"], job["rank"])
     from fmnist.models.tensorflow import import_tensorflow
 
@@ -27,37 +29,53 @@ def main(job: dict[str, Any]) -> None:
     from fmnist.training.worker import distributed
 
     strategy = distributed.start_strategy(threads=1, world=len(job["addresses"]))
+    data = np.load(job["data"])
+    seen = [train(job, strategy, data, Training(**each)) for each in job["trainings"]]
+    print(json.dumps(seen), flush=True)
+    os._exit(0)  # without waiting for the iterators; see distributed.endless_dataset
 
+
+def train(job: dict[str, Any], strategy: Any, data: Any, training: Training) -> dict[str, Any]:
+    """Trains `job["steps"]` steps of `job["batch"]` images without dropout; evaluates around it."""
     import keras
 
-    model = make_model(strategy, Training(**job["training"]))
-    data = np.load(job["data"])
+    from fmnist.training.worker import distributed
+
+    model = make_model(strategy, training)
     steps = batches.count_steps(len(data["test_labels"]), EVALUATION_BATCH)
     test = evaluation_data(job, strategy, data)
 
     def evaluate() -> Any:
         return model.evaluate(test, steps=steps, return_dict=True, verbose=0)
 
-    evaluation, losses = evaluate(), []
-    note = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: losses.append(float(logs["loss"]))
+    evaluation = evaluate()
+    made: list[int] = []  # batches
+    losses: list[float] = []
+    made_ahead: list[int] = []
+
+    def note(step: int, logs: dict[str, Any]) -> None:
+        losses.append(float(logs["loss"]))
+        made_ahead.append(len(made) - len(losses))
+
+    after_step = keras.callbacks.LambdaCallback(on_train_batch_end=note)
+    endless = training_data(job, strategy, data, made)
+    model.fit(
+        endless, steps_per_epoch=job["steps"], shuffle=False, verbose=0, callbacks=[after_step]
     )
-    train = training_data(job, strategy, data)
-    model.fit(train, steps_per_epoch=job["steps"], shuffle=False, verbose=0, callbacks=[note])
     digest = digest_of([*model.weights, *model.average.variables])
     rows = np.full((3 + job["rank"], 2), job["rank"], np.float32)
     trained = evaluate()
     model.average.swap()
-    seen = {
+    KEPT.extend([model, test, endless])
+    return {
         "losses": losses,
+        "made_ahead": max(made_ahead),
         "weights": digest,
         "evaluation": evaluation,
         "trained": trained,
         "averaged": evaluate(),
         "gathered": distributed.gather_rows(strategy, rows)[:, 0].tolist(),
     }
-    print(json.dumps(seen), flush=True)
-    os._exit(0)  # without waiting for the iterators; see distributed.endless_dataset
 
 
 def set_cluster(addresses: list[str], rank: int) -> None:
@@ -108,8 +126,8 @@ def make_model(strategy: Any, training: Training) -> Any:
     return model
 
 
-def training_data(job: dict[str, Any], strategy: Any, data: Any) -> Any:
-    """Returns this rank's share of the batches to train on, without end."""
+def training_data(job: dict[str, Any], strategy: Any, data: Any, made: list[int]) -> Any:
+    """Returns this rank's share of the batches to train on, without end; notes in `made` each."""
     from fmnist.training.worker import distributed
 
     images, labels = data["train_images"], data["train_labels"]
@@ -122,9 +140,13 @@ def training_data(job: dict[str, Any], strategy: Any, data: Any) -> Any:
         rank=job["rank"],
         world=len(job["addresses"]),
     )
-    return distributed.endless_dataset(
-        strategy, FASHION.shape, lambda: batches.training_batches(images, labels, order)
-    )
+
+    def noted() -> Iterator[batches.Batch]:
+        for batch in batches.training_batches(images, labels, order):
+            made.append(len(made))
+            yield batch
+
+    return distributed.endless_dataset(strategy, FASHION.shape, noted)
 
 
 def evaluation_data(job: dict[str, Any], strategy: Any, data: Any) -> Any:

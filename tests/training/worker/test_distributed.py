@@ -23,6 +23,8 @@ NORMALIZED = {
     "label_smoothing": 0.2,
     "average_weights": 0.9,
 }
+pytestmark = pytest.mark.timeout(600)  # the first test waits for six processes
+TRAININGS = {"plain": PLAIN, "normalized": NORMALIZED}
 STEPS, BATCH, TEST = 50, 64, 131  # 64 and 131 divide neither by 3 nor, 131, by 2
 WORLDS = (1, 2, 3)
 
@@ -36,12 +38,12 @@ def free_addresses(count):
     return addresses
 
 
-def run(world, data, training):
-    """Trains with `world` ranks; returns the output of each."""
+def run(world, data):
+    """Trains with `world` ranks; returns what each saw, for each of TRAININGS."""
     job = {
         "data": data,
         "addresses": free_addresses(world),
-        "training": training,
+        "trainings": list(TRAININGS.values()),
         "steps": STEPS,
         "batch": BATCH,
     }
@@ -54,15 +56,16 @@ def run(world, data, training):
         )
         for rank in range(world)
     ]
-    outputs = [process.communicate(timeout=200) for process in processes]
+    outputs = [process.communicate(timeout=280) for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, errors[-3000:]
-    return [json.loads(out.splitlines()[-1]) for out, _ in outputs]
+    ranks = [json.loads(out.splitlines()[-1]) for out, _ in outputs]
+    return dict(zip(TRAININGS, zip(*ranks, strict=True), strict=True))
 
 
-@pytest.fixture(scope="module", params=[PLAIN, NORMALIZED], ids=["plain", "normalized"])
-def seen(request, fashion, tmp_path_factory):
-    """Trains with the same few real images and each number of ranks; returns all outputs."""
+@pytest.fixture(scope="module")
+def outputs(fashion, tmp_path_factory):
+    """Trains with the same few real images and each number of ranks."""
     file = str(tmp_path_factory.mktemp("ranks") / "images.npz")
     parts = {"train": fashion.train, "test": fashion.test}
     counts = {"train": STEPS * BATCH, "test": TEST}
@@ -72,7 +75,13 @@ def seen(request, fashion, tmp_path_factory):
         **{f"{name}_images": part.images for name, part in taken.items()},
         **{f"{name}_labels": part.labels for name, part in taken.items()},
     )
-    return {world: run(world, file, request.param) for world in WORLDS}
+    return {world: run(world, file) for world in WORLDS}
+
+
+@pytest.fixture(params=TRAININGS)
+def seen(request, outputs):
+    """What all ranks saw, by their number."""
+    return {world: outputs[world][request.param] for world in WORLDS}
 
 
 @pytest.mark.parametrize("world", WORLDS[1:])
@@ -84,6 +93,10 @@ def test_losses_are_those_of_one_process(seen, world):
 def test_the_loss_goes_down(seen):
     losses = seen[1][0]["losses"]
     assert sum(losses[-5:]) < 0.98 * sum(losses[:5])
+
+
+def test_batches_are_made_before_they_are_needed(seen):
+    assert seen[1][0]["made_ahead"] >= 2
 
 
 @pytest.mark.parametrize("world", WORLDS[1:])
