@@ -88,10 +88,11 @@ def run(flags: Flags) -> JobResult | None:
     if flags.rollback:
         return roll_back(storage, flags)
     data = find_data(flags.data, task, flags.images, storage, dry_run=flags.dry_run)
-    dataset = data.load()
-    plan = make_plan(dataset, flags.training, storage, force=flags.force)
+    plan = make_plan(data.load(), flags.training, storage, force=flags.force)
     if not flags.score_data:
-        inputs = from_dataset(dataset)  # before Ray starts: it refuses data without a test part
+        inputs = from_dataset(
+            plan.dataset
+        )  # before Ray starts: it refuses data without a test part
     if flags.dry_run:
         print_plan(storage, plan)
         return None

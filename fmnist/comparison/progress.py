@@ -96,7 +96,7 @@ def run_monitor(sweep_monitor: SweepMonitorHandle, run: str) -> Iterator[Monitor
 
     After a stop was requested of the sweep, the run is asked to stop.
     """
-    monitor = start_run_monitor()
+    monitor = start_run_monitor(run)
 
     def pass_on() -> None:
         with suppress(ray.exceptions.RayError):  # without a monitor the run trains unseen

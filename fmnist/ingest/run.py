@@ -15,6 +15,7 @@ import pandas as pd
 import PIL
 import ray
 
+from fmnist.cluster.metrics import IMAGES_LEFT_OUT
 from fmnist.cluster.progress_bar import show_count
 from fmnist.cluster.shared_folder import Mark, mark_storage
 from fmnist.data.load import find_formats
@@ -145,7 +146,9 @@ def ingest(plan: IngestionPlan, storage: Storage) -> Manifest:
             "images": {name: part.size for name, part in parts.items()},
             "left_out": len(bad),
         }
-        return publish_keys(storage, folder, names, kind="dataset", id=plan.id, details=details)
+        found = publish_keys(storage, folder, names, kind="dataset", id=plan.id, details=details)
+        IMAGES_LEFT_OUT.add(len(bad), task=task.name)
+        return found
 
 
 def _identity(source: ImageSource, settings: Ingestion) -> str:

@@ -5,14 +5,16 @@ from configuration and data, and a promotion has left a pending promotion in the
 """
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from fmnist.cluster import metrics
 from fmnist.drift.check import DataCheck
 from fmnist.drift.limits import DriftLimits
 from fmnist.job_config import CONFIG, JobConfig
 from fmnist.registry.candidates import register_candidate
-from fmnist.registry.champion import read_champion
+from fmnist.registry.champion import Champion, read_champion
 from fmnist.registry.prune import delete_leftovers, delete_marked_runs, mark_old_runs
 from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.data_check import check_plan
@@ -94,7 +96,8 @@ def retrain(
         command=command,
     )
     published = _publish(storage, summary, config)
-    _clean_up(storage, task.name, pending, marked)
+    champion = _clean_up(storage, task.name, pending, marked)
+    _export_metrics(summary, champion)
     return published
 
 
@@ -113,13 +116,27 @@ def _published_config(plan: Plan, config: JobConfig | None) -> JobConfig | None:
 
 def _clean_up(
     storage: Storage, task_name: str, pending: PendingPromotion | None, marked: list[str]
-) -> None:
-    """Deletes the pending promotion, the marked runs, and everything that killed jobs have left."""
+) -> Champion | None:
+    """Deletes the pending promotion, the marked runs, and everything that killed jobs have left.
+
+    Returns the champion as it is now.
+    """
     if pending:
         delete_pending(storage, task_name, pending)
     delete_marked_runs(storage, task_name, marked)
-    delete_impossible(storage, task_name, read_champion(storage, task_name))
+    champion = read_champion(storage, task_name)
+    delete_impossible(storage, task_name, champion)
     delete_leftovers(storage, now=datetime.now(UTC))
+    return champion
+
+
+def _export_metrics(summary: RetrainingSummary, champion: Champion | None) -> None:
+    task = summary.task["name"]
+    metrics.RETRAININGS.add(1, task=task, outcome=summary.outcome)
+    if champion:
+        with suppress(ValueError):  # the time is for people, and nobody has checked it
+            since = datetime.fromisoformat(champion.history[-1].time)
+            metrics.CHAMPION_SINCE.set(since.timestamp(), task=task)
 
 
 def _train_and_promote(

@@ -85,7 +85,7 @@ def write_labels(job: ScoringJob, scored: np.ndarray, attempt: str) -> None:
     try:
         with mark_storage(job.storage) as mark:
             settings = _settings(job, LabelFileNames(attempt, mark))
-            supervisor = start_supervisor(settings.action)
+            supervisor = start_supervisor(settings.action, job.model.run)
             with _show_progress(supervisor, before=int(np.count_nonzero(scored)), of=len(scored)):
                 get_result(
                     supervisor.run.remote(_run_pipeline, job.inputs.read, references, settings),

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import ray
 
+from fmnist.cluster import metrics
 from fmnist.cluster.actors import RemoteMethod
 from fmnist.cluster.nodes import on_this_node
 from fmnist.cluster.remote import TASK_RETRIES, process_death_error
@@ -19,10 +20,13 @@ CONCURRENT_CALLS = 8  # one of them is the pipeline, all others last microsecond
 
 
 class Supervisor:
-    """Runs a pipeline; counts the images that are scored, and the starts of each actor."""
+    """Runs a pipeline; counts the images that are scored, and the starts of each actor.
 
-    def __init__(self, action: str) -> None:
-        self._action = action  # what the pipeline does, for messages
+    `action` is what the pipeline does, for messages; `run` has the model.
+    """
+
+    def __init__(self, action: str, run: str) -> None:
+        self._action, self._run = action, run
         self._begun: Counter[str] = Counter()  # calls since the actor finished one, by its id
         self._scored = 0
 
@@ -43,6 +47,7 @@ class Supervisor:
         """Notes that an actor has predicted a block of so many images."""
         self._begun[actor] = 0
         self._scored += images
+        metrics.IMAGES_SCORED.add(images, run=self._run)
 
     def scored(self) -> int:
         """Returns how many images are scored; an image may count twice after a failure."""
@@ -58,11 +63,11 @@ class SupervisorHandle(Protocol):
     scored: RemoteMethod[[]]
 
 
-def start_supervisor(action: str) -> SupervisorHandle:
+def start_supervisor(action: str, run: str) -> SupervisorHandle:
     """Starts a supervisor on the caller's node; it ends with its handle."""
     handle: SupervisorHandle = (
         ray.remote(Supervisor)
         .options(num_cpus=0, max_concurrency=CONCURRENT_CALLS, scheduling_strategy=on_this_node())
-        .remote(action)
+        .remote(action, run)
     )
     return handle

@@ -5,12 +5,21 @@ It is an actor because workers and driver are processes on different nodes.
 
 import logging
 import time
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import ray
 
+from fmnist.cluster import metrics
 from fmnist.cluster.actors import RemoteMethod, start_lasting_actor
 from fmnist.runs.history import EpochRow
+
+EPOCH_GAUGES = {  # by the column of the history
+    "loss": metrics.TRAINING_LOSS,
+    "accuracy": metrics.TRAINING_ACCURACY,
+    "val_loss": metrics.VALIDATION_LOSS,
+    "val_accuracy": metrics.VALIDATION_ACCURACY,
+    "images_per_second": metrics.TRAINING_SPEED,
+}
 
 
 class RunUpdate(NamedTuple):
@@ -23,10 +32,12 @@ class RunUpdate(NamedTuple):
 
 
 class RunMonitor:
-    """Keeps what the workers of one run report until the driver reads it."""
+    """Keeps what the workers of run `run` report until the driver reads it, and exports metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str) -> None:
+        self._run = run
         self._rows: list[EpochRow] = []
+        self._last_row: EpochRow | None = None
         self._notes: list[str] = []
         self._fraction = 0.0
         self._stage = "starting the workers"
@@ -43,6 +54,7 @@ class RunMonitor:
         """
         if self._last_report is not None:
             seconds = time.monotonic() - self._last_report
+            metrics.SECONDS_LOST.add(seconds, run=self._run)
             phases = {"until Ray started new workers": seconds - sum(startup.values()), **startup}
             self.add_note(
                 f"training again after epoch {epoch}, step {step}; {seconds:.1f} s were lost: "
@@ -59,12 +71,15 @@ class RunMonitor:
     def step_done(self, fraction: float) -> bool:
         """Takes the fraction of all steps that are done; returns True if the run should end now."""
         self._fraction, self._last_report = fraction, time.monotonic()
+        self._export_metrics()
         return self._stop_requested or self._preemption_requested
 
     def epoch_done(self, row: EpochRow, fraction: float) -> None:
         """Takes the row of an epoch that is done."""
         self._rows.append(row)
         self._fraction, self._last_report = fraction, time.monotonic()
+        self._last_row = row
+        self._export_metrics()
 
     def add_note(self, text: str) -> None:
         """Takes a message for the user, such as a warning about a damaged checkpoint."""
@@ -100,6 +115,13 @@ class RunMonitor:
         notes, self._notes = self._notes, []
         return RunUpdate(fraction=self._fraction, rows=rows, notes=notes, stage=self._stage)
 
+    def _export_metrics(self) -> None:
+        """Sets all gauges, also those that have not changed: Ray would soon drop them."""
+        metrics.TRAINING_PROGRESS.set(self._fraction, run=self._run)
+        for name, value in (self._last_row or {}).items():
+            if gauge := EPOCH_GAUGES.get(name):
+                gauge.set(cast(float, value), run=self._run)
+
 
 class MonitorHandle(Protocol):
     """The actor handle of a `RunMonitor`."""
@@ -130,11 +152,11 @@ class MonitorLogHandler(logging.Handler):
         self._monitor.add_note.remote(record.getMessage())
 
 
-def start_run_monitor() -> MonitorHandle:
-    """Starts a monitor on the caller's node.
+def start_run_monitor(run: str) -> MonitorHandle:
+    """Starts a monitor of the run with this id on the caller's node.
 
     If its process dies, Ray starts a new one, which has lost the old one's state. So the driver
     shows at once what it reads, and repeats the request that a run stops.
     """
-    handle: MonitorHandle = start_lasting_actor(RunMonitor)
+    handle: MonitorHandle = start_lasting_actor(RunMonitor, run)
     return handle

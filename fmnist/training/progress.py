@@ -17,9 +17,9 @@ READ_TIMEOUT = 20.0  # seconds; enough for a monitor that Ray has to start again
 
 
 @contextmanager
-def show_progress(epochs: int) -> Iterator[MonitorHandle]:
+def show_progress(run: str, epochs: int) -> Iterator[MonitorHandle]:
     """Shows a run of `epochs` epochs until the block ends; yields the handle of its monitor."""
-    monitor = start_run_monitor()
+    monitor = start_run_monitor(run)
     console = Console(soft_wrap=True)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"),

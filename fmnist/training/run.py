@@ -65,7 +65,7 @@ def train(
         splits=splits,
     )
     del dataset  # whose images are in the object store now, unless the caller needs them
-    with mark_storage(storage) as mark, show_progress(training.epochs) as monitor:
+    with mark_storage(storage) as mark, show_progress(spec.id, training.epochs) as monitor:
         _fit_in_task(spec, RunContext(monitor=monitor, mark=mark))
     published = read_manifest(storage, folder)
     assert published, "the workers ended without an error, so rank 0 has published the run"

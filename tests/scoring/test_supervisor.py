@@ -5,7 +5,7 @@ from fmnist.scoring.supervisor import Supervisor
 
 
 def test_an_actor_that_never_finishes_ends_the_job() -> None:
-    supervisor = Supervisor("scoring these images")
+    supervisor = Supervisor("scoring these images", "a run")
     for _ in range(5):
         supervisor.begin("one")
         supervisor.begin("another")
@@ -17,7 +17,7 @@ def test_an_actor_that_never_finishes_ends_the_job() -> None:
 
 
 def test_an_actor_may_die_often_as_long_as_it_finishes_blocks() -> None:
-    supervisor = Supervisor("scoring these images")
+    supervisor = Supervisor("scoring these images", "a run")
     for _ in range(30):
         for _ in range(4):
             supervisor.begin("one")

@@ -37,7 +37,7 @@ from tests.recovery.support.runs import CLUSTER, TRAINING, images
 data = images()
 splits = put_splits(data, TRAINING.validation)
 job = RunSpec.of(data, TRAINING, CLUSTER, storage, command="a test", splits=splits)
-with show_progress(TRAINING.epochs) as monitor:
+with show_progress("a run", TRAINING.epochs) as monitor:
     print(fit(job, RunContext(monitor=monitor)))
 """
 SCORES = """
