@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 CONFIG = "config.toml"
-Value = str | int | float | bool | None
+Value = str | int | float | bool | tuple[str, ...] | None
 # The flags of every job that say which data a run was trained on. All others are its settings.
 DATA_FLAGS = ("task", "data", "size", "test", "max_bad_rows")
 
@@ -27,7 +27,7 @@ class JobConfig:
         return JobConfig(job="train", values={**data, "storage": storage, **settings})
 
     def to_toml(self) -> str:
-        """Returns the file's text. Text, numbers and booleans are written in TOML as in JSON."""
+        """Returns the file's text. Values are written in TOML as in JSON."""
         lines = [
             f"{name} = {_to_toml(value)}"
             for name, value in self.values.items()

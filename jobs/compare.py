@@ -1,10 +1,12 @@
 """Trains a grid of networks in parallel and puts them on one page.
 
     python -m jobs.compare --comparison architectures --epochs 10
-    python -m jobs.compare --architecture cnn,resnet --optimizer adam,sgd --seeds 5 --dry-run
+    python -m jobs.compare --architecture cnn,resnet --axis batch=256,1024 --seeds 5 --dry-run
+    python -m jobs.compare --recipe quick --ablate augmentation,schedule --seeds 5
+    python -m jobs.compare --search random --trials 20 --range learning_rate=1e-4..1e-2:log
 
 Named comparisons are the report's: architectures, activations, optimizers, and report, which is all
-of them. Axes given freely replace a named comparison. Started again, it goes on where it was.
+of them. Other axes multiply their cells. Started again, a comparison goes on where it was.
 """
 
 import sys
@@ -13,20 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from fmnist.comparison.grid import (
-    FIELDS,
-    cell_name,
-    check_size,
-    expand,
-    read_axes,
-    with_seeds,
-)
-from fmnist.errors import UserError, together
-from fmnist.recipes import RECIPES
-from fmnist.run_settings import Cluster, Precision, Training, check, resolve_auto
+from fmnist.comparison.grid.cells import Grid, resolve_grid, with_seeds
+from fmnist.errors import together
+from fmnist.run_settings import Cluster
 from fmnist.tasks import find_task
 from jobs.support.config import job_config
 from jobs.support.flags import ImageFlags, check_images, command, parse_flags
+from jobs.support.grid import GridFlags, axes_with_recipe, comparison_name, find_grid
 from jobs.support.launch import FAILED, launch
 from jobs.support.on_finish import JobResult
 
@@ -40,37 +35,9 @@ _CLUSTER = Cluster(cpus_per_worker=1, checkpoint_every=5, keep_checkpoints=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags:
+class Flags(GridFlags):
     config: str | None = None
     """TOML file of flags, local or s3://…; flags that are given here win."""
-    comparison: str | None = None
-    """architectures, activations, optimizers or report."""
-    architecture: str = ""
-    """Axis: names with commas between them."""
-    activation: str = ""
-    """Axis."""
-    optimizer: str = ""
-    """Axis."""
-    learning_rate: str = ""
-    """Axis: numbers with commas between them."""
-    seeds: int = 1
-    """Runs of each cell, with seeds 0, 1, …"""
-    epochs: int = RECIPES["report"].epochs
-    """Epochs of every cell."""
-    batch: int = RECIPES["report"].batch
-    """Images in a step over all workers of a run together."""
-    precision: Precision = RECIPES["report"].precision
-    """bfloat16: mixed with float32; auto: bfloat16 where the hardware has it, else float32."""
-    validation: float = RECIPES["report"].validation
-    """Share of the training examples held out."""
-    deterministic: bool = RECIPES["report"].deterministic
-    """Kernels that add in one order, so that a run has the same bytes again."""
-    workers: int = 1
-    """Workers of each run; a fixed number, so that runs can be compared."""
-    max_cells: int = 200
-    """A larger grid is refused."""
-    early_stopping: bool = False
-    """End hopeless runs early (ASHA): quicker, but no longer a fair comparison."""
     dry_run: bool = False
     """Print the cells, the resources and an estimate of the time, and end."""
     on_finish: str | None = None
@@ -90,7 +57,7 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> JobResult | None:
-    cells = check_flags(flags)
+    grid = check_flags(flags)
     from fmnist.cluster.resources import choose_cpus_per_worker
     from fmnist.comparison.estimate import print_estimate
     from fmnist.comparison.progress import SweepProgress
@@ -105,36 +72,41 @@ def run(flags: Flags) -> JobResult | None:
         flags.data, task, flags.images, storage, default_task=DEFAULT_TASK, dry_run=flags.dry_run
     ).load()
     examples, task = len(labelled(dataset)), dataset.task
-    together(*(lambda cell=cell: resolve_auto(cell, task, examples) for cell in cells))
-    runs = with_seeds(cells, flags.seeds)
+    grid = resolve_grid(grid, task, examples)
+    runs = with_seeds(grid.cells, flags.seeds)
     ensure_ray()
-    threads = choose_cpus_per_worker(flags.workers, flags.workers, flags.cluster)
+    workers = flags.base.workers
+    threads = choose_cpus_per_worker(workers, workers, flags.cluster)
     cluster = replace(flags.cluster, cpus_per_worker=threads)
-    config = job_config("compare", flags)
+    config = job_config("compare", replace(flags, axis=axes_with_recipe(flags)))
     specs = run_specs(dataset, runs, cluster, storage, command=command(), config=config)
     del dataset  # its images are in the object store now
     if flags.dry_run:
-        print_estimate(specs, cells)
+        print_estimate(specs, grid)
         return None
-    names = {spec.id: f"{cell_name(spec.training)} seed {spec.training.seed}" for spec in specs}
+    names = [f"{name} seed {seed}" for seed in range(flags.seeds) for name in grid.names]
     manifest = compare(
         specs,
-        name=flags.comparison or "custom",
+        name=comparison_name(flags),
+        ablated=grid.ablated,
         early_stopping=flags.early_stopping,
         config=config,
-        progress=SweepProgress(names, flags.epochs),
+        progress=SweepProgress(
+            {spec.id: name for spec, name in zip(specs, names, strict=True)},
+            {spec.id: spec.training.epochs for spec in specs},
+        ),
     )
     return print_comparison(storage, manifest, len(specs))
 
 
-def check_flags(flags: Flags) -> list[Training]:
-    """Returns the cells of the grid; raises UserError that lists all mistakes in the flags."""
+def check_flags(flags: Flags) -> Grid:
+    """Returns the grid; raises UserError that lists all mistakes in the flags."""
     together(
-        lambda: find_cells(flags),
+        lambda: find_grid(flags, flags.cluster),
         lambda: find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),
     )
-    return find_cells(flags)
+    return find_grid(flags, flags.cluster)
 
 
 def print_comparison(storage: "Storage", manifest: "Manifest", runs: int) -> JobResult:
@@ -152,30 +124,6 @@ def print_comparison(storage: "Storage", manifest: "Manifest", runs: int) -> Job
         print(f"{failed} runs failed; the table says why", file=sys.stderr)
         return JobResult(outcome="failed", summary=summary, exit_code=FAILED)
     return JobResult(outcome="finished", summary=summary)
-
-
-def find_cells(flags: Flags) -> list[Training]:
-    """Returns the cells of the grid; raises UserError that lists all mistakes in them."""
-    base = replace(
-        RECIPES["report"],
-        epochs=flags.epochs,
-        batch=flags.batch,
-        precision=flags.precision,
-        validation=flags.validation,
-        deterministic=flags.deterministic,
-        workers=flags.workers,
-    )
-    axes, problems = read_axes(flags.comparison, {field: getattr(flags, field) for field in FIELDS})
-    cells = expand(axes, base)
-    if flags.early_stopping and not flags.validation:
-        problems.append("early stopping judges by validation loss, but validation is 0")
-    together(
-        lambda: UserError.raise_if(problems),
-        lambda: check(base, flags.cluster),
-        *(lambda cell=cell: check(cell, flags.cluster) for cell in cells),
-        lambda: check_size(cells, flags.seeds, flags.max_cells),
-    )
-    return cells
 
 
 if __name__ == "__main__":

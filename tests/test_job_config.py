@@ -1,6 +1,7 @@
 """A job's flags as TOML: what is written is read again, for any text and number."""
 
 import tomllib
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +10,13 @@ from fmnist.job_config import JobConfig
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # surrogates are in no file and no path
 NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = TEXT | NUMBERS | st.booleans() | st.lists(TEXT).map(tuple)
 
 
-@given(st.dictionaries(st.from_regex("[a-z_]+", fullmatch=True), TEXT | NUMBERS | st.booleans()))
-def test_what_is_written_is_read_again(values: dict[str, str | int | float | bool]) -> None:
+@given(st.dictionaries(st.from_regex("[a-z_]+", fullmatch=True), VALUES))
+def test_what_is_written_is_read_again(values: dict[str, Any]) -> None:
     read = tomllib.loads(JobConfig(job="train", values=values).to_toml())
+    read = {name: tuple(v) if isinstance(v, list) else v for name, v in read.items()}
     assert read == values
     assert {name: type(value) for name, value in read.items()} == {
         name: type(value) for name, value in values.items()

@@ -2,33 +2,37 @@
 
 import ray
 
-from fmnist.comparison.grid import cell_name
+from fmnist.comparison.grid.cells import Grid
+from fmnist.comparison.grid.settings import WITHOUT
 from fmnist.comparison.sweep import concurrency
 from fmnist.models.architectures import build, flops
-from fmnist.run_settings import Architecture, Training
+from fmnist.run_settings import Architecture
 from fmnist.tasks import Task
 from fmnist.training.spec import RunSpec
 
 FLOPS_PER_CPU = 120e9  # float32 operations a second on one CPU core; a rough figure
 
 
-def print_estimate(specs: list[RunSpec], cells: list[Training]) -> None:
+def print_estimate(specs: list[RunSpec], grid: Grid) -> None:
     """Prints the cells, the resources of their runs and the time that all of them may take."""
-    first, seeds = specs[0], len(specs) // len(cells)
-    epochs, workers = first.training.epochs, first.training.workers
+    first, seeds = specs[0], len(specs) // len(grid.cells)
+    workers = first.training.workers
     at_once, cpus = concurrency(first), first.cluster.cpus_per_worker or 1
     # It requests no CPUs, so that the autoscaler starts no node for an estimate.
     task = ray.remote(num_cpus=0)(training_flops)
-    costs = ray.get(task.remote(first.task, [cell.architecture for cell in cells]))
-    images = first.splits["train"].size * epochs * seeds
+    networks = list(dict.fromkeys(cell.architecture for cell in grid.cells))
+    costs = dict(zip(networks, ray.get(task.remote(first.task, networks)), strict=True))
     total = 0.0
-    for cell, cost in zip(cells, costs, strict=True):
-        seconds = cost * images / (FLOPS_PER_CPU * cpus * int(workers))
+    for cell, name in zip(grid.cells, grid.names, strict=True):
+        images = first.splits["train"].size * cell.epochs * seeds
+        seconds = costs[cell.architecture] * images / (FLOPS_PER_CPU * cpus * int(workers))
         total += seconds
-        print(f"{cell_name(cell):<40} {seeds} × {epochs} epochs, {seconds:.0f} s")
+        print(f"{name:<40} {seeds} × {cell.epochs} epochs, {seconds:.0f} s")
+    for name in grid.ablated:
+        print(f"without {name.replace('_', ' ')}: {WITHOUT[name]}")
     minutes = total / max(1, at_once) / 60
     print(
-        f"{len(cells)} cells, {len(specs)} runs of {workers} workers with {cpus} "
+        f"{len(grid.cells)} cells, {len(specs)} runs of {workers} workers with {cpus} "
         f"CPUs, {at_once} at once: about {minutes:.0f} minutes on CPUs"
     )
 

@@ -1,10 +1,11 @@
 """Facts of a comparison: its cells, their runs and failures. Page and tables are made of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal, NotRequired, TypedDict
 
+from fmnist.comparison.grid.settings import Settings
 from fmnist.pages.html import Facts
 from fmnist.runs.history import EpochRow
 from fmnist.tasks import Task
@@ -71,13 +72,13 @@ class FailedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedCell:
-    """A cell of the grid with its runs; the size of its network is None if no run was trained."""
+    """A cell of the grid with its runs; the size of its network is None if no run was trained.
+
+    `settings` are those of `grid.settings.shown_settings`, the same for all cells of a comparison.
+    """
 
     name: str
-    architecture: str
-    activation: str
-    optimizer: str
-    learning_rate: float
+    settings: Settings
     parameters: int | None
     layers: int | None
     runs: list[ComparedRun]
@@ -85,13 +86,22 @@ class ComparedCell:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the cell as comparison.json has it."""
-        failures = [asdict(failure) for failure in self.failures]
-        return {**vars(self), "runs": [run.to_json() for run in self.runs], "failures": failures}
+        return {
+            "name": self.name,
+            **self.settings,
+            "parameters": self.parameters,
+            "layers": self.layers,
+            "runs": [run.to_json() for run in self.runs],
+            "failures": [asdict(failure) for failure in self.failures],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All facts of a comparison. `config` is what its cells share; `dataset` as in a manifest."""
+    """All facts of a comparison. `config` is what its cells share; `dataset` as in a manifest.
+
+    Of each setting in `ablated`, some cells have the default and are named as those without it.
+    """
 
     id: str
     name: str
@@ -104,8 +114,12 @@ class Comparison:
     versions: Mapping[str, str]
     hardware: Facts
     cells: list[ComparedCell]
+    ablated: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the content of comparison.json."""
+        """Returns the content of comparison.json, with `ablated` only where something is."""
         cells = [cell.to_json() for cell in self.cells]
-        return {**vars(self), "task": self.task.details, "cells": cells}
+        facts = {**vars(self), "task": self.task.details, "cells": cells}
+        if not self.ablated:
+            del facts["ablated"]
+        return facts

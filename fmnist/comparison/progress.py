@@ -115,10 +115,11 @@ def run_monitor(sweep_monitor: SweepMonitorHandle, run: str) -> Iterator[Monitor
 class SweepProgress(tune.Callback):
     """Shows the runs of a sweep: as a table on a terminal, as a few lines each in a job's log.
 
-    `names` are the names of the runs by id. Tune calls the `on_` methods.
+    `names` are the names of the runs by id, and `epochs` how many epochs each is to have. Tune
+    calls the `on_` methods.
     """
 
-    def __init__(self, names: Mapping[str, str], epochs: int) -> None:
+    def __init__(self, names: Mapping[str, str], epochs: Mapping[str, int]) -> None:
         self._names, self._epochs = names, epochs
         self._rows: dict[str, EpochRow] = {}  # the newest of each run
         self._states: dict[str, str] = {}
@@ -164,8 +165,8 @@ class SweepProgress(tune.Callback):
         self._last_read = time.monotonic()
         assert self._monitor, "sweep has called `follow`"
         updates: list[SweepUpdate] = ray.get(self._monitor.read.remote())
-        every = max(1, self._epochs // LOG_LINES)
         for update in updates:
+            every = max(1, self._epochs[update.run] // LOG_LINES)
             for note in update.notes:
                 self._print(update.run, note)
             for row in update.rows:
@@ -200,4 +201,4 @@ class SweepProgress(tune.Callback):
 
     def _scores(self, run: str) -> str:
         row = self._rows.get(run)
-        return f"{describe_scores(row, self._epochs)}  {row['seconds']:.1f} s" if row else ""
+        return f"{describe_scores(row, self._epochs[run])}  {row['seconds']:.1f} s" if row else ""

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from fmnist.cluster.remote import predict_remotely
 from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison, FailedRun, Split
-from fmnist.comparison.grid import FIELDS, cell_name
+from fmnist.comparison.grid.settings import cell_name, settings_of, shown_settings
 from fmnist.comparison.pages.page import Evidence, comparison_page
 from fmnist.comparison.pages.tables import comparison_table
 from fmnist.comparison.pages.text import comparison_markdown
@@ -66,10 +66,13 @@ def compare(
     *,
     name: str,
     early_stopping: bool = False,
+    ablated: Sequence[str] = (),
     progress: SweepProgress | None = None,
     config: JobConfig | None = None,
 ) -> Manifest:
     """Trains the runs that are not finished; publishes tables, a page, and the flags in `config`.
+
+    Cells with the default of a setting in `ablated` are named as those without it.
 
     The id of the result follows from the runs and their ends: a comparison in which a run failed
     can be started again, and then has another id. Raises UserError if a run has no end.
@@ -78,7 +81,7 @@ def compare(
     failures = sweep(specs, early_stopping=early_stopping, progress=progress)
     runs = _ended_runs(specs, early_stopping)
     _check_all_ended(specs, {*runs, *failures})
-    comparison = _comparison(specs, runs, failures, name)
+    comparison = _comparison(specs, runs, failures, name, ablated)
     folder = comparison_folder(comparison.id)
     published = read_manifest(storage, folder) or _publish(storage, comparison, specs, config)
     delete_other_attempts(storage, folder)
@@ -149,13 +152,16 @@ def _comparison(
     runs: Mapping[str, ComparedRun],
     failures: Mapping[str, str],
     name: str,
+    ablated: Sequence[str],
 ) -> Comparison:
     first = specs[0]
+    shown = shown_settings([spec.training for spec in specs])
     cells: dict[str, list[RunSpec]] = {}
     for spec in specs:
-        cells.setdefault(cell_name(spec.training), []).append(spec)
+        cell = cell_name(settings_of(spec.training, shown), ablated)
+        cells.setdefault(cell, []).append(spec)
     config = asdict(first.training)
-    for field in (*FIELDS, "seed"):
+    for field in (*shown, "seed"):
         del config[field]
     stopped = {run_id: run.stopped_at for run_id, run in runs.items()}
     digest = content_id([spec.id for spec in specs], failures, stopped)
@@ -170,24 +176,22 @@ def _comparison(
         seeds=sorted({spec.training.seed for spec in specs}),
         versions=versions(),
         hardware=next((run.hardware for run in runs.values() if run.hardware is not None), {}),
-        cells=[_cell(cell, same, runs, failures) for cell, same in cells.items()],
+        cells=[_cell(cell, shown, same, runs, failures) for cell, same in cells.items()],
+        ablated=ablated,
     )
 
 
 def _cell(
     name: str,
+    shown: Sequence[str],
     specs: Sequence[RunSpec],
     runs: Mapping[str, ComparedRun],
     failures: Mapping[str, str],
 ) -> ComparedCell:
-    training = specs[0].training
     ended = [runs[spec.id] for spec in specs if spec.id in runs]
     return ComparedCell(
         name=name,
-        architecture=training.architecture,
-        activation=training.activation,
-        optimizer=training.optimizer,
-        learning_rate=training.learning_rate,
+        settings=settings_of(specs[0].training, shown),
         parameters=ended[0].parameters if ended else None,
         layers=ended[0].layers if ended else None,
         runs=ended,

@@ -4,6 +4,7 @@ import math
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,6 +26,7 @@ KINDS: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
+    tuple: "a list of texts in quotes",
 }
 
 # The types and words that a flag's value may have.
@@ -45,10 +47,7 @@ def read_config(place: str, flags: type) -> dict[str, Value]:
     kinds = flag_types(flags)
     problems = {name: _problem(name, value, kinds) for name, value in found.items()}
     UserError.raise_if([f"{NAME} {place}: {problem}" for problem in problems.values() if problem])
-    return {
-        name: float(value) if type(value) is int and int not in kinds[name] else value
-        for name, value in found.items()
-    }
+    return {name: _converted(value, kinds[name]) for name, value in found.items()}
 
 
 def flag_types(flags: type) -> dict[str, Kinds]:
@@ -105,11 +104,20 @@ def _problem(name: str, value: Any, kinds: Mapping[str, Kinds]) -> str | None:
         close = get_close_matches(name.replace("-", "_"), kinds, n=1, cutoff=0)
         return f"unknown key {name!r}, expected {close[0]!r} or another flag's name"
     expected = kinds[name]
-    fits = type(value) in expected or (type(value) is int and float in expected)
+    fits = type(_converted(value, expected)) in expected
     if value in expected or (fits and not (isinstance(value, float) and not math.isfinite(value))):
         return None
     wanted = " or ".join(kind if isinstance(kind, str) else KINDS[kind] for kind in expected)
     return f"{name} is {_shown(value)}, expected {wanted}"
+
+
+def _converted(value: Any, expected: Kinds) -> Any:
+    """Returns a value of a file as the flag has it."""
+    if type(value) is int and int not in expected and float in expected:
+        with suppress(OverflowError):
+            return float(value)
+    is_texts = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+    return tuple(value) if is_texts else value
 
 
 def _shown(value: Any) -> str:
@@ -120,7 +128,7 @@ def _kinds(hint: Any) -> Kinds:
     """Returns what a flag's value can be, but for None: there is no null in TOML."""
     if isinstance(hint, UnionType):
         return tuple(kind for kind in get_args(hint) if kind is not type(None))
-    return get_args(hint) if get_origin(hint) is Literal else (hint,)
+    return get_args(hint) if get_origin(hint) is Literal else (get_origin(hint) or hint,)
 
 
 def _flat(flags: object) -> dict[str, Value]:

@@ -4,7 +4,7 @@ import argparse
 import re
 import shlex
 import sys
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from typing import Literal, TypeVar, get_args, get_origin
 
 import tyro
@@ -78,9 +78,6 @@ def parse_flags(flags: type[Flags], description: str | None) -> Flags:
     early.add_argument("--config")
     given = early.parse_known_args()[0]
     values = read_config(given.config, flags) if given.config else {}
-    recipe = given.recipe or values.get("recipe") or DEFAULT_RECIPE
-    if recipe not in RECIPES:
-        raise UserError(f"unknown recipe {recipe!r}: expected one of {', '.join(RECIPES)}")
     required = {
         field.name: tyro.MISSING
         for field in fields(flags)  # type: ignore[arg-type]  # any dataclass
@@ -88,9 +85,12 @@ def parse_flags(flags: type[Flags], description: str | None) -> Flags:
     }
     default = flags(**required)
     if "recipe" in flag_types(flags):
-        ingest = default.training.ingest  # type: ignore[attr-defined]  # no recipe's, but the job's
-        training = replace(RECIPES[recipe], ingest=ingest)
-        default = replace(default, training=training)  # type: ignore[type-var]
+        named = given.recipe or values.get("recipe") or default.recipe  # type: ignore[attr-defined]
+        default = _with_recipe(default, str(named))
+    words = [word.partition("=")[0].replace("-", "_") for word in sys.argv[1:]]
+    for name in [name for name, value in values.items() if isinstance(value, tuple)]:
+        if f"__{name}" in words:  # tyro would add what is given to what the file has
+            del values[name]
     found: Flags = tyro.cli(
         flags,
         prog=_program(),
@@ -99,6 +99,20 @@ def parse_flags(flags: type[Flags], description: str | None) -> Flags:
         default=with_values(default, values),
     )
     return found
+
+
+def _with_recipe(flags: Flags, name: str) -> Flags:
+    """Returns the flags with the settings of that recipe in their dataclasses."""
+    if name not in RECIPES:
+        raise UserError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)}")
+    settings = asdict(RECIPES[name])
+    del settings["ingest"]  # this is no recipe's, but the job's
+    changes = {
+        field.name: with_values(getattr(flags, field.name), settings)
+        for field in fields(flags)  # type: ignore[arg-type]  # any dataclass
+        if is_dataclass(getattr(flags, field.name))
+    }
+    return replace(flags, **changes)  # type: ignore[type-var]
 
 
 def parse_command(commands: type[Flags], description: str | None) -> Flags:

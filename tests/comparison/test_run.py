@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from fmnist.comparison.grid import Axes, expand, with_seeds
+from fmnist.comparison.grid.cells import expand, with_seeds
 from fmnist.comparison.run import compare, comparison_folder, run_specs
 from fmnist.comparison.sweep import concurrency
 from fmnist.data.dataset import Dataset
@@ -62,7 +62,7 @@ def measured_apart(cells):
     return cells
 
 
-ACTIVATIONS = Axes(activation=("relu", "tanh"))
+ACTIVATIONS = {"activation": ("relu", "tanh")}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_results_do_not_depend_on_how_many_run_at_once(small, together, tmp_path
 
 def test_trials_can_share_a_gpu(small, tmp_path):
     shares = [replace(ONE_CPU, gpu=True, gpus_per_worker=share) for share in (1, 0.5, 0.25)]
-    jobs = [jobs_of(small, tmp_path, Axes(), share)[0] for share in shares]
+    jobs = [jobs_of(small, tmp_path, {}, share)[0] for share in shares]
     assert [concurrency(job) for job in jobs] == [1, 2, 2]  # its node has two CPUs
 
 
@@ -147,9 +147,7 @@ def test_a_run_that_has_no_end_is_not_passed_over(small, tmp_path):
 
 def test_a_cell_that_fails_is_reported_and_the_others_go_on(small, together):
     root, _ = together
-    diverging = jobs_of(
-        small, root, Axes(), base=replace(BASE, optimizer="sgd", learning_rate=1e30)
-    )
+    diverging = jobs_of(small, root, {}, base=replace(BASE, optimizer="sgd", learning_rate=1e30))
     manifest = compare([*diverging, *jobs_of(small, root, ACTIVATIONS)], name="custom")
     failing, *sound = facts(root, manifest)["cells"]
     assert manifest.details["failed"] == 1
@@ -173,7 +171,7 @@ def test_a_trial_whose_worker_is_killed_ends_as_if_nothing_had_happened(
     killed = []
     killer = threading.Thread(target=kill)
     killer.start()
-    manifest = compare(jobs_of(small, tmp_path, Axes(), base=replace(BASE, epochs=2)), name="one")
+    manifest = compare(jobs_of(small, tmp_path, {}, base=replace(BASE, epochs=2)), name="one")
     killer.join(timeout=10)
     assert killed
     (cell,) = measured_apart(facts(tmp_path, manifest)["cells"])
@@ -185,7 +183,7 @@ def test_hopeless_runs_are_stopped_and_others_take_their_place(small, tmp_path):
     """Runs train one at a time: a good one first, then two that learn nothing and are stopped."""
     base = replace(BASE, epochs=3)
     one_at_a_time = replace(ONE_CPU, gpu=True)  # there is one GPU
-    axes = Axes(learning_rate=(1e-3, 1e-8, 1e-9))
+    axes = {"learning_rate": (1e-3, 1e-8, 1e-9)}
     jobs = jobs_of(small, tmp_path, axes, one_at_a_time, base)
     manifest = compare(jobs, name="custom", early_stopping=True)
     ends = [

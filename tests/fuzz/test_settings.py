@@ -4,19 +4,20 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fmnist.comparison.grid import FIELDS
+from fmnist.comparison.grid.settings import ALWAYS_SHOWN
 from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.recipes import RECIPES
 from fmnist.run_settings import Cluster, check, resolve_auto
 from fmnist.storage.open import LocalStorage, S3Storage, check_key, open_storage
 from fmnist.tasks import FASHION, find_task
-from jobs.compare import Flags, find_cells
+from jobs.support.grid import GridFlags, find_grid
 from tests.support.fuzzing import JSON, bytes_like, file, fuzz
 
 TOML = b'name = "shapes"\nclasses = ["circle", "star"]\nheight = 16\nwidth = 20\nchannels = 3\n'
@@ -72,14 +73,50 @@ AXES = st.text(alphabet="cn,1e-3 ainf.", max_size=12) | st.sampled_from(
 )
 
 
+NAMED_AXES = st.text(alphabet="batch=,s1 ", max_size=12) | st.builds(
+    "{}={}".format, st.sampled_from(sorted(vars(RECIPES["quick"]))), AXES
+)
+RANGES = st.text(alphabet="batch=,s1.:log", max_size=12) | st.builds(
+    "{}={}..{}{}".format,
+    st.sampled_from(sorted(vars(RECIPES["quick"]))),
+    AXES,
+    AXES | st.just("64"),
+    st.sampled_from(["", ":log"]),
+)
+SEARCH = st.fixed_dictionaries(
+    {
+        "search": st.sampled_from(["random", "optuna"]),
+        "trials": st.integers(-1, 5) | st.just(10**9),
+        "range": st.lists(RANGES, max_size=2).map(tuple),
+        "search_seed": st.integers(),
+    }
+)
+ABLATED = st.lists(st.sampled_from(["augmentation", "schedule", "batch", "x", ""])).map(",".join)
+
+
 @fuzz(200)
-@given(st.dictionaries(st.sampled_from(FIELDS), AXES), st.none() | TEXT | st.just("report"))
-def test_axes(axes: dict[str, str], comparison: str | None) -> None:
+@given(
+    st.dictionaries(st.sampled_from(ALWAYS_SHOWN), AXES),
+    st.lists(NAMED_AXES, max_size=3).map(tuple),
+    ABLATED,
+    st.none() | TEXT | st.just("report"),
+    st.sampled_from(["report", "quick"]),
+    st.just({}) | SEARCH,
+)
+def test_axes(
+    own: dict[str, str],
+    axis: tuple[str, ...],
+    ablate: str,
+    comparison: str | None,
+    recipe: str,
+    search: dict[str, Any],
+) -> None:
+    flags = GridFlags(comparison=comparison, axis=axis, ablate=ablate, recipe=recipe, **search)
     with suppress(UserError):
-        flags = Flags(cluster=Cluster(), comparison=comparison, **axes)  # type: ignore[arg-type]
-        cells = find_cells(flags)
-        assert 1 <= len(cells) <= 10_000
-        for cell in cells[:5]:
+        grid = find_grid(replace(flags, **own), Cluster())  # type: ignore[arg-type]
+        assert 1 <= len(grid.cells) <= 10_000
+        assert len(set(grid.names)) == len(grid.cells)
+        for cell in grid.cells[:5]:
             check(cell, Cluster())
 
 

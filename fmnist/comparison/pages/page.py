@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from fmnist.comparison.facts import Comparison, Split
-from fmnist.comparison.pages import paper, tables, text
+from fmnist.comparison.pages import figures, paper, tables, text
 from fmnist.comparison.pages import plots as comparison_plots
+from fmnist.comparison.statistics.effects import setting_effects
 from fmnist.comparison.statistics.ranking import RankedCell, rank_cells
 from fmnist.pages import plots
 from fmnist.pages.html import Card, Cell, Table, render
 from fmnist.pages.mistakes import Mistake, surest_mistakes
 from fmnist.pages.scores import CLASS_HEADERS, SPLITS, EvaluationJson, class_rows
 
-RANKED = 30  # cells in the plot of the ranking; the table has all
 GALLERY = 24  # mistakes shown
 ROC_POINTS = 200  # on each curve; the eye would not see more
 DIGITS = 5  # of a number in a curve
@@ -66,20 +65,27 @@ def comparison_page(comparison: Comparison, evidence: Evidence | None) -> str:
     `evidence` is None where no run came to an end.
     """
     ranked = rank_cells(comparison)
+    basis = ranked[0].basis
+    ranking = tables.ranking(ranked)
     done = [row for row in ranked if row.values]
     return render(
         "comparison.html.j2",
         comparison=comparison,
         headline=text.make_headline(comparison, ranked),
         cards=_cards(comparison, ranked[0]),
-        split=SPLITS[ranked[0].basis],
+        split=SPLITS[basis],
         method_note=text.method_note(ranked),
-        ranking=tables.ranking(ranked),
+        ranking=ranking._replace(rows=ranking.rows[: figures.RANKED]),
+        other_rows=ranking.rows[figures.RANKED :],
+        which=figures.which_cells(comparison, done),
+        which_curves=f"the {figures.CURVES} best cells" if len(done) > figures.CURVES else "",
+        slices=figures.make_slices(comparison, done) if done else {},
+        effects=tables.effects(setting_effects(comparison, basis), basis),
         paper_tables=text.paper_tables(comparison, ranked),
         paper_note=text.paper_note(comparison, ranked),
         unfinished=tables.unfinished(comparison),
         provenance=text.provenance(comparison),
-        figures=_figures(comparison, done) if done else None,
+        figures=figures.make_figures(comparison, done) if done else None,
         best=_best_cell(comparison, evidence, ranked[0]) if evidence else None,
     )
 
@@ -103,70 +109,6 @@ def _cards(comparison: Comparison, best: RankedCell) -> list[Card]:
             value, deviation = tables.spread_texts(best.values[name], kind)
             numbers.append(Card(title, value, ", ".join(filter(None, (deviation, note)))))
     return [*numbers, Card("Parameters", f"{best.cell.parameters:,}", "in the model"), count]
-
-
-def _figures(comparison: Comparison, done: list[RankedCell]) -> dict[str, plots.Figure]:
-    """Returns the plots of all cells with runs."""
-    title = f"{SPLITS[done[0].basis].capitalize()} accuracy"
-    return {
-        "ranking": comparison_plots.ranking(
-            [_point(row) for row in done[:RANKED]],
-            _paper_accuracies(comparison, done[:RANKED]),
-            title=title,
-        ),
-        "loss": _curves(done, "loss", "Loss (nats per image)", ".3~f"),
-        "accuracy": _curves(done, "accuracy", "Accuracy (share of images)", ".1~%"),
-        "time": comparison_plots.cost(
-            [_point(row, x=row.values["seconds"].mean) for row in done],
-            x_title="Training time (s)",
-            x_hover="%{x:,.1f} s",
-            y_title=title,
-        ),
-        "parameters": comparison_plots.cost(
-            [_point(row, x=row.cell.parameters or 0) for row in done],
-            x_title="Parameters",
-            x_hover="%{x:,} parameters",
-            y_title=title,
-        ),
-    }
-
-
-def _paper_accuracies(comparison: Comparison, rows: list[RankedCell]) -> dict[str, float]:
-    """Returns the report's validation accuracies by label, of the cells that it has."""
-    if not text.has_paper_labels(comparison) or rows[0].basis != "validation":
-        return {}
-    results = {row.label: paper.find_result(row.cell) for row in rows}
-    return {label: result.validation_accuracy for label, result in results.items() if result}
-
-
-def _point(row: RankedCell, x: float = 0) -> comparison_plots.Point:
-    accuracy = row.accuracy
-    seeds = [run.scores[row.basis]["accuracy"] for run in row.cell.runs]
-    return comparison_plots.Point(
-        name=row.label,
-        x=x,
-        y=accuracy.mean,
-        deviation=accuracy.deviation,
-        seeds=tuple(seeds) if len(seeds) > 1 else (),
-    )
-
-
-def _curves(done: list[RankedCell], metric: str, title: str, tick_format: str) -> plots.Figure:
-    held_out = done[0].basis == "validation"
-    return comparison_plots.cell_curves(
-        [_mean_curve(row, f"val_{metric}") for row in done if held_out],
-        [_mean_curve(row, metric) for row in done],
-        y_title=title,
-        y_format=tick_format,
-    )
-
-
-def _mean_curve(row: RankedCell, metric: str) -> plots.Line:
-    """Returns the mean at each epoch over the seeds that reached it."""
-    epochs = pd.DataFrame([epoch for run in row.cell.runs for epoch in run.history])
-    means = epochs.groupby("epoch")[metric].mean()
-    rounded = [float(f"{mean:.{DIGITS}g}") for mean in means]
-    return plots.Line(name=row.label, x=means.index.tolist(), y=rounded)
 
 
 def _best_cell(comparison: Comparison, evidence: Evidence, best: RankedCell) -> BestCell:

@@ -3,7 +3,6 @@
 The report classified Fashion-MNIST with the competition's five labels.
 """
 
-import math
 from dataclasses import dataclass
 
 from fmnist.comparison.facts import ComparedCell
@@ -12,10 +11,17 @@ from fmnist.comparison.statistics.ranking import RankedCell
 from fmnist.comparison.statistics.significance import spread
 from fmnist.pages.html import NO_VALUE, Cell, Table
 from fmnist.pages.scores import SCORES, EvaluationJson, Metric, score_cell, score_text
+from fmnist.recipes import RECIPES
 
 TASK = "competition"  # the only task that has the report's labels
-LEARNING_RATE = 1e-4
-SETTINGS = {"epochs": 400, "batch": 1024, "validation": 0.1}
+# What decides a result beside the settings in the names of cells, in our names.
+SETTINGS = {
+    name: getattr(RECIPES["report"], name)
+    for name in (
+        "schedule", "weight_decay", "label_smoothing", "average_weights", "batch", "epochs",
+        "augmentation", "validation",
+    )
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +41,8 @@ class PaperResult:
 
     def belongs_to(self, cell: ComparedCell) -> bool:
         """True if the report measured this cell of a comparison."""
-        return (
-            cell.architecture == self.architecture
-            and cell.activation == self.activation
-            and cell.optimizer == self.optimizer
-            and math.isclose(cell.learning_rate, LEARNING_RATE)
-        )
+        report = {**vars(RECIPES["report"]), **vars(self)}
+        return all(value == report[name] for name, value in cell.settings.items())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,15 +13,19 @@ from fmnist.pages.scores import ClassScoresJson
 
 LEGEND_UP_TO = 20  # lines; more names would fill the plot, and the pointer shows them as well
 LOGARITHMIC_FROM = 4  # ratio of the largest to the smallest; a linear axis would merge the small
-LABEL_LENGTH = 26  # characters of a cell's name on an axis
+LABEL_LENGTH = 30  # characters of a cell's name on an axis
 LEGEND = {"orientation": "h", "y": 1, "yanchor": "bottom", "tracegroupgap": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A cell at (x, y); y is the mean of the values `seeds`, and has this `deviation`."""
+    """A cell at (x, y); y is the mean of the values `seeds`, and has this `deviation`.
+
+    `tick` is its name on an axis.
+    """
 
     name: str
+    tick: str
     y: float
     deviation: float | None
     x: float = 0
@@ -52,7 +56,8 @@ def ranking(points: Sequence[Point], paper: Mapping[str, float], *, title: str) 
             meta={"series": 1},
             hovertemplate="%{y}<br>report %{x:.2%}<extra></extra>",
         )
-    _name_rows(figure, [point.name for point in points])
+    ticks = [shortened(point.tick, LABEL_LENGTH) for point in points]
+    _name_rows(figure, [point.name for point in points], ticks)
     figure.update_xaxes(tickformat=".1~%", title=title)
     figure.update_layout(hovermode="closest", legend=LEGEND)
     return to_json(figure)
@@ -93,32 +98,35 @@ def cell_curves(
             )
     figure.update_xaxes(title="Epoch")
     figure.update_yaxes(title=y_title, tickformat=y_format, hoverformat=y_format)
-    legend = LEGEND if len(training) <= LEGEND_UP_TO else {"visible": False}
-    figure.update_layout(hovermode="closest", legend=legend)
+    figure.update_layout(hovermode="closest", legend=LEGEND)
     return to_json(figure)
 
 
 def cost(points: Sequence[Point], *, x_title: str, x_hover: str, y_title: str) -> Figure:
-    """Draws accuracy against a cost, a point for each cell; `x_hover` is a template of d3."""
+    """Draws accuracy against a cost, a point for each cell; `x_hover` is a template of d3.
+
+    More points than a legend has room for have one colour.
+    """
     figure = new_figure()
-    for series, point in enumerate(points):
+    few = len(points) <= LEGEND_UP_TO
+    for series, group in enumerate([[point] for point in points] if few else [points]):
         figure.add_scatter(
-            name=literal(point.name),
-            x=[point.x],
-            y=[point.y],
-            error_y={"type": "data", "array": [point.deviation or 0]},
+            name=literal(group[0].name),
+            x=[point.x for point in group],
+            y=[point.y for point in group],
+            text=[literal(point.name) for point in group],
+            error_y={"type": "data", "array": [point.deviation or 0 for point in group]},
             mode="markers",
-            marker={"size": 11},
+            marker={"size": 11 if few else 7},
             meta={"series": series},
-            hovertemplate=f"%{{fullData.name}}<br>{x_hover}<br>%{{y:.2%}}<extra></extra>",
+            hovertemplate=f"%{{text}}<br>{x_hover}<br>%{{y:.2%}}<extra></extra>",
         )
     figure.update_xaxes(title=x_title, tickformat="~s")
     amounts = [point.x for point in points]
-    if max(amounts) > LOGARITHMIC_FROM * min(amounts):
+    if 0 < LOGARITHMIC_FROM * min(amounts) < max(amounts):
         figure.update_xaxes(type="log", dtick="D2")  # labels at 1, 2, 5, 10, 20, …
     figure.update_yaxes(title=y_title, tickformat=".1~%")
-    few = 1 < len(points) <= LEGEND_UP_TO
-    figure.update_layout(hovermode="closest", showlegend=few, legend=LEGEND)
+    figure.update_layout(hovermode="closest", showlegend=few and len(points) > 1, legend=LEGEND)
     return to_json(figure)
 
 
@@ -141,7 +149,8 @@ def class_f1(per_class: Sequence[ClassScoresJson]) -> Figure:
         marker={"size": 10},
         hovertemplate="%{y}: %{x:.2%}<extra></extra>",
     )
-    _name_rows(figure, [scores["name"] for scores in per_class])
+    names = [scores["name"] for scores in per_class]
+    _name_rows(figure, names, [shortened(name, LABEL_LENGTH) for name in names])
     figure.update_xaxes(tickformat=".1~%", title="F1")
     return to_json(figure)
 
@@ -172,7 +181,7 @@ def roc_curves(curves: Sequence[Line]) -> Figure:
     return to_json(figure)
 
 
-def _name_rows(figure: go.Figure, names: Sequence[str]) -> None:
+def _name_rows(figure: go.Figure, names: Sequence[str], ticks: Sequence[str]) -> None:
     rows = [literal(name) for name in names]
     figure.update_yaxes(
         type="category",
@@ -180,5 +189,5 @@ def _name_rows(figure: go.Figure, names: Sequence[str]) -> None:
         categoryarray=rows,
         range=[len(rows) - 0.5, -0.5],
         tickvals=rows,
-        ticktext=[literal(shortened(name, LABEL_LENGTH)) for name in names],
+        ticktext=[literal(tick) for tick in ticks],
     )

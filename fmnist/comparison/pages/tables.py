@@ -1,14 +1,16 @@
 """Makes the tables of a comparison: its cells for people, its runs as Parquet."""
 
-from typing import Literal
+from typing import Any, Literal
 
-import pandas as pd
 import pyarrow as pa
 
-from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison
+from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison, Split
+from fmnist.comparison.grid.settings import AXES, Settings
+from fmnist.comparison.statistics.effects import Effect
 from fmnist.comparison.statistics.ranking import RankedCell
 from fmnist.comparison.statistics.significance import Difference, Spread
 from fmnist.pages.html import NO_VALUE, Cell, FactList, Table
+from fmnist.pages.scores import SPLITS
 
 Kind = Literal["count", "seconds", "loss", "share"]
 
@@ -27,30 +29,28 @@ RANKING_COLUMNS = (
     "validation_accuracy", "train_accuracy", "test_accuracy", "validation_loss", "train_loss",
     "seconds_per_epoch", "seconds", "parameters", "layers",
 )  # fmt: skip
+UNFINISHED = 50  # runs that are listed
 
-RUNS = pa.schema(
-    [
-        *(pa.field(name, pa.string()) for name in ("cell", "architecture", "activation")),
-        pa.field("optimizer", pa.string()),
-        pa.field("learning_rate", pa.float64()),
-        pa.field("seed", pa.int64()),
-        pa.field("run", pa.string()),
-        pa.field("outcome", pa.string()),
-        pa.field("reason", pa.string()),
-        *(pa.field(name, pa.int64()) for name in ("parameters", "layers", "epochs")),
-        *(pa.field(name, pa.float64()) for name in ("seconds_per_epoch", "seconds")),
-        *(
-            pa.field(f"{part}_{name}", pa.float64())
-            for part in ("train", "validation", "test")
-            for name in ("loss", "accuracy")
-        ),
-    ]
-)
+RUN_FIELDS = [  # of a run; before them, results.parquet has its cell and the cell's settings
+    pa.field("seed", pa.int64()),
+    pa.field("run", pa.string()),
+    pa.field("outcome", pa.string()),
+    pa.field("reason", pa.string()),
+    *(pa.field(name, pa.int64()) for name in ("parameters", "layers", "epochs")),
+    *(pa.field(name, pa.float64()) for name in ("seconds_per_epoch", "seconds")),
+    *(
+        pa.field(f"{part}_{name}", pa.float64())
+        for part in ("train", "validation", "test")
+        for name in ("loss", "accuracy")
+    ),
+]
+ARROW_TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}  # others are text
 
 
 def comparison_table(comparison: Comparison) -> pa.Table:
     """Returns a row for each cell and seed, in the comparison's order.
 
+    It has a column for each of the cells' settings; of `epochs` it has those that were trained.
     `outcome` is finished, stopped or failed. Losses are in nats, accuracies are shares. A value
     that a failed run, a stopped run or the data do not have is null.
     """
@@ -63,16 +63,21 @@ def comparison_table(comparison: Comparison) -> pa.Table:
         )
     ]
     order = {cell.name: place for place, cell in enumerate(comparison.cells)}
-    frame = pd.DataFrame(runs, columns=RUNS.names).sort_values(
-        ["cell", "seed"], key=lambda column: column.replace(order), kind="stable"
-    )
-    table = pa.Table.from_pandas(frame, schema=RUNS, preserve_index=False)
-    return table.replace_schema_metadata(None)
+    runs.sort(key=lambda row: (order[row["cell"]], row["seed"]))
+    return pa.Table.from_pylist(runs, schema=_schema(comparison.cells[0].settings))
 
 
-def _cell_columns(cell: ComparedCell) -> dict[str, object]:
-    shared = {name: getattr(cell, name) for name in RUNS.names if hasattr(cell, name)}
-    return shared | {"cell": cell.name}
+def _schema(settings: Settings) -> pa.Schema:
+    kinds = {name: ARROW_TYPES.get(AXES[name], pa.string()) for name in settings}
+    known = {field.name for field in RUN_FIELDS}
+    own = [pa.field(name, kind) for name, kind in kinds.items() if name not in known]
+    return pa.schema([pa.field("cell", pa.string()), *own, *RUN_FIELDS])
+
+
+def _cell_columns(cell: ComparedCell) -> dict[str, Any]:
+    size = {"parameters": cell.parameters, "layers": cell.layers}
+    settings = {name: value for name, value in cell.settings.items() if name != "epochs"}
+    return {"cell": cell.name, **settings, **size}
 
 
 def _run_columns(run: ComparedRun) -> dict[str, object]:
@@ -110,6 +115,28 @@ def ranking(ranked: list[RankedCell]) -> Table:
     return Table(caption, titles + [NUMBERS[name][0] for name in names], rows)
 
 
+def effects(found: list[Effect], basis: Split) -> Table | None:
+    """Returns what each value of a setting does, or None where nothing was found."""
+    rows = [
+        (
+            effect.value,
+            [
+                Cell(effect.reference),
+                Cell(str(effect.pairs)),
+                _signed_gap(effect.difference),
+            ],
+        )
+        for effect in found
+    ]
+    caption = (
+        "Each value instead of the first cell's, in pairs of cells that differ in nothing else: "
+        f"difference of their mean {SPLITS[basis]} accuracy. In small print: the two-sided paired "
+        "t-test over the seeds, Holm-corrected over this table."
+    )
+    headers = ["Setting", "Instead of", "Pairs of cells", "Difference"]
+    return Table(caption, headers, rows) if rows else None
+
+
 def significance_text(difference: Difference | None) -> str:
     """Says whether a difference to the best cell is significant, or why that is not known.
 
@@ -138,6 +165,13 @@ def _gap_cell(row: RankedCell) -> Cell:
     if difference is None or difference.mean is None:
         return Cell("–", significance_text(difference))
     return Cell(f"{100 * difference.mean:.2f} points", significance_text(difference))
+
+
+def _signed_gap(difference: Difference) -> Cell:
+    if difference.mean is None:
+        return Cell("–", significance_text(difference))
+    points = f"{100 * difference.mean:+.2f} points".replace("-", "−")
+    return Cell(points, significance_text(difference))
 
 
 def _seeds_cell(cell: ComparedCell) -> Cell:
@@ -180,7 +214,10 @@ def _decimals(seconds: float) -> int:
 
 
 def unfinished(comparison: Comparison) -> FactList:
-    """Lists failed runs with their reasons, and stopped runs with their last epochs."""
+    """Lists failed runs with their reasons, and stopped runs with their last epochs.
+
+    After UNFINISHED of them it says how many more there are.
+    """
     pairs = []
     for cell in comparison.cells:
         pairs += [
@@ -192,4 +229,5 @@ def unfinished(comparison: Comparison) -> FactList:
             for run in cell.runs
             if run.stopped_at is not None
         ]
-    return pairs
+    more = len(pairs) - UNFINISHED
+    return pairs[:UNFINISHED] + ([(f"{more} more", "see results.parquet")] if more > 0 else [])

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from fmnist.comparison.facts import Comparison
 from fmnist.comparison.pages import paper, tables
+from fmnist.comparison.statistics.effects import setting_effects
 from fmnist.comparison.statistics.ranking import RankedCell, rank_cells
 from fmnist.comparison.statistics.significance import LEVEL
 from fmnist.pages import markdown
@@ -25,6 +26,8 @@ def comparison_markdown(comparison: Comparison) -> str:
     headline = make_headline(comparison, ranked)
     parts = [f"# {escaped(headline.title)}", escaped(" ".join(headline.sentences))]
     parts += ["## All cells", markdown.table(tables.ranking(ranked)), escaped(method_note(ranked))]
+    if found := tables.effects(setting_effects(comparison, ranked[0].basis), ranked[0].basis):
+        parts += ["## What each setting does", markdown.table(found), escaped(found.caption)]
     if unfinished := tables.unfinished(comparison):
         parts += ["## Did not finish", markdown.bullets(unfinished)]
     parts += ["## Beside the report", escaped(paper_note(comparison, ranked))]
@@ -100,11 +103,15 @@ def paper_note(comparison: Comparison, ranked: list[RankedCell]) -> str:
         )
     if not paper.paper_tables(ranked):
         return "None of these cells is in the report."
-    config = comparison.config
     differing = [
-        f"{name} {config[name]:,} (the report {theirs:,})"
-        for name, theirs in paper.SETTINGS.items()
-        if name in config and config[name] != theirs
+        f"{name} {value} (the report {paper.SETTINGS[name.replace(' ', '_')]})"
+        for name, value in fact_list(
+            {
+                name: value
+                for name, value in comparison.config.items()
+                if value != paper.SETTINGS.get(name, value)
+            }
+        )
     ]
     settings = f"Other than the report: {', '.join(differing)}. " if differing else ""
     return (

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from fmnist.comparison.facts import ComparedCell, Comparison, Split
+from fmnist.comparison.grid.settings import AXES, cell_labels
 from fmnist.comparison.statistics.significance import Difference, Spread, gaps_to_best, spread
-
-SEPARATOR = " · "  # between the parts of a cell's name
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankedCell:
     """A cell, and the spread of its numbers over its seeds.
 
-    `label` is its name without the parts that all cells of the comparison share. `values` has the
+    `label` is its name without the parts that all cells of the comparison share, and `tick` the
+    same without the names of settings, for an axis with little room. `values` has the
     names of `ComparedRun.measures` that all its runs have; it is empty where no run came to an end.
     `basis` is the split by whose accuracy the cells are ranked: validation or, where nothing is
     held out, train. `difference` is the best cell's accuracy minus this one's. It is None for the
@@ -24,6 +24,7 @@ class RankedCell:
 
     cell: ComparedCell
     label: str
+    tick: str
     values: dict[str, Spread]
     basis: Split
     difference: Difference | None
@@ -52,11 +53,14 @@ def rank_cells(comparison: Comparison) -> list[RankedCell]:
     basis: Split = "validation" if held_out else "train"
     order = sorted(range(len(cells)), key=lambda i: _sort_key(cells[i], values[i], basis))
     differences = _differences([cells[i] for i in order], basis)
-    labels = _labels([cell.name for cell in cells])
+    settings = [cell.settings for cell in cells]
+    labels = cell_labels(settings, comparison.ablated)
+    ticks = cell_labels(settings, comparison.ablated, unlabelled=AXES)
     return [
         RankedCell(
             cell=cells[i],
             label=labels[i],
+            tick=ticks[i],
             values=values[i],
             basis=basis,
             difference=differences.get(cells[i].name),
@@ -94,12 +98,3 @@ def _differences(ranked: Sequence[ComparedCell], basis: Split) -> dict[str, Diff
     }
     best = finished.pop(ranked[0].name, None)
     return gaps_to_best(best, finished) if best else {}
-
-
-def _labels(names: Sequence[str]) -> list[str]:
-    """Returns the parts of each name that are not the same in all names."""
-    parts = pd.DataFrame([name.split(SEPARATOR) for name in names])
-    differing = parts.loc[:, parts.nunique() > 1]
-    if parts.isna().any(axis=None) or differing.empty:
-        return list(names)
-    return [SEPARATOR.join(row) for row in differing.itertuples(index=False)]

@@ -21,7 +21,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Mean of the best cell's values minus another's, over the `n` seeds that both have.
+    """Mean of one cell's values minus another's, over the `n` seeds that both have.
 
     `p` is the paired t-test's two-sided p-value, Holm-corrected. It is None where no test is
     possible: with fewer than two seeds, or if the difference is the same for each seed, as when the
@@ -48,15 +48,22 @@ def spread(values: Collection[float]) -> Spread:
 def gaps_to_best(
     best: Mapping[int, float], others: Mapping[str, Mapping[int, float]]
 ) -> dict[str, Difference]:
-    """Returns the differences of the best cell to the others, all given as values by seed.
+    """Returns the differences of the best cell to the others, all given as values by seed."""
+    return paired_differences({name: (best, other) for name, other in others.items()})
+
+
+def paired_differences(
+    pairs: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]],
+) -> dict[str, Difference]:
+    """Returns the first minus the second of each pair, both given as values by seed.
 
     Pairing by seed removes what a seed does to both (Dietterich 1998, Neural Computation
     10:1895–1923). Holm's correction (1979, Scand. J. Statistics 6:65–70) keeps the chance of any
     false finding below LEVEL.
     """
     paired = {
-        name: np.array([best[seed] - other[seed] for seed in sorted(best.keys() & other.keys())])
-        for name, other in others.items()
+        name: np.array([first[seed] - other[seed] for seed in sorted(first.keys() & other.keys())])
+        for name, (first, other) in pairs.items()
     }
     known = {name: p for name, values in paired.items() if (p := _p_value(values)) is not None}
     corrected = _correct(known)

@@ -82,7 +82,7 @@ def test_the_reports_tables_stand_beside_ours(show) -> None:
     for run, noise in zip(inception.runs, (-0.001, 0, 0.001), strict=True):
         run.scores["validation"] |= {"accuracy": 0.9 + noise, "loss": 0.3}
     page = show(comparison)
-    tables = [rows(page, table) for table in (1, 2, 3)]
+    tables = [rows(page, table) for table in (2, 3, 4)]
     names = [[row[0] for row in table] for table in tables]
     assert names == [
         ["Architecture", "dense", "cnn", "resnet", "inception"],

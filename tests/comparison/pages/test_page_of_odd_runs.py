@@ -22,7 +22,7 @@ from tests.support.pages.elements import count, rows, text
 
 def test_another_task_is_not_put_beside_the_report(show) -> None:
     page = show(renamed_task(a_comparison(), "fashion"))
-    assert count(page, "table") == 2  # the table of all cells, and of the best cell's classes
+    assert count(page, "table") == 3  # of all cells, of the settings, of the best cell's classes
     assert count(page, ".point", 0) == 8 * 3 + 8
     assert "the labels of the task competition" in text(page)
     assert "91.37%" not in text(page)
@@ -41,7 +41,7 @@ def test_failed_and_stopped_runs_are_shown(show) -> None:
     assert ranking["cnn · relu · sgd"][1:4] == ["03 failed", "–", "–"]
     assert ranking["dense · relu · adam"][1] == "31 stopped"
     assert ranking["dense · relu · adam"][3] == "–stopped early: no statement"
-    assert rows(page, 3)[-1][1:3] == ["–", "–"]  # beside the report
+    assert rows(page, 4)[-1][1:3] == ["–", "–"]  # beside the report
     shown = text(page)
     assert "cnn · relu · sgd · 0.0001, seed 1\nfailed: the loss is NaN (1)" in shown
     assert "dense · relu · adam · 0.0001, seed 2\nstopped early, after epoch 9" in shown
@@ -94,15 +94,19 @@ def test_a_comparison_of_one_cell_with_other_images(show) -> None:
 def test_many_cells_of_one_epoch(show) -> None:
     comparison = a_comparison(seeds=1, epochs=1)
     cells = [
-        replace(each, name=f"{each.name} · {copy}", learning_rate=0.1 + copy)
+        replace(
+            each,
+            name=f"{each.name} · {copy}",
+            settings={**each.settings, "learning_rate": 0.1 + copy},
+        )
         for each in comparison.cells
         for copy in range(6)
     ]
     page = show(replace(comparison, cells=cells))
     assert page.errors() == []
-    assert len(rows(page, 0)) == 1 + 48
+    assert (len(rows(page, 0)), len(rows(page, 1))) == (1 + 30, 1 + 18)
     assert count(page, ".ytick", 0) == 30
-    assert count(page, ".point", 1) == 2 * 48
+    assert count(page, ".point", 1) == 2 * 20
     assert "None of these cells is in the report." in text(page)
 
 

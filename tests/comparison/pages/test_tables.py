@@ -38,7 +38,7 @@ def test_markdown_holds_the_conclusion_and_the_tables() -> None:
     best = rank_cells(comparison)[0].values["validation_accuracy"]
     assert markdown.startswith(f"# cnn · relu · adam is best: {best.mean:.2%} of the validation")
     assert f"\n| cnn · relu · adam | 3 | {best.mean:.2%}<br><sub>±" in markdown
-    assert markdown.count("\n|---|") == 1 + 3
+    assert markdown.count("\n|---|") == 1 + 1 + 3
     assert "### Optimizers, of the cnn with relu" in markdown
     assert "- cnn · relu · sgd · 0.0001, seed 1: failed: the loss is NaN" in markdown
     for fact in (comparison.command, "c0ffee" * 10, "2.60.0", "a processor", "0, 1, 2"):

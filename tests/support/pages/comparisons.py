@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison, FailedRun
+from fmnist.comparison.grid.settings import Setting
 from fmnist.comparison.pages import paper
 from fmnist.comparison.pages.page import Evidence
 from fmnist.runs.evaluation import evaluate
@@ -17,6 +18,12 @@ LAYERS = {"dense": 5, "cnn": 6, "resnet": 11, "inception": 11}
 SECONDS = {"dense": 1.2, "cnn": 9.7, "resnet": 48.0, "inception": 31.0}
 PARAMETERS = {"dense": 1_398_597, "cnn": 6_484_165, "resnet": 6_753_669, "inception": 325_261}
 
+COMMON: dict[str, Setting] = {
+    "architecture": "cnn",
+    "activation": "relu",
+    "optimizer": "adam",
+    "learning_rate": 1e-4,
+}
 
 HOSTILE = (
     "<script>attacked=1</script>",
@@ -57,10 +64,8 @@ def a_cell(
     """Returns a cell that is about as good as in the report."""
     cell = ComparedCell(
         name=f"{architecture} · {activation} · {optimizer} · 0.0001",
-        architecture=architecture,
-        activation=activation,
-        optimizer=optimizer,
-        learning_rate=1e-4,
+        settings=COMMON
+        | {"architecture": architecture, "activation": activation, "optimizer": optimizer},
         parameters=PARAMETERS[architecture],
         layers=LAYERS[architecture],
         runs=[],
@@ -143,7 +148,7 @@ def a_hostile_one() -> Comparison:
     comparison = a_comparison(seeds=2)
     facts = {HOSTILE[4]: HOSTILE[6]}
     cells = [
-        replace(each, name=name, architecture=name, activation=name, optimizer=name)
+        replace(each, name=name, settings={**COMMON, "architecture": name})
         for each, name in zip(comparison.cells, HOSTILE, strict=True)
     ]
     for each in cells:
