@@ -18,13 +18,15 @@ from fmnist.retraining.page import retraining_page
 from fmnist.runs.page import run_page
 from tests.support.pages.comparisons import a_comparison, an_evidence
 from tests.support.pages.elements import count, text
+from tests.support.pages.grids import a_grid
 from tests.support.pages.retrainings import a_summary
 from tests.support.pages.runs import a_run, history
 from tests.support.servers.browser import Browser
 
 AXE = Path(__file__).parents[1] / "support" / "axe" / "axe-4.14.1.min.js.gz"
 MOST_BYTES = 1_500_000
-PAGES = ("run", "comparison", "retraining")
+PAGES = ("run", "comparison", "grid", "retraining")
+AXES = ("batch=8,16,32,64,128,256", "schedule=constant,one-cycle", "weight_decay=0,0.1,0.2")
 Opener = Callable[..., Browser]
 
 
@@ -35,7 +37,7 @@ def html(name: str) -> str:
         return run_page(a_run())
     if name == "retraining":
         return retraining_page(a_summary())
-    comparison = a_comparison()
+    comparison = a_comparison() if name == "comparison" else a_grid(*AXES)
     best = best_cell(comparison)
     return comparison_page(comparison, an_evidence(comparison, best.name) if best else None)
 

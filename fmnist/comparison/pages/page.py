@@ -74,7 +74,7 @@ def comparison_page(comparison: Comparison, evidence: Evidence | None) -> str:
         headline=text.make_headline(comparison, ranked),
         cards=_cards(comparison, ranked[0]),
         split=SPLITS[basis],
-        method_note=text.method_note(ranked),
+        method_note=text.method_note(comparison, ranked),
         ranking=ranking._replace(rows=ranking.rows[: figures.RANKED]),
         other_rows=ranking.rows[figures.RANKED :],
         which=figures.which_cells(comparison, done),

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from fmnist.comparison.facts import Comparison
+from fmnist.comparison.grid.settings import WITHOUT
 from fmnist.comparison.pages import paper, tables
 from fmnist.comparison.statistics.effects import setting_effects
 from fmnist.comparison.statistics.ranking import RankedCell, rank_cells
@@ -25,7 +26,11 @@ def comparison_markdown(comparison: Comparison) -> str:
     ranked = rank_cells(comparison)
     headline = make_headline(comparison, ranked)
     parts = [f"# {escaped(headline.title)}", escaped(" ".join(headline.sentences))]
-    parts += ["## All cells", markdown.table(tables.ranking(ranked)), escaped(method_note(ranked))]
+    parts += [
+        "## All cells",
+        markdown.table(tables.ranking(ranked)),
+        escaped(method_note(comparison, ranked)),
+    ]
     if found := tables.effects(setting_effects(comparison, ranked[0].basis), ranked[0].basis):
         parts += ["## What each setting does", markdown.table(found), escaped(found.caption)]
     if unfinished := tables.unfinished(comparison):
@@ -39,15 +44,18 @@ def comparison_markdown(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def method_note(ranked: list[RankedCell]) -> str:
-    """Says how the cells were ranked, and which differences count as more than noise."""
+def method_note(comparison: Comparison, ranked: list[RankedCell]) -> str:
+    """Says how the cells were ranked, which differences count, and what was left out."""
     part = SPLITS[ranked[0].basis]
+    without = "".join(
+        f" Without {name.replace('_', ' ')}: {WITHOUT[name]}." for name in comparison.ablated
+    )
     return (
         f"Cells are ranked by the mean {part} accuracy of their seeds; the test images have no "
         "part in any choice. More than noise: a two-sided paired t-test against the best cell over "
         f"the seeds that both have, Holm-corrected over all cells, p < {LEVEL}. The best was "
         "picked by the same numbers, so take a p-value near that with care. It is the noise of "
-        f"weights and order: the {part} images are the same for every seed."
+        f"weights and order: the {part} images are the same for every seed.{without}"
     )
 
 
