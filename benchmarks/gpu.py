@@ -31,6 +31,7 @@ from fmnist.scoring.inputs import from_dataset
 from fmnist.scoring.job import predictions_folder
 from fmnist.scoring.predictions import LABELS
 from fmnist.scoring.run import score
+from fmnist.scoring.settings import PredictionSettings
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
@@ -128,7 +129,12 @@ def scored(dataset: Dataset, run: Manifest, storage: Storage) -> list[int]:
     """The labels that a run's model gives the test images on a GPU, by id."""
     begin = time.perf_counter()
     model = open_model(storage, run_folder(run.id), FASHION)
-    manifest = score(model=model, inputs=from_dataset(dataset), storage=storage, gpu=True)
+    manifest = score(
+        model=model,
+        inputs=from_dataset(dataset),
+        storage=storage,
+        settings=PredictionSettings(gpu=True),
+    )
     print(f"scored {manifest.details['images']} images in {time.perf_counter() - begin:.1f} s")
     system, path = storage.arrow(f"{predictions_folder(manifest.id)}/{LABELS}")
     table = pq.read_table(path, filesystem=system).sort_by("id")

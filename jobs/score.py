@@ -10,6 +10,14 @@ again, a finished job is found, and an unfinished one scores what is left.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fmnist.run_settings import Precision
+from fmnist.scoring.settings import (
+    PredictionSettings,
+    Tta,
+    check_choices,
+    check_model,
+    resolve_precision,
+)
 from jobs.support.config import job_config
 from jobs.support.flags import ImageFlags, parse_flags
 from jobs.support.launch import launch
@@ -40,6 +48,10 @@ class Flags:
     """Predict on GPUs; the images are read and decoded on CPUs."""
     probabilities: bool = False
     """Also write the probability of each class."""
+    tta: Tta = "none"
+    """flip: mean probabilities of an image and its mirror image; takes twice as long."""
+    precision: Precision = "float32"
+    """bfloat16: mixed with float32; auto: bfloat16 where this machine has it, else float32."""
 
 
 def parse() -> Flags:
@@ -47,6 +59,7 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> None:
+    check_choices(tta=flags.tta, precision=flags.precision, gpu=flags.gpu)
     from fmnist.runs.published import open_model, task_of_run
     from fmnist.scoring.inputs import find_inputs
     from fmnist.scoring.run import score
@@ -60,6 +73,14 @@ def run(flags: Flags) -> None:
     models, folder = find_run(flags.run, storage)
     task = find_task(flags.task) if flags.task else task_of_run(models, folder)
     model = open_model(models, folder, task)
+    settings = PredictionSettings(
+        probabilities=flags.probabilities,
+        tta=flags.tta,
+        precision=resolve_precision(flags.precision),
+        gpu=flags.gpu,
+        cpus=flags.cpus_per_actor,
+    )
+    check_model(model, settings)
     images = ImageFlags(max_bad_rows=flags.max_bad_rows)
     data = find_data(flags.data, task, images, storage, scored=True)
     ensure_ray()
@@ -70,9 +91,7 @@ def run(flags: Flags) -> None:
         inputs=inputs,
         storage=storage,
         actors=flags.actors,
-        cpus_per_actor=flags.cpus_per_actor,
-        gpu=flags.gpu,
-        probabilities=flags.probabilities,
+        settings=settings,
         config=job_config("score", flags),
     )
     print_predictions(storage, manifest)

@@ -61,6 +61,7 @@ def run(flags: Flags) -> None:
     from fmnist.runs.published import open_model
     from fmnist.scoring.inputs import find_inputs, from_dataset
     from fmnist.scoring.run import score
+    from fmnist.scoring.settings import PredictionSettings
     from fmnist.tracking.mlflow import tell_mlflow
     from fmnist.training.run import train
     from jobs.support.connect import ensure_ray, job_storage
@@ -90,8 +91,10 @@ def run(flags: Flags) -> None:
             inputs = from_dataset(to_score)
         else:  # the shards of image files have their names, which a data set in memory has not
             inputs = find_inputs(data.task, data.place)
-        gpu = flags.cluster.gpu
-        scored = score(model=model, inputs=inputs, storage=storage, gpu=gpu, config=config)
+        settings = PredictionSettings(gpu=flags.cluster.gpu)
+        scored = score(
+            model=model, inputs=inputs, storage=storage, settings=settings, config=config
+        )
         print_predictions(storage, scored)
 
 

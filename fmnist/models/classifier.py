@@ -36,6 +36,7 @@ class Classifier:
 
         if isinstance(model, str | Path):
             model = _load(Path(model))
+        self.model = model
         self.shape, self.classes = _shapes(model)
         self._rows = batch_rows(self.shape, gpu=gpu)
         self._predict = tf.function(

@@ -31,6 +31,7 @@ from fmnist.runs.ids import run_folder
 from fmnist.runs.published import open_model, read_evaluations
 from fmnist.scoring.inputs import Inputs
 from fmnist.scoring.run import score
+from fmnist.scoring.settings import PredictionSettings
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import Manifest, delete_other_attempts, publish
 from fmnist.storage.open import Storage
@@ -76,9 +77,14 @@ def retrain(
     else:
         result, pending = _train_and_promote(plan, cluster, storage, gate, command, config)
         model = open_model(storage, run_folder(result.after.run), task)
-        gpu = cluster.gpu
+        settings = PredictionSettings(gpu=cluster.gpu)
         predictions = score(
-            model=model, inputs=inputs, storage=storage, actors=actors, gpu=gpu, config=config
+            model=model,
+            inputs=inputs,
+            storage=storage,
+            actors=actors,
+            settings=settings,
+            config=config,
         )
         # Marked runs are deleted after the summary is published: a job that is started again before
         # then finds the same marks, and so publishes the same summary.

@@ -1,15 +1,18 @@
 """Reads what a finished run has published: its task, model, history and evaluations, verified."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 
 from fmnist.errors import UserError
+from fmnist.models.architectures import build
 from fmnist.models.classifier import Classifier
 from fmnist.pages.scores import EvaluationJson
+from fmnist.run_settings import Activation, Architecture
 from fmnist.runs.history import EpochRow
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import MANIFEST, Manifest, fetch, read_manifest
@@ -24,12 +27,16 @@ SIDES = ("height", "width", "channels")  # of an image
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedModel:
-    """The model of run `run`: `data` is its `.keras` file, whose SHA-256 in hex is `sha256`."""
+    """The model of run `run`: `data` is its `.keras` file, whose SHA-256 in hex is `sha256`.
+
+    `training` are the run's settings, by name; none where its manifest does not have them.
+    """
 
     run: str
     sha256: str
     task: Task
     data: bytes = field(repr=False)
+    training: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
 def task_of_run(storage: Storage, prefix: str) -> Task:
@@ -62,11 +69,23 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
     with temporary_folder() as folder:
         data = fetch(storage, prefix, manifest, MODEL, Path(folder, MODEL)).read_bytes()
     digest = manifest.files[MODEL].sha256
-    return PublishedModel(run=manifest.id, sha256=digest, task=task, data=data)
+    config = manifest.details.get("config")
+    return PublishedModel(
+        run=manifest.id,
+        sha256=digest,
+        task=task,
+        data=data,
+        training=config if isinstance(config, dict) else {},
+    )
 
 
-def load_classifier(model: PublishedModel, *, gpu: bool = False) -> Classifier:
-    """Loads a model with TensorFlow; UserError names the run if it is none for its task."""
+def load_classifier(
+    model: PublishedModel, *, gpu: bool = False, precision: str = "float32"
+) -> Classifier:
+    """Loads a model with TensorFlow; UserError names the run if it is none for its task.
+
+    For another `precision` than float32, with which it is published, it must be a network of ours.
+    """
     with temporary_folder() as folder:
         path = Path(folder, MODEL)
         path.write_bytes(model.data)
@@ -80,7 +99,27 @@ def load_classifier(model: PublishedModel, *, gpu: bool = False) -> Classifier:
             f"run {model.run}: its model takes images of {classifier.shape} and has"
             f" {classifier.classes} classes, expected {task.shape} and {len(task.classes)}"
         )
-    return classifier
+    if precision == "float32":
+        return classifier
+    return Classifier(_in_precision(classifier.model, model, precision), gpu=gpu)
+
+
+def _in_precision(found: Any, model: PublishedModel, precision: str) -> Any:
+    """Builds the network again as it is trained in that precision, with the weights of `found`."""
+    architecture, activation = (model.training.get(name) for name in ("architecture", "activation"))
+    built = build(
+        cast(Architecture, architecture),
+        model.task,
+        activation=cast(Activation, activation),
+        precision=f"mixed_{precision}",
+    )
+    if [each.shape for each in built.weights] != [each.shape for each in found.weights]:
+        raise UserError(
+            f"run {model.run}: its model is not the network {architecture} of this version, "
+            "expected precision float32"
+        )
+    built.set_weights(found.get_weights())
+    return built
 
 
 def read_history(storage: Storage, prefix: str, manifest: Manifest) -> list[EpochRow]:

@@ -14,6 +14,7 @@ from fmnist.errors import UserError
 from fmnist.models.classifier import Classifier, limit_threads
 from fmnist.runs.published import PublishedModel, load_classifier
 from fmnist.scoring.predictions import to_table
+from fmnist.scoring.settings import PredictionSettings
 from fmnist.scoring.supervisor import SupervisorHandle
 
 
@@ -26,9 +27,9 @@ class ScoringActor:
 
     `model` and `expected` are references to the object store, so that all actors of a node share
     the memory. `expected` are four arrays (n,): the sorted ids of all images, their short hashes, a
-    mask of those that are scored already and left out, and names or None. With `probabilities`,
-    the table has their column. It predicts with so many `threads`, or with `gpu` on the GPU that
-    Ray gave to it, and reports each block to the `supervisor`.
+    mask of those that are scored already and left out, and names or None. It predicts according to
+    the `settings`, with `gpu` on the GPU that Ray gave to it, and reports each block to the
+    `supervisor`.
     Raises DataChanged for an image that is not among the expected ones, and UserError for a model
     that gives NaN.
     """
@@ -38,16 +39,12 @@ class ScoringActor:
         model: ray.ObjectRef,
         expected: ray.ObjectRef,
         *,
-        probabilities: bool,
-        threads: int,
-        gpu: bool,
+        settings: PredictionSettings,
         supervisor: SupervisorHandle,
     ) -> None:
         self._model: PublishedModel = ray.get(model)
         self._ids, self._hashes, self._scored, self._names = ray.get(expected)
-        self._with_probabilities = probabilities
-        self._threads = threads
-        self._gpu = gpu
+        self._settings = settings
         self._supervisor = supervisor
         self._id = ray.get_runtime_context().get_actor_id()
 
@@ -63,7 +60,7 @@ class ScoringActor:
         scored = self._scored[rows]
         if scored.any():
             examples, rows = examples.take(~scored), rows[~scored]
-        probabilities = self._classifier(examples.images)
+        probabilities = self._probabilities(examples.images)
         if not np.isfinite(probabilities).all():
             row = int((~np.isfinite(probabilities)).any(axis=1).argmax())
             raise UserError(
@@ -75,8 +72,15 @@ class ScoringActor:
             probabilities,
             self._model.run,
             names=None if self._names is None else self._names.take(pa.array(rows)),
-            with_probabilities=self._with_probabilities,
+            with_probabilities=self._settings.probabilities,
         )
+
+    def _probabilities(self, images: np.ndarray) -> np.ndarray:
+        probabilities = self._classifier(images)
+        if self._settings.tta == "flip":
+            mirrored = self._classifier(images[:, :, ::-1])
+            probabilities = (probabilities + mirrored) / np.float32(2)
+        return probabilities
 
     def _find_rows(self, examples: Examples) -> np.ndarray:
         """Positions (n,) of the images among the expected ones."""
@@ -91,5 +95,6 @@ class ScoringActor:
     @cached_property
     def _classifier(self) -> Classifier:
         # Not in __init__, where Ray would wrap a failure in a report of a dead actor.
-        limit_threads(self._threads, gpu=self._gpu)
-        return load_classifier(self._model, gpu=self._gpu)
+        settings = self._settings
+        limit_threads(settings.cpus, gpu=settings.gpu)
+        return load_classifier(self._model, gpu=settings.gpu, precision=settings.precision)

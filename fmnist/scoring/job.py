@@ -6,6 +6,7 @@ from fmnist.job_config import JobConfig
 from fmnist.runs.published import PublishedModel
 from fmnist.scoring.inputs import Inputs
 from fmnist.scoring.predictions import LABELS
+from fmnist.scoring.settings import USUAL, PredictionSettings
 from fmnist.storage.manifest import content_id
 from fmnist.storage.open import Storage
 
@@ -13,16 +14,11 @@ FORMAT = 1  # raised when the same model and images would give other files
 
 
 def predictions_id(
-    model: PublishedModel, inputs: Inputs, *, probabilities: bool, gpu: bool = False, cpus: int = 1
+    model: PublishedModel, inputs: Inputs, settings: PredictionSettings = USUAL
 ) -> str:
-    """Id that follows from model, images and options alone, so that a second job finds the result.
-
-    Probabilities of a GPU, or of several threads, may differ from those of one thread in the last
-    digits, and so are another result.
-    """
-    device = ["gpu"] if gpu else []  # the usual case has the id that it had before these options
-    device += [f"{cpus} CPUs"] if cpus > 1 and not gpu else []
-    return content_id(FORMAT, model.run, model.sha256, inputs.fingerprint, probabilities, *device)
+    """Id that follows from model, images and settings alone: a second job finds the result."""
+    images, probabilities = inputs.fingerprint, settings.probabilities
+    return content_id(FORMAT, model.run, model.sha256, images, probabilities, *settings.id_parts)
 
 
 def predictions_folder(predictions_id: str) -> str:
@@ -34,32 +30,23 @@ def predictions_folder(predictions_id: str) -> str:
 class ScoringJob:
     """The settings of a scoring job whose model and images were found.
 
-    `pool_size` is the number of actors at first, and at most; each has so many `cpus`, and with
-    `gpu` a GPU of its own. With `probabilities`, the result has those of each class. Files have at
-    least `rows_per_file` rows: a killed job scores again at most what its unfinished file would
-    hold. `config` has the flags of the command, which are published too.
+    `pool_size` is the number of actors at first, and at most. Files have at least `rows_per_file`
+    rows: a killed job scores again at most what its unfinished file would hold. `config` has the
+    flags of the command, which are published too.
     """
 
     model: PublishedModel
     inputs: Inputs
     storage: Storage
     pool_size: tuple[int, int]
-    cpus: int
-    gpu: bool
-    probabilities: bool
+    settings: PredictionSettings
     rows_per_file: int
     config: JobConfig | None = None
 
     @property
     def id(self) -> str:
         """Id of the result."""
-        return predictions_id(
-            self.model,
-            self.inputs,
-            probabilities=self.probabilities,
-            gpu=self.gpu,
-            cpus=self.cpus,
-        )
+        return predictions_id(self.model, self.inputs, self.settings)
 
     @property
     def folder(self) -> str:

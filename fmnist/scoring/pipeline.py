@@ -19,6 +19,7 @@ from fmnist.models.classifier import batch_rows
 from fmnist.scoring.actor import DataChanged, ScoringActor
 from fmnist.scoring.inputs import CHUNK_BYTES
 from fmnist.scoring.job import ScoringJob
+from fmnist.scoring.settings import PredictionSettings
 from fmnist.scoring.supervisor import SupervisorHandle, start_supervisor
 from fmnist.storage.errors import READ_ERRORS
 
@@ -59,10 +60,8 @@ class PipelineSettings:
     folder: str  # in the file system
     file_names: LabelFileNames
     pool_size: tuple[int, int]
-    cpus: int
-    gpu: bool
+    prediction: PredictionSettings
     rows_per_call: int | None
-    probabilities: bool
     rows_per_file: int
     object_store_memory: int  # bytes that all blocks take together
     action: str  # what the pipeline does, for messages
@@ -116,17 +115,15 @@ def _show_progress(supervisor: SupervisorHandle, *, before: int, of: int) -> Ite
 def _settings(job: ScoringJob, file_names: LabelFileNames) -> PipelineSettings:
     filesystem, folder = job.storage.arrow(job.labels_folder)
     task = job.model.task
-    rows = GPU_BATCHES * batch_rows(task.shape, gpu=True) if job.gpu else None
+    rows = GPU_BATCHES * batch_rows(task.shape, gpu=True) if job.settings.gpu else None
     block = max(CHUNK_BYTES, task.pixels * (rows or 1))
     return PipelineSettings(
         filesystem=filesystem,
         folder=folder,
         file_names=file_names,
         pool_size=job.pool_size,
-        cpus=job.cpus,
-        gpu=job.gpu,
+        prediction=job.settings,
         rows_per_call=rows,
-        probabilities=job.probabilities,
         rows_per_file=job.rows_per_file,
         object_store_memory=job.pool_size[1] * BLOCKS_PER_ACTOR * block,
         action=f"scoring {job.inputs.source} into {job.storage.uri}/{job.labels_folder}",
@@ -155,20 +152,16 @@ def _predict(
     supervisor: SupervisorHandle,
 ) -> ray.data.Dataset:
     least, most = settings.pool_size
+    prediction = settings.prediction
     return images.map_batches(
         ScoringActor,
         fn_constructor_args=references,
-        fn_constructor_kwargs={
-            "probabilities": settings.probabilities,
-            "threads": settings.cpus,
-            "gpu": settings.gpu,
-            "supervisor": supervisor,
-        },
+        fn_constructor_kwargs={"settings": prediction, "supervisor": supervisor},
         batch_size=settings.rows_per_call,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(min_size=least, max_size=most),
-        num_cpus=settings.cpus,
-        num_gpus=int(settings.gpu),
+        num_cpus=prediction.cpus,
+        num_gpus=int(prediction.gpu),
         max_restarts=ACTOR_RESTARTS,
         max_task_retries=-1,
     )

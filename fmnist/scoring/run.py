@@ -23,6 +23,7 @@ from fmnist.scoring.predictions import (
     list_label_files,
     to_submission,
 )
+from fmnist.scoring.settings import USUAL, PredictionSettings
 from fmnist.storage.lease import LEASE, Lease, LeaseLost, hold_lease
 from fmnist.storage.manifest import Manifest, publish_keys, read_manifest, versions
 from fmnist.storage.open import Storage
@@ -38,9 +39,7 @@ def score(
     inputs: Inputs,
     storage: Storage,
     actors: int | str | None = None,
-    cpus_per_actor: int = 1,
-    gpu: bool = False,
-    probabilities: bool = False,
+    settings: PredictionSettings = USUAL,
     rows_per_file: int = ROWS_PER_FILE,
     config: JobConfig | None = None,
 ) -> Manifest:
@@ -53,18 +52,15 @@ def score(
     published too. Raises UserError for more actors than the cluster can have, a GPU that TensorFlow
     doesn't see, a model that can't predict, actors that die each time, and data that change.
     """
-    id = predictions_id(model, inputs, probabilities=probabilities, gpu=gpu, cpus=cpus_per_actor)
-    folder = predictions_folder(id)
+    folder = predictions_folder(predictions_id(model, inputs, settings))
     if published := read_manifest(storage, folder):
         return _without_leftovers(storage, folder, published)
     job = ScoringJob(
         model=model,
         inputs=inputs,
         storage=storage,
-        pool_size=scoring_pool_size(actors, cpus=cpus_per_actor, gpu=gpu),
-        cpus=cpus_per_actor,
-        gpu=gpu,
-        probabilities=probabilities,
+        pool_size=scoring_pool_size(actors, cpus=settings.cpus, gpu=settings.gpu),
+        settings=settings,
         rows_per_file=rows_per_file,
         config=config,
     )
@@ -130,8 +126,10 @@ def _publish(
         "images": len(inputs.ids),
         "taken_over": taken_over,  # labels from an earlier attempt
         "actors": job.pool_size[1],
-        "cpus_per_actor": job.cpus,
-        "device": "gpu" if job.gpu else "cpu",
+        "cpus_per_actor": job.settings.cpus,
+        "device": "gpu" if job.settings.gpu else "cpu",
+        "tta": job.settings.tta,
+        "precision": job.settings.precision,
         "seconds": seconds,
     }
     names = [*collected.names, SUBMISSION]

@@ -14,6 +14,7 @@ from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import find_inputs, from_examples
 from fmnist.scoring.predictions import CollectedLabels, to_submission
 from fmnist.scoring.run import score
+from fmnist.scoring.settings import PredictionSettings
 from fmnist.storage.open import Storage, open_storage
 from tests.support.models import convolutional, publish_run
 from tests.support.predictions import check_against, labels_of, read
@@ -44,7 +45,7 @@ def test_results_depend_neither_on_actors_nor_on_source_nor_on_storage(
     bucket = open_storage(s3_uri)
     publish_run(bucket, tmp_path / "model", model, SHAPES)
     write_part(FEW, *bucket.arrow("data/test"))
-    with_probabilities = partial(score, probabilities=True)
+    with_probabilities = partial(score, settings=PredictionSettings(probabilities=True))
     memory, published = from_examples(FEW, source="memory"), open_model(root, "runs/r1", SHAPES)
     first = with_probabilities(
         model=published, inputs=memory, storage=root, actors=3, rows_per_file=1_000
@@ -85,14 +86,22 @@ def test_actors_for_which_there_is_no_room_are_refused_at_once(
 ) -> None:
     inputs, model = from_examples(FEW, source="memory"), open_model(root, "runs/r1", SHAPES)
     with pytest.raises(UserError, match=message):
-        score(model=model, inputs=inputs, storage=root, actors=actors, cpus_per_actor=cpus)
+        score(
+            model=model,
+            inputs=inputs,
+            storage=root,
+            actors=actors,
+            settings=PredictionSettings(cpus=cpus),
+        )
 
 
 def test_actors_of_several_cpus_make_another_result(root: Storage, model: Any) -> None:
     few, published = FEW.take(np.arange(600)), open_model(root, "runs/r1", SHAPES)
     inputs = from_examples(few, source="memory")
     one = score(model=published, inputs=inputs, storage=root, actors="1:9")
-    two = score(model=published, inputs=inputs, storage=root, actors=1, cpus_per_actor=2)
+    two = score(
+        model=published, inputs=inputs, storage=root, actors=1, settings=PredictionSettings(cpus=2)
+    )
     assert one.id != two.id
     assert (one.details["actors"], two.details["actors"]) == (4, 1)
     assert (one.details["cpus_per_actor"], two.details["cpus_per_actor"]) == (1, 2)

@@ -15,7 +15,7 @@ from fmnist.storage.open import Storage
 
 def folder_of(model: PublishedModel, inputs: Inputs) -> str:
     """Returns the folder that the labels and the submission of these inputs get."""
-    return predictions_folder(predictions_id(model, inputs, probabilities=False))
+    return predictions_folder(predictions_id(model, inputs))
 
 
 def labels_of(model: Any, images: Examples) -> dict[int, int]:

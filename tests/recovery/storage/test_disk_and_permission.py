@@ -175,7 +175,7 @@ def test_scoring_into_a_folder_that_fails(disk: Disk, tmp_path: Path, trouble: s
     publish_run(storage, tmp_path / "model", network, SHAPES)
     write_part(FEW, *open_storage(str(tmp_path)).arrow("data/test"))
     model, inputs = open_model(storage, "runs/r1", SHAPES), find_inputs(SHAPES, f"{tmp_path}/data")
-    prefix = predictions_folder(predictions_id(model, inputs, probabilities=False))
+    prefix = predictions_folder(predictions_id(model, inputs))
     work = {"model": model, "inputs": inputs, "storage": storage, "actors": 1}
     (disk.fill if trouble == "full" else lambda: disk.allow_writing(False))()
     reason = "No space left" if trouble == "full" else "Read-only file system"

@@ -133,7 +133,7 @@ def test_scoring_that_was_paused_gives_way_and_finds_the_result(
         open_model(storage, "runs/r1", SHAPES),
         find_inputs(SHAPES, f"{storage_uri}/data"),
     )
-    prefix = predictions_folder(predictions_id(model, inputs, probabilities=False))
+    prefix = predictions_folder(predictions_id(model, inputs))
     lease = f"{prefix}/lease.json"
     first = start(SCORES, storage_uri)
     wait(lambda: storage.read_version(lease) is not None)
