@@ -38,6 +38,8 @@ _CLUSTER = Cluster(cpus_per_worker=1, checkpoint_every=5, keep_checkpoints=1)
 class Flags(GridFlags):
     config: str | None = None
     """TOML file of flags, local or s3://…; flags that are given here win."""
+    quiet: bool = False
+    """Print nothing but warnings, errors and where the result is."""
     dry_run: bool = False
     """Print the cells, the resources and an estimate of the time, and end."""
     on_finish: str | None = None

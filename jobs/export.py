@@ -17,6 +17,7 @@ from fmnist.errors import UserError, together
 from fmnist.tasks import find_task
 from jobs.support.flags import DEFAULT_TASK, ImageFlags, check_images, parse_flags
 from jobs.support.launch import launch
+from jobs.support.output import print_path, print_table
 
 Format = Literal["parquet", "csv"]
 FORMATS = get_args(Format)
@@ -26,6 +27,8 @@ FORMATS = get_args(Format)
 class Flags:
     config: str | None = None
     """TOML file of flags, local or s3://…; flags that are given here win."""
+    quiet: bool = False
+    """Print nothing but warnings, errors and where the result is."""
     to: str | None = None
     """A new folder, or s3://bucket/prefix for Parquet; not needed for image files."""
     format: Format = "parquet"
@@ -60,15 +63,16 @@ def run(flags: Flags) -> None:
     if data.source and flags.format == "parquet":
         if flags.to:
             copy_parquet(locate(data.place), flags.to)
-        print(f"written to {flags.to or data}")
+        print_path(flags.to or str(data))
         return
     if not flags.to:
         raise UserError("found no --to, expected a new folder to write to")
     dataset = data.load()
     {"parquet": export_parquet, "csv": export_csv}[flags.format](dataset, flags.to)
-    for name, part in (("train", dataset.train), ("test", dataset.test)):
-        print(f"{name:>5}: {len(part) if part else 0} images")
-    print(f"fingerprint {dataset.fingerprint}\nwritten to {flags.to}")
+    print(f"data set with fingerprint {dataset.fingerprint} is written")
+    parts = (("train", dataset.train), ("test", dataset.test))
+    print_table(("images", "number"), [(name, f"{len(part):,}") for name, part in parts if part])
+    print_path(flags.to)
 
 
 def _check_format(name: str) -> None:

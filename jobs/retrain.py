@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 class Flags:
     config: str | None = None
     """TOML file of flags, local or s3://…; flags that are given here win."""
+    quiet: bool = False
+    """Print nothing but warnings, errors and where the result is."""
     recipe: str = DEFAULT_RECIPE
     """Named configuration, such as quick or fashion-4min; the other flags change it."""
     task: str | None = None

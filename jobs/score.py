@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 class Flags:
     config: str | None = None
     """TOML file of flags, local or s3://…; flags that are given here win."""
+    quiet: bool = False
+    """Print nothing but warnings, errors and where the result is."""
     run: str
     """Id of a run in the storage, or the folder or URI of one anywhere."""
     task: str | None = None

@@ -33,6 +33,8 @@ TRAINING = replace(RECIPES[DEFAULT_RECIPE], ingest="auto")  # only this job stre
 class Flags:
     config: str | None = None
     """TOML file of flags, local or s3://…; flags that are given here win."""
+    quiet: bool = False
+    """Print nothing but warnings, errors and where the result is."""
     recipe: str = DEFAULT_RECIPE
     """Named configuration, such as quick or fashion-4min; the other flags change it."""
     task: str | None = None

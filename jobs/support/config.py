@@ -16,7 +16,7 @@ from fmnist.job_config import JobConfig, Value
 
 NAME = "config"  # of the flag
 # Flags that say how a job was started, and not what came of it; a recipe is in the other values.
-NOT_SAVED = (NAME, "recipe", "resume", "dry_run", "on_finish")
+NOT_SAVED = (NAME, "recipe", "resume", "dry_run", "quiet", "on_finish")
 # No file can name another one, nor a command to run: whoever may write to the storage could do so.
 FLAGS_ONLY = (NAME, "on_finish")
 PLACES = ("run", "task", "data", "score_data", "storage")  # that may be paths

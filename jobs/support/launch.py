@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from fmnist.errors import UserError
 from jobs.support.on_finish import JobResult, call_on_finish
+from jobs.support.output import quiet_if_asked
 from jobs.support.sigterm import terminate, terminated
 
 FAILED = 1  # exit codes
@@ -34,7 +35,8 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], JobResult | None])
         flags = parse()
         if getattr(flags, "on_finish", None):
             signal.signal(signal.SIGTERM, terminate)  # else it would end the process with no call
-        result = run(flags)
+        with quiet_if_asked(flags):
+            result = run(flags)
         if result and result.exit_code:
             sys.exit(result.exit_code)
     except UserError as error:

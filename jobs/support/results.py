@@ -1,5 +1,8 @@
 """Prints what a job has published, and where it is."""
 
+import sys
+
+from fmnist.pages.scores import SPLITS
 from fmnist.retraining.plan import Plan
 from fmnist.retraining.run import retrainings_folder
 from fmnist.runs.ids import run_folder
@@ -7,12 +10,18 @@ from fmnist.scoring.job import predictions_folder
 from fmnist.scoring.predictions import LABELS, SUBMISSION
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
+from jobs.support.output import print_facts, print_path, print_table
+
+PAGE = "report.html"
+SHOWN = ("accuracy", "loss")
 
 
-def print_files(storage: Storage, folder: str, manifest: Manifest) -> None:
-    """Prints where the files of a result in that folder of the storage root are."""
-    for name in manifest.files:
-        print(f"  {name:<16} {file_place(storage, folder, manifest, name)}")
+def print_files(storage: Storage, folder: str, manifest: Manifest, page: str = PAGE) -> None:
+    """Prints where the files of a result in that folder of the storage root are, the page last."""
+    places = {name: file_place(storage, folder, manifest, name) for name in manifest.files}
+    opened = places.pop(page, f"{storage.uri}/{folder}")
+    print_facts(list(places.items()))
+    print_path(opened)
 
 
 def file_place(storage: Storage, folder: str, manifest: Manifest, name: str) -> str:
@@ -22,18 +31,25 @@ def file_place(storage: Storage, folder: str, manifest: Manifest, name: str) -> 
 
 def print_run(storage: Storage, manifest: Manifest) -> None:
     """Prints the scores of a published run, and where it is."""
-    for part, scores in manifest.details["scores"].items():
-        print(f"{part:>10}: accuracy {scores['accuracy']:.4f}  loss {scores['loss']:.4f}")
     print(f"run {manifest.id} is finished")
+    found = manifest.details["scores"]
+    print_table(
+        ("images", "number", "accuracy", "loss"),
+        [
+            (name, f"{found[part]['examples']:,}", *(f"{found[part][each]:.4f}" for each in SHOWN))
+            for part, name in SPLITS.items()
+            if part in found
+        ],
+    )
     print_files(storage, run_folder(manifest.id), manifest)
 
 
 def print_predictions(storage: Storage, manifest: Manifest) -> None:
     """Prints where published predictions are."""
     where = f"{storage.uri}/{predictions_folder(manifest.id)}"
-    print(f"predictions {manifest.id} for {manifest.details['images']} images are finished")
-    print(f"  labels           {where}/{LABELS}/")
-    print(f"  submission       {where}/{SUBMISSION}")
+    print(f"predictions {manifest.id} for {manifest.details['images']:,} images are finished")
+    print_facts([("model", manifest.details["run"]), ("labels", f"{where}/{LABELS}/")])
+    print_path(f"{where}/{SUBMISSION}")
 
 
 def print_plan(storage: Storage, plan: Plan) -> None:
@@ -56,10 +72,12 @@ def print_plan(storage: Storage, plan: Plan) -> None:
 def print_retraining(storage: Storage, manifest: Manifest) -> None:
     """Prints the outcome of a published retraining, the champion, and where the results are."""
     details = manifest.details
-    print(f"{details['outcome']}: {details['reason']}")
-    now = details["champion"]["after"]
-    print(f"champion {now['run']} (move {now['counter']})")
-    if predictions := details["predictions"]:
-        print(f"predictions {predictions['id']}: {predictions['submission']}")
+    refused = details["outcome"] == "drifted"  # a warning, which a quiet job prints too
+    print(f"{details['outcome']}: {details['reason']}", file=sys.stderr if refused else sys.stdout)
     print(f"retraining {manifest.id} is finished")
+    now, predictions = details["champion"]["after"], details["predictions"]
+    facts = [("champion", f"{now['run']} (move {now['counter']})")]
+    if predictions:
+        facts += [("images", f"{predictions['images']:,}"), ("labels", predictions["submission"])]
+    print_facts(facts)
     print_files(storage, retrainings_folder(manifest.id), manifest)

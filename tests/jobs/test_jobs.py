@@ -134,6 +134,7 @@ def test_a_scoring_job_prints_its_own_lines_and_no_others(tmp_path):
     slow = (" …", " left")  # stages and speed, which are shown after some seconds
     assert [line for line in done.stdout.splitlines() if not line.endswith(slow)] == [
         f"predictions {number} for 300 images are finished",
-        f"  labels           {storage.uri}/predictions/{number}/labels/",
-        f"  submission       {storage.uri}/predictions/{number}/submission.csv",
+        "  model   r1",
+        f"  labels  {storage.uri}/predictions/{number}/labels/",
+        f"open {storage.uri}/predictions/{number}/submission.csv",
     ]

@@ -46,15 +46,15 @@ def publish_run(session: Session) -> None:
         share = np.array_split(positions, session.world)[session.rank]
         chosen = sample_positions(len(positions))
         found = _predict(Classifier(model), images, share, sampled=positions[chosen])
-        probabilities, statistics = (
-            distributed.gather_rows(session.strategy, each) for each in found
-        )
+        found = distributed.gather_rows(session.strategy, found)
+        classes = len(session.spec.task.classes)
+        probabilities = np.ascontiguousarray(found[:, :classes])
         seconds[f"test on {name}"] = time.perf_counter() - begin
         if session.rank == 0:
             truth = labels[positions].astype(np.int64, copy=False)
             evaluations[name] = evaluate(truth, probabilities, session.spec.task.classes)
             confidence = probabilities[chosen].max(axis=1)
-            samples[name] = ImageSample(statistics=statistics, confidence=confidence)
+            samples[name] = ImageSample(statistics=found[chosen, classes:], confidence=confidence)
     if session.rank == 0:
         _publish(session, model, evaluations, samples, seconds)
 
@@ -65,20 +65,21 @@ def _predict(
     positions: np.ndarray,
     *,
     sampled: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of these images (n, classes), and statistics of those that are sampled.
+) -> np.ndarray:
+    """Probabilities and statistics of these images, float32 (n, classes + statistics).
 
-    Both are float32. Few images are in memory at a time.
+    The statistics are NaN but for the images that are sampled. Few images are in memory at a time.
     """
     rows = CHUNK_BATCHES * batch_rows(classifier.shape)
+    columns = len(statistic_names(classifier.shape[2]))
     chunks = [positions[start : start + rows] for start in range(0, len(positions), rows)]
-    probabilities = [np.empty((0, classifier.classes), np.float32)]
-    statistics = [np.empty((0, len(statistic_names(classifier.shape[2]))), np.float32)]
-    read = ahead((images[chunk] for chunk in chunks), 1)
-    for chunk, pixels in zip(chunks, read, strict=True):
-        probabilities.append(classifier(pixels))
-        statistics.append(image_statistics(pixels[np.isin(chunk, sampled)]))
-    return np.concatenate(probabilities), np.concatenate(statistics)
+    found = [np.empty((0, classifier.classes + columns), np.float32)]
+    for chunk, pixels in zip(chunks, ahead((images[each] for each in chunks), 1), strict=True):
+        statistics = np.full((len(chunk), columns), np.nan, np.float32)
+        here = np.isin(chunk, sampled)
+        statistics[here] = image_statistics(pixels[here])
+        found.append(np.concatenate([classifier(pixels), statistics], axis=1))
+    return np.concatenate(found)
 
 
 def _plain_model(session: Session) -> keras.Model:
