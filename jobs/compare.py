@@ -115,10 +115,11 @@ def print_comparison(storage: "Storage", manifest: "Manifest", runs: int) -> Job
     """Prints where a published comparison is; a run that has failed makes the job one that has."""
     from fmnist.comparison.run import FACTS, comparison_folder
     from fmnist.tracking.mlflow import tell_mlflow
-    from jobs.support.results import file_place, print_files
+    from jobs.support.results import file_place, print_cells, print_files
 
     print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {runs} runs")
     folder = comparison_folder(manifest.id)
+    print_cells(storage.read(f"{folder}/{manifest.files[FACTS].path}"))
     print_files(storage, folder, manifest)
     tell_mlflow(storage, folder)
     summary = file_place(storage, folder, manifest, FACTS)

@@ -1,6 +1,8 @@
 """Prints what a job has published, and where it is."""
 
+import json
 import sys
+from typing import Any
 
 from fmnist.pages.scores import SPLITS
 from fmnist.retraining.plan import Plan
@@ -14,6 +16,7 @@ from jobs.support.output import print_facts, print_path, print_table
 
 PAGE = "report.html"
 SHOWN = ("accuracy", "loss")
+MOST_CELLS = 10  # in a table; the page has all
 
 
 def print_files(storage: Storage, folder: str, manifest: Manifest, page: str = PAGE) -> None:
@@ -42,6 +45,31 @@ def print_run(storage: Storage, manifest: Manifest) -> None:
         ],
     )
     print_files(storage, run_folder(manifest.id), manifest)
+
+
+def print_cells(facts: bytes) -> None:
+    """Prints the mean accuracy of the best cells of a comparison, whose comparison.json is given.
+
+    The best are those by validation, or without held-out images by the training images.
+    """
+    rows = []
+    for cell in json.loads(facts)["cells"]:
+        scores = [run["scores"] for run in cell["runs"]]
+        means = {part: _mean_accuracy(scores, part) for part in SPLITS}
+        best = means["validation"] if means["validation"] is not None else means["train"]
+        if best is not None:
+            shown = (means["validation"], means["test"])
+            texts = ("–" if mean is None else f"{mean:.4f}" for mean in shown)
+            rows.append((best, (cell["name"], str(len(scores)), *texts)))
+    rows.sort(key=lambda row: row[0], reverse=True)  # stable: equal cells keep their order
+    left_out = f" (best {MOST_CELLS} of {len(rows)})" if len(rows) > MOST_CELLS else ""
+    headers = (f"cell{left_out}", "runs", "validation", "test")
+    print_table(headers, [texts for _, texts in rows[:MOST_CELLS]])
+
+
+def _mean_accuracy(scores: list[Any], part: str) -> float | None:
+    found = [each[part]["accuracy"] for each in scores if part in each]
+    return sum(found) / len(found) if found else None
 
 
 def print_predictions(storage: Storage, manifest: Manifest) -> None:

@@ -1,11 +1,13 @@
 """What jobs print at their end, and that quiet ones print nothing but a path and warnings."""
 
+import json
 import logging
 import subprocess
 import sys
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -14,9 +16,10 @@ from fmnist.run_settings import Training
 from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import Manifest, publish, read_manifest
 from fmnist.storage.open import Storage, open_storage
+from jobs.support import results
 from jobs.support.launch import USER_ERROR, launch
 from jobs.support.output import print_facts, print_path, print_table
-from jobs.support.results import print_predictions, print_retraining, print_run
+from jobs.support.results import print_cells, print_predictions, print_retraining, print_run
 from tests.support.paths import ROOT
 from tests.support.scored_runs import publish_scored
 
@@ -57,6 +60,28 @@ def test_a_run_ends_with_a_table_its_files_and_one_path_to_open(
     page = Path(lines[6].removeprefix("open "))
     assert page.name == "report.html" and page.is_file()
     assert all(len(line) <= WIDTH for line in lines if storage.uri not in line)
+
+
+def test_a_comparison_shows_its_best_cells(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cell(name: str, *accuracies: float) -> dict[str, Any]:
+        scores = [
+            {part: {"accuracy": each} for part in ("train", "validation")} for each in accuracies
+        ]
+        return {"name": name, "runs": [{"scores": each} for each in scores]}
+
+    cells = [cell("dense adam", 0.5, 0.7), cell("cnn adam", 0.9), cell("failed")]
+    print_cells(json.dumps({"cells": cells}).encode())
+    assert capsys.readouterr().out.splitlines() == [
+        "  cell        runs  validation  test",
+        "  cnn adam       1      0.9000     –",
+        "  dense adam     2      0.6000     –",
+    ]
+    monkeypatch.setattr(results, "MOST_CELLS", 1)
+    print_cells(json.dumps({"cells": cells}).encode())
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and lines[0].startswith("  cell (best 1 of 2)")
 
 
 def test_a_refused_night_is_a_warning(
