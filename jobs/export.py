@@ -17,7 +17,7 @@ from fmnist.errors import UserError, together
 from fmnist.tasks import find_task
 from jobs.support.flags import DEFAULT_TASK, ImageFlags, check_images, parse_flags
 from jobs.support.launch import launch
-from jobs.support.output import print_path, print_table
+from jobs.support.output import print_facts, print_path, print_table
 
 Format = Literal["parquet", "csv"]
 FORMATS = get_args(Format)
@@ -69,9 +69,10 @@ def run(flags: Flags) -> None:
         raise UserError("found no --to, expected a new folder to write to")
     dataset = data.load()
     {"parquet": export_parquet, "csv": export_csv}[flags.format](dataset, flags.to)
-    print(f"data set with fingerprint {dataset.fingerprint} is written")
+    print("the data set is written")
     parts = (("train", dataset.train), ("test", dataset.test))
     print_table(("images", "number"), [(name, f"{len(part):,}") for name, part in parts if part])
+    print_facts([("fingerprint", dataset.fingerprint)])
     print_path(flags.to)
 
 
