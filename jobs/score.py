@@ -7,7 +7,7 @@ The images are the test part of the data; a single Parquet or CSV file is all te
 again, a finished job is found, and an unfinished one scores what is left.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fmnist.run_settings import Precision
@@ -75,10 +75,11 @@ def run(flags: Flags) -> None:
     models, folder = find_run(flags.run, storage)
     task = find_task(flags.task) if flags.task else task_of_run(models, folder)
     model = open_model(models, folder, task)
+    precision = resolve_precision(flags.precision)
     settings = PredictionSettings(
         probabilities=flags.probabilities,
         tta=flags.tta,
-        precision=resolve_precision(flags.precision),
+        precision=precision,
         gpu=flags.gpu,
         cpus=flags.cpus_per_actor,
     )
@@ -94,7 +95,7 @@ def run(flags: Flags) -> None:
         storage=storage,
         actors=flags.actors,
         settings=settings,
-        config=job_config("score", flags),
+        config=job_config("score", replace(flags, precision=precision)),
     )
     print_predictions(storage, manifest)
 

@@ -22,8 +22,8 @@ class PredictionSettings:
     """
 
     probabilities: bool = False
-    tta: str = "none"
-    precision: str = "float32"
+    tta: Tta = "none"
+    precision: Literal["float32", "bfloat16"] = "float32"
     gpu: bool = False
     cpus: int = 1
 
@@ -87,7 +87,7 @@ def check_model(model: "PublishedModel", settings: PredictionSettings) -> None:
     UserError.raise_if(problems)
 
 
-def resolve_precision(precision: Precision) -> str:
+def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
     """The precision for `auto`: bfloat16 where the processor of this machine has it."""
     if precision != "auto":
         return precision

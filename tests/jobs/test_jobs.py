@@ -108,6 +108,16 @@ def test_a_run_that_is_not_there_is_told(fails, tmp_path):
     assert "elsewhere" in fails(score, "--run", "elsewhere/fashion-cnn-0")
 
 
+def test_predictions_that_a_run_cannot_have_are_refused_at_once(fails, tmp_path):
+    message = fails(score, "--run", "r1", "--tta", "spin", "--precision", "half")
+    assert "unknown tta 'spin'" in message and "unknown precision 'half'" in message
+    storage = open_storage(str(tmp_path / "results"))
+    publish_run(storage, tmp_path / "model", dense(SHAPES), SHAPES)
+    message = fails(score, "--run", "r1", "--tta", "flip", "--precision", "bfloat16")
+    assert "task shapes does not say that a mirror image" in message
+    assert "run r1 has no network of this package" in message
+
+
 def test_an_export_over_something_is_refused(fails, tmp_path, real_images):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("mine")

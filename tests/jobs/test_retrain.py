@@ -120,10 +120,17 @@ def test_wrong_settings_are_all_in_one_message_and_nothing_is_written(
     before = sorted(tmp_path.rglob("*"))
     code, told = command(
         "--margin", "-1", "--confidence", "1", "--keep-runs", "-1", "--epochs", "0",
-        "--rollback", "--force",
+        "--rollback", "--force", "--max-drift", "2",
     )  # fmt: skip
     assert code == 2 and told.count("error: ") == 1
-    for part in ("margin is -1", "confidence is 1", "keep runs is -1", "epochs is 0", "--rollback"):
+    for part in (
+        "margin is -1",
+        "confidence is 1",
+        "keep runs is -1",
+        "epochs is 0",
+        "--rollback",
+        "max drift is 2",
+    ):
         assert part in told
     (tmp_path / "empty").mkdir()
     code, told = command("--data", "empty", *FLAGS)
