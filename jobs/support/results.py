@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from fmnist.pages.scores import SPLITS
@@ -19,11 +20,13 @@ SHOWN = ("accuracy", "loss")
 MOST_CELLS = 10  # in a table; the page has all
 
 
-def print_files(storage: Storage, folder: str, manifest: Manifest, page: str = PAGE) -> None:
-    """Prints where the files of a result in that folder of the storage root are, the page last."""
+def print_files(
+    storage: Storage, folder: str, manifest: Manifest, *, facts: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Prints facts and where the files of a result in that folder of the root are, the page last."""
     places = {name: file_place(storage, folder, manifest, name) for name in manifest.files}
-    opened = places.pop(page, f"{storage.uri}/{folder}")
-    print_facts(list(places.items()))
+    opened = places.pop(PAGE, f"{storage.uri}/{folder}")
+    print_facts([*facts, *places.items()])
     print_path(opened)
 
 
@@ -107,5 +110,4 @@ def print_retraining(storage: Storage, manifest: Manifest) -> None:
     facts = [("champion", f"{now['run']} (move {now['counter']})")]
     if predictions:
         facts += [("images", f"{predictions['images']:,}"), ("labels", predictions["submission"])]
-    print_facts(facts)
-    print_files(storage, retrainings_folder(manifest.id), manifest)
+    print_files(storage, retrainings_folder(manifest.id), manifest, facts=facts)

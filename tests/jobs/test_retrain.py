@@ -61,7 +61,7 @@ def test_the_first_night_trains_and_the_command_says_where_everything_is(
     assert done.returncode == 0, done.stderr
     assert "epoch 1/1" in done.stdout and "promoted: There was no champion" in done.stdout
     champion = read_champion(storage, "shapes")
-    assert champion.run in plan and f"champion {champion.run} (move 1)" in done.stdout
+    assert champion.run in plan and f"  champion      {champion.run} (move 1)\n" in done.stdout
     assert storage.keys("registry/shapes/candidates") == [
         f"registry/shapes/candidates/{champion.run}.json"
     ]
