@@ -23,7 +23,7 @@ MOST_CELLS = 10  # in a table; the page has all
 def print_files(
     storage: Storage, folder: str, manifest: Manifest, *, facts: Sequence[tuple[str, str]] = ()
 ) -> None:
-    """Prints facts and where the files of a result in that folder of the root are, the page last."""
+    """Prints facts, and where the files of a result in that folder are, the page last."""
     places = {name: file_place(storage, folder, manifest, name) for name in manifest.files}
     opened = places.pop(PAGE, f"{storage.uri}/{folder}")
     print_facts([*facts, *places.items()])
