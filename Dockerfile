@@ -1,10 +1,11 @@
 # Builds IMAGE of docs/kubernetes/raycronjob.yaml: the pinned packages and, in /fmnist, this code.
 #
 #     docker build -t fmnist .                                                     # CPUs
+#     docker build -t fmnist --build-arg REQUIREMENTS=requirements-mlflow.txt .    # MLflow's client
 #     docker build -t fmnist-gpu --build-arg REQUIREMENTS=requirements-gpu.txt .   # NVIDIA's GPUs
 #
-# The second has CUDA's libraries from pip; the node brings NVIDIA's driver (its container toolkit
-# and, on Kubernetes, the device plugin). Neither was built yet.
+# The last has CUDA's libraries from pip; the node brings NVIDIA's driver (its container toolkit
+# and, on Kubernetes, the device plugin). None was built yet.
 FROM python:3.11-slim
 
 # KubeRay asks its pods for their health with wget.

@@ -12,6 +12,7 @@ import pytest
 from fmnist.data.export import export_parquet
 from fmnist.registry.champion import promote, read_champion
 from fmnist.storage.open import open_storage
+from fmnist.tracking.mlflow import TRACKING_URI
 from jobs import retrain as job
 from jobs.support.launch import launch
 from tests.support.challengers import RECIPE, publish_reader, readable
@@ -93,7 +94,9 @@ def test_a_dry_run_asks_a_store_for_nothing_but_reading(
     assert {line.partition(" ")[0] for line in proxy.requests} <= {"GET", "HEAD"}
 
 
-def test_a_rollback_says_where_to(command, tmp_path: Path) -> None:
+def test_a_rollback_says_where_to(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRACKING_URI, (tmp_path / "mlruns").as_uri())
+    model = tmp_path / "mlruns" / "models" / "fmnist-shapes"
     storage = open_storage(str(tmp_path / "results"))
     where = ("--storage", "results", "--rollback")
     assert "there is no champion" in command(*where)[1]
@@ -106,10 +109,13 @@ def test_a_rollback_says_where_to(command, tmp_path: Path) -> None:
         0,
         f"champion {second} would be rolled back to {first}\n",
     )
-    assert read_champion(storage, "shapes").run == second
+    assert read_champion(storage, "shapes").run == second and not model.exists()
     code, told = command(*where)
     assert (code, read_champion(storage, "shapes").run) == (0, first)
     assert f"{first} is champion (move 3)" in told
+    assert (model / "aliases" / "champion").read_text() == "1"
+    assert (model / "tags" / "fmnist.champion_move").read_text() == "3"
+    assert first in (model / "version-1" / "tags" / "fmnist.place").read_text()
     code, told = command(*where)
     assert code == 2 and "no predecessor" in told
 
