@@ -91,10 +91,8 @@ def run(flags: Flags) -> JobResult | None:
         return roll_back(storage, flags)
     data = find_data(flags.data, task, flags.images, storage, dry_run=flags.dry_run)
     plan = make_plan(data.load(), flags.training, storage, force=flags.force)
-    if not flags.score_data:
-        inputs = from_dataset(
-            plan.dataset
-        )  # before Ray starts: it refuses data without a test part
+    if not flags.score_data:  # before Ray starts: it refuses data without a test part
+        inputs = from_dataset(plan.dataset)
     if flags.dry_run:
         print_plan(storage, plan)
         return None

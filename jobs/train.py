@@ -7,7 +7,7 @@ Submitted again, a finished run is found, and an unfinished one goes on from its
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -25,6 +25,10 @@ from jobs.support.flags import (
     parse_flags,
 )
 from jobs.support.launch import launch
+
+if TYPE_CHECKING:
+    from fmnist.storage.manifest import Manifest
+    from fmnist.storage.open import Storage
 
 TRAINING = replace(RECIPES[DEFAULT_RECIPE], ingest="auto")  # only this job streams
 
@@ -64,12 +68,11 @@ def run(flags: Flags) -> None:
     from fmnist.scoring.inputs import find_inputs, from_dataset
     from fmnist.scoring.run import score
     from fmnist.scoring.settings import PredictionSettings
-    from fmnist.tracking.mlflow import tell_mlflow
     from fmnist.training.run import train
     from jobs.support.connect import ensure_ray, job_storage
     from jobs.support.images import find_data
     from jobs.support.ingest import load_or_stream
-    from jobs.support.results import print_predictions, print_run
+    from jobs.support.results import print_predictions
 
     storage = job_storage(flags.storage)
     task = find_task(flags.task) if flags.task else None
@@ -85,8 +88,7 @@ def run(flags: Flags) -> None:
     held = [dataset]
     del dataset  # so that `train` holds the images alone, and frees what it has shared
     manifest = train(held.pop(), training, flags.cluster, storage, command=command(), config=config)
-    print_run(storage, manifest)
-    tell_mlflow(storage, run_folder(manifest.id))
+    report(storage, manifest)
     if flags.score:
         model = open_model(storage, run_folder(manifest.id), data.task)
         if to_score and not data.source:
@@ -98,6 +100,16 @@ def run(flags: Flags) -> None:
             model=model, inputs=inputs, storage=storage, settings=settings, config=config
         )
         print_predictions(storage, scored)
+
+
+def report(storage: "Storage", manifest: "Manifest") -> None:
+    """Prints what a run has published, and tells MLflow."""
+    from fmnist.runs.ids import run_folder
+    from fmnist.tracking.mlflow import tell_mlflow
+    from jobs.support.results import print_run
+
+    print_run(storage, manifest)
+    tell_mlflow(storage, run_folder(manifest.id))
 
 
 def check_flags(flags: Flags) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client.samples import Sample
 
 from fmnist.data.dataset import Dataset
 from fmnist.registry.champion import rollback
@@ -19,6 +20,7 @@ from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from tests.support.challengers import RECIPE, publish_reader, readable
 from tests.support.servers.browser import Browser
+from tests.support.servers.prometheus import value, wait_for_samples
 
 SCORED = readable(99).test
 
@@ -54,6 +56,26 @@ def check_page(browser: Browser, storage: Storage, manifest: Manifest, file: Pat
     browser.open(file)
     assert browser.errors() == []
     assert browser.value("document.querySelector('h1').innerText").startswith("Kept")
+
+
+def check_metrics(outcomes: dict[str, int], scored: str) -> None:
+    """Prometheus can read what came of the nights, and that this run has scored images.
+
+    Other tests of this cluster may have added to the counters.
+    """
+
+    def complete(samples: list[Sample]) -> bool:
+        counted = [
+            (value(samples, "fmnist_retrainings_total", task="shapes", outcome=outcome), least)
+            for outcome, least in outcomes.items()
+        ]
+        images = value(samples, "fmnist_scored_images_total", run=scored)
+        since = value(samples, "fmnist_champion_since_seconds", task="shapes")
+        found = [*counted, (images, len(SCORED)), (since, 1)]
+        return all(number is not None and number >= least for number, least in found)
+
+    samples, _ = wait_for_samples(complete)
+    assert complete(samples), samples
 
 
 # A function of more than 40 lines, because each night begins with what the nights before left.
@@ -102,3 +124,4 @@ def test_nights_in_a_row(s3_uri: str, browser: Browser, tmp_path: Path) -> None:
     assert (forced.training.seed, forced.no_training) == (1, None)
 
     check_page(browser, storage, worse, tmp_path / "report.html")
+    check_metrics({"promoted": 2, "kept": 3, "unchanged": 2}, scored=poor)
