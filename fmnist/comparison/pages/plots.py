@@ -58,7 +58,7 @@ def ranking(points: Sequence[Point], paper: Mapping[str, float], *, title: str) 
         )
     ticks = [shortened(point.tick, LABEL_LENGTH) for point in points]
     _name_rows(figure, [point.name for point in points], ticks)
-    figure.update_xaxes(tickformat=".1~%", title=title)
+    figure.update_xaxes(tickformat=".2~%", title=title)
     figure.update_layout(hovermode="closest", legend=LEGEND)
     return to_json(figure)
 

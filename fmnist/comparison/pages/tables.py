@@ -170,8 +170,8 @@ def _gap_cell(row: RankedCell) -> Cell:
 def _signed_gap(difference: Difference) -> Cell:
     if difference.mean is None:
         return Cell("–", significance_text(difference))
-    points = f"{100 * difference.mean:+.2f} points".replace("-", "−")
-    return Cell(points, significance_text(difference))
+    points = round(100 * difference.mean, 2) + 0.0  # which makes 0 of −0
+    return Cell(f"{points:+.2f} points".replace("-", "−"), significance_text(difference))
 
 
 def _seeds_cell(cell: ComparedCell) -> Cell:

@@ -35,6 +35,7 @@ def setting_effects(comparison: Comparison, basis: Split) -> list[Effect]:
     differing = differing_settings([cell.settings for cell in cells])
     if len(differing) < 2:
         return []
+    accuracies = {tuple(cell.settings.values()): _accuracies(cell, basis) for cell in cells}
     values = [
         (name, value)
         for name in differing
@@ -43,7 +44,7 @@ def setting_effects(comparison: Comparison, basis: Split) -> list[Effect]:
     ]
     pairs = {
         value_text(name, value, comparison.ablated, unlabelled=()): _pairs(
-            cells, name, value, basis
+            cells, accuracies, name, value
         )
         for name, value in values
     }
@@ -61,16 +62,18 @@ def setting_effects(comparison: Comparison, basis: Split) -> list[Effect]:
 
 
 def _pairs(
-    cells: Sequence[ComparedCell], name: str, value: Setting, basis: Split
+    cells: Sequence[ComparedCell],
+    accuracies: Mapping[tuple[Setting, ...], BySeed],
+    name: str,
+    value: Setting,
 ) -> list[tuple[BySeed, BySeed]]:
     """Returns the accuracies with the value and with the first cell's, of each pair of cells."""
     reference = cells[0].settings[name]
-    accuracies = {tuple(cell.settings.values()): _accuracies(cell, basis) for cell in cells}
     found = []
     for cell in cells:
         if cell.settings[name] == value:
             other = tuple({**cell.settings, name: reference}.values())
-            found.append((_accuracies(cell, basis), accuracies.get(other, {})))
+            found.append((accuracies[tuple(cell.settings.values())], accuracies.get(other, {})))
     return [(ours, theirs) for ours, theirs in found if ours.keys() & theirs.keys()]
 
 
