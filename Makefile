@@ -59,4 +59,6 @@ pins:
 	$(compile) -o requirements.txt
 	$(compile) -c requirements.txt --extra gpu -o requirements-gpu.txt
 	$(compile) -c requirements.txt --extra mlflow -o requirements-mlflow.txt
-	$(compile) -c requirements-mlflow.txt --extra mlflow --extra test -o requirements-test.txt
+	$(compile) -c requirements-mlflow.txt --extra onnx --extra litert -o requirements-export.txt
+	$(compile) -c requirements-mlflow.txt -c requirements-export.txt --extra mlflow --extra onnx \
+		--extra litert --extra test -o requirements-test.txt

@@ -1,11 +1,13 @@
-"""Writes a data set as Parquet, or as the competition's CSV files.
+"""Writes data as Parquet or CSV, or a model for other programs.
 
     python -m jobs.export --to my-folder
     python -m jobs.export --task competition --format csv --to my-folder
     python -m jobs.export --data photos --size 64x64
+    python -m jobs.export --run fashion-cnn-0123456789ab --format onnx
 
 Image files are decoded into the storage, where every job finds them again; --to copies them from
-there.
+there. With --run, a model is exported into the storage, after it has predicted the test images of
+the data with the runtime of its format and was compared with Keras.
 """
 
 from dataclasses import dataclass, field
@@ -14,12 +16,15 @@ from typing import Annotated, Literal, get_args
 import tyro
 
 from fmnist.errors import UserError, together
+from fmnist.exports.formats import FORMATS as MODEL_FORMATS
+from fmnist.exports.formats import check_installed
 from fmnist.tasks import find_task
+from jobs.support.config import job_config
 from jobs.support.flags import DEFAULT_TASK, ImageFlags, check_images, parse_flags
 from jobs.support.launch import launch
 from jobs.support.output import print_facts, print_path, print_table
 
-Format = Literal["parquet", "csv"]
+Format = Literal["parquet", "csv", "onnx", "saved_model", "litert"]
 FORMATS = get_args(Format)
 
 
@@ -29,16 +34,19 @@ class Flags:
     """TOML file of flags, local or s3://…; flags that are given here win."""
     quiet: bool = False
     """Print nothing but warnings, errors and where the result is."""
+    run: str | None = None
+    """Export the model of this run: its id in the storage, or its folder or URI anywhere."""
     to: str | None = None
-    """A new folder, or s3://bucket/prefix for Parquet; not needed for image files."""
+    """For data: a new folder, or s3://… for Parquet; not needed for image files."""
     format: Format = "parquet"
-    """parquet (train/ and test/), or csv (train.csv and testX.csv, which has no labels)."""
+    """For data parquet (train/ and test/), or csv (train.csv and testX.csv, which has no labels);
+    for a model onnx, saved_model or litert."""
     task: str | None = None
     """fashion, competition, or a .toml file; by default what image files are, else fashion."""
     data: str = "auto"
     """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""
     storage: str = "results"
-    """Where image files are decoded to: a folder or s3://bucket/prefix."""
+    """Where models and decoded image files go: a folder or s3://bucket/prefix."""
     images: Annotated[ImageFlags, tyro.conf.arg(name="")] = field(default_factory=ImageFlags)
 
 
@@ -50,8 +58,12 @@ def run(flags: Flags) -> None:
     together(
         lambda: find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),
-        lambda: _check_format(flags.format),
+        lambda: _check_use(flags),
     )
+    _export_model(flags, flags.run) if flags.run else _export_data(flags)
+
+
+def _export_data(flags: Flags) -> None:
     from fmnist.data.export import copy_parquet, export_csv, export_parquet
     from fmnist.data.locations import locate
     from jobs.support.connect import job_storage
@@ -76,9 +88,38 @@ def run(flags: Flags) -> None:
     print_path(flags.to)
 
 
-def _check_format(name: str) -> None:
-    if name not in FORMATS:
-        raise UserError(f"unknown format {name!r}: expected one of {', '.join(FORMATS)}")
+def _export_model(flags: Flags, run: str) -> None:
+    from fmnist.exports.run import export_model
+    from fmnist.runs.published import open_model, task_of_run
+    from jobs.support.connect import ensure_ray, job_storage
+    from jobs.support.images import find_data
+    from jobs.support.results import print_export
+    from jobs.support.runs import find_run
+
+    storage = job_storage(flags.storage)
+    models, folder = find_run(run, storage)
+    task = find_task(flags.task) if flags.task else task_of_run(models, folder)
+    model = open_model(models, folder, task)
+    dataset = find_data(flags.data, task, flags.images, storage).load()
+    ensure_ray()
+    config = job_config("export", flags)
+    print_export(storage, export_model(model, flags.format, dataset, storage, config))
+
+
+def _check_use(flags: Flags) -> None:
+    """Raises UserError for a format that there is not, and for flags of the two uses together."""
+    if flags.format not in FORMATS:
+        raise UserError(f"unknown format {flags.format!r}: expected one of {', '.join(FORMATS)}")
+    of_model = flags.format in MODEL_FORMATS
+    if flags.run and not of_model:
+        names = " or ".join(MODEL_FORMATS)
+        raise UserError(f"--run exports a model: found --format {flags.format}, expected {names}")
+    if flags.run and flags.to:
+        raise UserError("--run exports a model into --storage: found --to, which is for data")
+    if of_model and not flags.run:
+        raise UserError(f"--format {flags.format} is for a model: found no --run, expected one")
+    if of_model:
+        check_installed(flags.format)
 
 
 if __name__ == "__main__":

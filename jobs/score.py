@@ -8,7 +8,6 @@ again, a finished job is found, and an unfinished one scores what is left.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from fmnist.run_settings import Precision
 from fmnist.scoring.settings import (
@@ -21,9 +20,6 @@ from fmnist.scoring.settings import (
 from jobs.support.config import job_config
 from jobs.support.flags import ImageFlags, parse_flags
 from jobs.support.launch import launch
-
-if TYPE_CHECKING:
-    from fmnist.storage.open import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +66,7 @@ def run(flags: Flags) -> None:
     from jobs.support.connect import ensure_ray, job_storage
     from jobs.support.images import find_data
     from jobs.support.results import print_predictions
+    from jobs.support.runs import find_run
 
     storage = job_storage(flags.storage)
     models, folder = find_run(flags.run, storage)
@@ -98,17 +95,6 @@ def run(flags: Flags) -> None:
         config=job_config("score", replace(flags, precision=precision)),
     )
     print_predictions(storage, manifest)
-
-
-def find_run(run: str, storage: "Storage") -> "tuple[Storage, str]":
-    """Returns the storage that holds a run, and the run's folder in it."""
-    from fmnist.runs.ids import run_folder
-    from fmnist.storage.open import open_storage
-
-    parent, separator, name = run.rstrip("/").rpartition("/")
-    if not separator:
-        return storage, run_folder(run)
-    return open_storage(parent or "/", writable=False), name
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from fmnist.errors import StorageError, UserError
 from fmnist.storage.manifest import FileEntry, Manifest, read_manifest
 from fmnist.storage.open import Storage
 
-FOLDERS = ("runs", "comparisons", "predictions", "retrainings", "datasets")
+FOLDERS = ("runs", "comparisons", "predictions", "retrainings", "datasets", "exports")
 
 
 @dataclass(frozen=True, kw_only=True)

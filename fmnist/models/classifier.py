@@ -6,6 +6,7 @@ of an image depends neither on its neighbours nor on how many images are asked f
 """
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,22 @@ class Classifier:
         )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        probabilities = np.empty((len(images), self.classes), np.float32)
-        for start in range(0, len(images), self._rows):
-            rows = images[start : start + self._rows]
-            padding = [(0, self._rows - len(rows)), (0, 0), (0, 0), (0, 0)]
-            predicted = self._predict(np.pad(rows, padding)).numpy()
-            probabilities[start : start + len(rows)] = predicted[: len(rows)]
-        return probabilities
+        return in_batches(
+            lambda batch: self._predict(batch).numpy(), images, self._rows, self.classes
+        )
+
+
+def in_batches(
+    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, rows: int, classes: int
+) -> np.ndarray:
+    """Predicts images in batches of `rows`, the last one padded: (n, classes) float32."""
+    probabilities = np.empty((len(images), classes), np.float32)
+    for start in range(0, len(images), rows):
+        batch = images[start : start + rows]
+        padding = [(0, rows - len(batch)), (0, 0), (0, 0), (0, 0)]
+        predicted = predict(np.pad(batch, padding))
+        probabilities[start : start + len(batch)] = predicted[: len(batch)]
+    return probabilities
 
 
 def batch_rows(shape: tuple[int, int, int], *, gpu: bool = False) -> int:

@@ -178,10 +178,10 @@ def content_id(*parts: object) -> str:
     return hashlib.sha256(_encode(parts)).hexdigest()[:12]
 
 
-def versions() -> dict[str, str]:
+def versions(*more: str) -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on, which are not imported."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *more):
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from fmnist.exports.run import exports_folder
 from fmnist.pages.scores import SPLITS
 from fmnist.retraining.plan import Plan
 from fmnist.retraining.run import retrainings_folder
@@ -81,6 +82,17 @@ def print_predictions(storage: Storage, manifest: Manifest) -> None:
     print(f"predictions {manifest.id} for {manifest.details['images']:,} images are finished")
     print_facts([("model", manifest.details["run"]), ("labels", f"{where}/{LABELS}/")])
     print_path(f"{where}/{SUBMISSION}")
+
+
+def print_export(storage: Storage, manifest: Manifest) -> None:
+    """Prints how a published export was checked, and where it is."""
+    check = manifest.details["check"]
+    facts = (
+        ("images", f"{check['images']:,}, all with the labels that Keras gives"),
+        ("difference", f"at most {check['largest_difference']:.1e} of a probability"),
+    )
+    print(f"export {manifest.id} is finished")
+    print_files(storage, exports_folder(manifest.id), manifest, facts=facts)
 
 
 def print_plan(storage: Storage, plan: Plan) -> None:

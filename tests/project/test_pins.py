@@ -8,7 +8,9 @@ import yaml
 
 from tests.support.paths import ROOT
 
-FILES = [ROOT / f"requirements{suffix}.txt" for suffix in ("", "-gpu", "-mlflow", "-test")]
+FILES = [
+    ROOT / f"requirements{suffix}.txt" for suffix in ("", "-gpu", "-mlflow", "-export", "-test")
+]
 PLAIN = FILES[0]
 
 
@@ -41,9 +43,13 @@ def test_what_gpus_need_more_are_cudas_libraries() -> None:
     assert all(name.startswith("nvidia-") for name in more)
 
 
-def test_the_tests_have_the_client_that_is_pinned_for_jobs() -> None:
-    mlflow, test = pins(FILES[2]), pins(FILES[3])
-    assert "mlflow-skinny" in mlflow and {name: test.get(name) for name in mlflow} == mlflow
+@pytest.mark.parametrize(
+    ("file", "package"),
+    [(FILES[2], "mlflow-skinny"), (FILES[3], "tf2onnx"), (FILES[3], "onnxruntime")],
+)
+def test_the_tests_have_what_is_pinned_for_jobs(file: Path, package: str) -> None:
+    extra, test = pins(file), pins(FILES[-1])
+    assert package in extra and {name: test.get(name) for name in extra} == extra
 
 
 def test_the_image_is_made_of_files_that_are_there_and_not_ignored() -> None:

@@ -15,7 +15,7 @@ from fmnist.runs.published import open_model
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage, check_key, open_storage
 from fmnist.tasks import find_task
-from jobs.score import find_run
+from jobs.support.runs import find_run
 from tests.support.models import dense, publish_run
 from tests.support.paths import ROOT
 from tests.support.samples import SHAPES
