@@ -20,6 +20,10 @@ AugmentationChoice = Literal[Augmentation, "auto"]
 Selection = Literal["last", "best"]
 Ingest = Literal["memory", "stream", "auto"]
 
+# A network of the user's own, as it is given, and the name that it then has in settings and ids.
+OWN_PLACE = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_][A-Za-z0-9_]*)")
+OWN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.[0-9a-f]{12}")
+
 GPU_SHARES = (1, 0.5, 0.25, 0.2, 0.1)  # the values that `gpus_per_worker` can have
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGTP]?)(i?)B?")  # 10GB, 1.5 TiB
 PREFIXES = " KMGTP"  # of units, each a thousand times the one before it
@@ -30,8 +34,8 @@ MOST_SEED = 2**32 - 1  # NumPy's largest seed; Keras passes its seed on to NumPy
 class Training:
     """Settings that decide the trained weights; they and the data make the run id."""
 
-    architecture: Architecture = "cnn"
-    """Network to train."""
+    architecture: Architecture | str = "cnn"
+    """Network to train; nets.py:my_net is a function of your own in a Python file."""
     activation: Activation = "relu"
     """Activation of the hidden layers."""
     optimizer: Optimizer = "adam"
@@ -68,6 +72,10 @@ class Training:
     """Kernels that add in one order: the same run has the same bytes again; may cost on GPUs."""
     ingest: Ingest = "memory"
     """stream: images stay in shards, read in another order; auto: where they are too many."""
+    initial_weights: str | None = None
+    """A .keras file, local or s3://…, with whose weights the network begins."""
+    freeze: int = 0
+    """Layers with weights, from the first on, that keep their initial weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +102,10 @@ class Cluster:
 
 # The names that a field can have, by field; from the types, so that they stand once.
 CHOICES: dict[str, tuple[str, ...]] = {
-    field: get_args(kind)
+    field: get_args(each)
     for field, kind in get_type_hints(Training).items()
-    if get_origin(kind) is Literal
+    for each in (kind, *get_args(kind))
+    if get_origin(each) is Literal
 }
 _WHY_NOT = {
     "float16": " (its small gradients vanish without loss scaling; bfloat16's do not, and GPUs have"
@@ -125,18 +134,19 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
+def is_own(architecture: str) -> bool:
+    """Returns True for FILE.py:FUNCTION, and for the name that such a network gets."""
+    return bool(OWN_PLACE.fullmatch(architecture) or OWN_NAME.fullmatch(architecture))
+
+
 def check(training: Training, cluster: Cluster) -> None:
     """Raises UserError that lists every field with a value that it cannot have."""
-    problems = [
-        f"unknown {field} {getattr(training, field)!r}: expected one of {', '.join(choices)}"
-        + _WHY_NOT.get(getattr(training, field), "")
-        for field, choices in CHOICES.items()
-        if getattr(training, field) not in choices
-    ]
+    problems = _wrong_choices(training)
     for settings, field, least in (
         (training, "batch", 1),
         (training, "epochs", 1),
         (training, "seed", 0),
+        (training, "freeze", 0),
         (cluster, "cpus_per_worker", 1),
         (cluster, "checkpoint_every", 1),
         (cluster, "keep_checkpoints", 1),
@@ -146,6 +156,8 @@ def check(training: Training, cluster: Cluster) -> None:
         value = getattr(settings, field)
         if value is not None and value < least:
             problems.append(f"{field.replace('_', ' ')} is {value}, expected at least {least}")
+    if training.freeze > 0 and training.initial_weights is None:
+        problems.append(f"freeze is {training.freeze} without initial weights, expected 0")
     if training.seed > MOST_SEED:
         problems.append(f"seed is {training.seed}, expected at most {MOST_SEED}")
     if cluster.gpus_per_worker not in GPU_SHARES:
@@ -164,6 +176,20 @@ def check(training: Training, cluster: Cluster) -> None:
         lambda: _check_workers(training, cluster),
         lambda: parse_size(cluster.cache_size),
     )
+
+
+def _wrong_choices(training: Training) -> list[str]:
+    problems = []
+    for field, choices in CHOICES.items():
+        value = getattr(training, field)
+        own = field == "architecture"
+        if value in choices or (own and is_own(value)):
+            continue
+        expected = ", ".join(choices) + (", or FILE.py:FUNCTION" if own else "")
+        problems.append(
+            f"unknown {field} {value!r}: expected one of {expected}" + _WHY_NOT.get(value, "")
+        )
+    return problems
 
 
 def _check_workers(training: Training, cluster: Cluster) -> None:

@@ -23,9 +23,11 @@ from jobs.support.config import job_config
 from jobs.support.flags import ImageFlags, check_images, command, parse_flags
 from jobs.support.grid import GridFlags, axes_with_recipe, comparison_name, find_grid
 from jobs.support.launch import FAILED, launch
+from jobs.support.networks import config_with_files, read_files, read_networks, try_networks
 from jobs.support.on_finish import JobResult
 
 if TYPE_CHECKING:
+    from fmnist.data.dataset import Dataset
     from fmnist.storage.manifest import Manifest
     from fmnist.storage.open import Storage
 
@@ -60,28 +62,27 @@ def parse() -> Flags:
 
 def run(flags: Flags) -> JobResult | None:
     grid = check_flags(flags)
+    files = read_files(grid.cells)
+    grid = replace(grid, cells=[files.named(cell) for cell in grid.cells])
     from fmnist.cluster.resources import choose_cpus_per_worker
     from fmnist.comparison.estimate import print_estimate
     from fmnist.comparison.progress import SweepProgress
     from fmnist.comparison.run import compare, run_specs
-    from fmnist.data.dataset import labelled
     from jobs.support.connect import ensure_ray, job_storage
-    from jobs.support.images import find_data
 
     storage = job_storage(flags.storage, dry_run=flags.dry_run)
-    task = find_task(flags.task) if flags.task else None
-    dataset = find_data(
-        flags.data, task, flags.images, storage, default_task=DEFAULT_TASK, dry_run=flags.dry_run
-    ).load()
-    examples, task = len(labelled(dataset)), dataset.task
-    grid = resolve_grid(grid, task, examples)
+    dataset = load_data(flags, storage)
+    grid = resolve_grid(grid, dataset.task, dataset.count_labelled())
     runs = with_seeds(grid.cells, flags.seeds)
     ensure_ray()
     workers = flags.base.workers
     threads = choose_cpus_per_worker(workers, workers, flags.cluster)
     cluster = replace(flags.cluster, cpus_per_worker=threads)
-    config = job_config("compare", replace(flags, axis=axes_with_recipe(flags)))
+    files = try_networks(files, grid.cells, dataset, storage)
+    written = job_config("compare", replace(flags, axis=axes_with_recipe(flags)))
+    config = config_with_files(written, files)
     specs = run_specs(dataset, runs, cluster, storage, command=command(), config=config)
+    specs = [spec.with_files(files) for spec in specs]
     del dataset  # its images are in the object store now
     if flags.dry_run:
         print_estimate(specs, grid)
@@ -104,11 +105,21 @@ def run(flags: Flags) -> JobResult | None:
 def check_flags(flags: Flags) -> Grid:
     """Returns the grid; raises UserError that lists all mistakes in the flags."""
     together(
-        lambda: find_grid(flags, flags.cluster),
+        lambda: read_networks(find_grid(flags, flags.cluster).cells),
         lambda: find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),
     )
     return find_grid(flags, flags.cluster)
+
+
+def load_data(flags: Flags, storage: "Storage") -> "Dataset":
+    """Loads the data set, and decodes it before if it is image files."""
+    from jobs.support.images import find_data
+
+    task = find_task(flags.task) if flags.task else None
+    return find_data(
+        flags.data, task, flags.images, storage, default_task=DEFAULT_TASK, dry_run=flags.dry_run
+    ).load()
 
 
 def print_comparison(storage: "Storage", manifest: "Manifest", runs: int) -> JobResult:

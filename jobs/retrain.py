@@ -31,11 +31,14 @@ from jobs.support.flags import (
     parse_flags,
 )
 from jobs.support.launch import launch
+from jobs.support.networks import config_with_files, read_files, read_networks, try_networks
 from jobs.support.on_finish import JobResult
 
 if TYPE_CHECKING:
+    from fmnist.data.locations import Location
     from fmnist.storage.manifest import Manifest
     from fmnist.storage.open import Storage
+    from jobs.support.images import Data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,7 @@ def parse() -> Flags:
 
 def run(flags: Flags) -> JobResult | None:
     check_flags(flags)
+    files = read_files([flags.training])
     from fmnist.retraining.plan import make_plan
     from fmnist.retraining.run import retrain
     from fmnist.scoring.inputs import find_inputs, from_dataset
@@ -90,17 +94,16 @@ def run(flags: Flags) -> JobResult | None:
     if flags.rollback:
         return roll_back(storage, flags)
     data = find_data(flags.data, task, flags.images, storage, dry_run=flags.dry_run)
-    plan = make_plan(data.load(), flags.training, storage, force=flags.force)
+    plan = make_plan(data.load(), files.named(flags.training), storage, force=flags.force)
     if not flags.score_data:  # before Ray starts: it refuses data without a test part
         inputs = from_dataset(plan.dataset)
     if flags.dry_run:
         print_plan(storage, plan)
         return None
     ensure_ray()
-    place = data.place if data.source else None  # decoded images have the files' names there
-    if flags.score_data:
-        images = replace(flags.images, size=None, test=0.0)
-        place = find_data(flags.score_data, data.task, images, storage, scored=True).place
+    if not plan.no_training and not plan.pending:
+        plan = replace(plan, files=try_networks(files, [plan.training], plan.dataset, storage))
+    place = place_to_score(flags, data, storage)
     if place:
         inputs = find_inputs(data.task, place)
     manifest = retrain(
@@ -112,7 +115,7 @@ def run(flags: Flags) -> JobResult | None:
         limits=flags.limits,
         retention=flags.retention,
         command=command(),
-        config=job_config("retrain", flags),
+        config=config_with_files(job_config("retrain", flags), files),
         actors=flags.actors,
     )
     return report(storage, manifest)
@@ -131,10 +134,21 @@ def report(storage: "Storage", manifest: "Manifest") -> JobResult:
     return JobResult(outcome=manifest.details["outcome"], summary=summary)
 
 
+def place_to_score(flags: Flags, data: "Data", storage: "Storage") -> "str | Location | None":
+    """Returns where the images to score are; None for the test part of the data in memory."""
+    from jobs.support.images import find_data
+
+    if flags.score_data:
+        images = replace(flags.images, size=None, test=0.0)
+        return find_data(flags.score_data, data.task, images, storage, scored=True).place
+    return data.place if data.source else None  # decoded images have the files' names there
+
+
 def check_flags(flags: Flags) -> None:
     """Raises UserError that lists all mistakes in the flags."""
     together(
         lambda: check(flags.training, flags.cluster),
+        lambda: read_networks([flags.training]),
         lambda: check_gate(flags.gate),
         lambda: check_limits(flags.limits),
         lambda: check_retention(flags.retention),

@@ -229,7 +229,8 @@ def chosen(flags: Chosen, storage: "Storage") -> "list[FoundRun]":
     return [
         run
         for run in list_runs(storage)
-        if flags.task in (None, run.task) and flags.architecture in (None, run.architecture)
+        if flags.task in (None, run.task)
+        and flags.architecture in (None, run.architecture, run.architecture.partition(".")[0])
     ]
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from fmnist.errors import together
+from fmnist.job_config import JobConfig
 from fmnist.recipes import RECIPES
-from fmnist.run_settings import Cluster, Training, check
+from fmnist.run_settings import Cluster, Ingest, Training, check
 from fmnist.tasks import find_task
 from jobs.support.config import job_config
 from jobs.support.flags import (
@@ -25,6 +26,12 @@ from jobs.support.flags import (
     parse_flags,
 )
 from jobs.support.launch import launch
+from jobs.support.networks import config_with_files, read_files, read_networks, try_networks
+
+if TYPE_CHECKING:
+    from fmnist.data.dataset import Dataset
+    from fmnist.storage.open import Storage
+    from jobs.support.images import Data
 
 if TYPE_CHECKING:
     from fmnist.storage.manifest import Manifest
@@ -62,44 +69,63 @@ def parse() -> Flags:
 
 def run(flags: Flags) -> None:
     check_flags(flags)
+    files = read_files([flags.training])
     from fmnist.data.dataset import Dataset
-    from fmnist.runs.ids import check_resumed, run_folder
-    from fmnist.runs.published import open_model
-    from fmnist.scoring.inputs import find_inputs, from_dataset
-    from fmnist.scoring.run import score
-    from fmnist.scoring.settings import PredictionSettings
+    from fmnist.runs.ids import check_resumed
     from fmnist.training.run import train
     from jobs.support.connect import ensure_ray, job_storage
     from jobs.support.images import find_data
     from jobs.support.ingest import load_or_stream
-    from jobs.support.results import print_predictions
 
     storage = job_storage(flags.storage)
     task = find_task(flags.task) if flags.task else None
     data = find_data(flags.data, task, flags.images, storage)
     dataset = load_or_stream(data, flags.training.ingest)
-    in_memory = isinstance(dataset, Dataset)
-    training = replace(flags.training, ingest="memory" if in_memory else "stream")
+    ingest: Ingest = "memory" if isinstance(dataset, Dataset) else "stream"
+    flags = replace(flags, training=replace(flags.training, ingest=ingest))
+    training = files.named(flags.training)
     if flags.resume:
         check_resumed(flags.resume, dataset, training, flags.cluster, storage)
     ensure_ray()
-    config = job_config("train", replace(flags, training=training))
+    files = try_networks(files, [training], dataset, storage)
+    config = config_with_files(job_config("train", flags), files)
     to_score = replace(dataset, train=None) if isinstance(dataset, Dataset) else None
     held = [dataset]
     del dataset  # so that `train` holds the images alone, and frees what it has shared
-    manifest = train(held.pop(), training, flags.cluster, storage, command=command(), config=config)
+    cluster, line = flags.cluster, command()
+    manifest = train(
+        held.pop(), training, cluster, storage, command=line, config=config, files=files
+    )
     report(storage, manifest)
     if flags.score:
-        model = open_model(storage, run_folder(manifest.id), data.task)
-        if to_score and not data.source:
-            inputs = from_dataset(to_score)
-        else:  # the shards of image files have their names, which a data set in memory has not
-            inputs = find_inputs(data.task, data.place)
-        settings = PredictionSettings(gpu=flags.cluster.gpu)
-        scored = score(
-            model=model, inputs=inputs, storage=storage, settings=settings, config=config
-        )
-        print_predictions(storage, scored)
+        score_test_images(manifest.id, to_score, data, config, storage, gpu=cluster.gpu)
+
+
+def score_test_images(
+    run: str,
+    to_score: "Dataset | None",
+    data: "Data",
+    config: JobConfig,
+    storage: "Storage",
+    *,
+    gpu: bool,
+) -> None:
+    """Labels the test images with the published run, and prints where the labels are."""
+    from fmnist.runs.ids import run_folder
+    from fmnist.runs.published import open_model
+    from fmnist.scoring.inputs import find_inputs, from_dataset
+    from fmnist.scoring.run import score
+    from fmnist.scoring.settings import PredictionSettings
+    from jobs.support.results import print_predictions
+
+    model = open_model(storage, run_folder(run), data.task)
+    if to_score and not data.source:
+        inputs = from_dataset(to_score)
+    else:  # the shards of image files have their names, which a data set in memory has not
+        inputs = find_inputs(data.task, data.place)
+    settings = PredictionSettings(gpu=gpu)
+    scored = score(model=model, inputs=inputs, storage=storage, settings=settings, config=config)
+    print_predictions(storage, scored)
 
 
 def report(storage: "Storage", manifest: "Manifest") -> None:
@@ -116,6 +142,7 @@ def check_flags(flags: Flags) -> None:
     """Raises UserError that lists all mistakes in the flags."""
     together(
         lambda: check(flags.training, flags.cluster),
+        lambda: read_networks([flags.training]),
         lambda: find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),
     )

@@ -117,6 +117,8 @@ def test_whoever_changes_a_default_raises_the_format_of_ids():
         "workers": 1,
         "deterministic": True,
         "ingest": "memory",
+        "initial_weights": None,
+        "freeze": 0,
     }
     assert (FORMAT, asdict(Training())) == (2, defaults)
 

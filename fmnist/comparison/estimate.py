@@ -1,12 +1,14 @@
 """Estimates how long a comparison takes, for a dry run."""
 
+from collections.abc import Sequence
+
 import ray
 
 from fmnist.comparison.grid.cells import Grid
 from fmnist.comparison.grid.settings import WITHOUT
 from fmnist.comparison.sweep import concurrency
 from fmnist.models.architectures import build, flops
-from fmnist.run_settings import Architecture
+from fmnist.models.own_network import OwnNetwork
 from fmnist.tasks import Task
 from fmnist.training.spec import RunSpec
 
@@ -20,8 +22,12 @@ def print_estimate(specs: list[RunSpec], grid: Grid) -> None:
     at_once, cpus = concurrency(first), first.cluster.cpus_per_worker or 1
     # It requests no CPUs, so that the autoscaler starts no node for an estimate.
     task = ray.remote(num_cpus=0)(training_flops)
-    networks = list(dict.fromkeys(cell.architecture for cell in grid.cells))
-    costs = dict(zip(networks, ray.get(task.remote(first.task, networks)), strict=True))
+    networks = {
+        spec.training.architecture: spec.network or spec.training.architecture
+        for spec in specs[: len(grid.cells)]
+    }
+    found = ray.get(task.remote(first.task, list(networks.values())))
+    costs = dict(zip(networks, found, strict=True))
     total = 0.0
     for cell, name in zip(grid.cells, grid.names, strict=True):
         images = first.splits["train"].size * cell.epochs * seeds
@@ -37,11 +43,14 @@ def print_estimate(specs: list[RunSpec], grid: Grid) -> None:
     )
 
 
-def training_flops(task: Task, architectures: list[Architecture]) -> list[int]:
-    """Returns the operations to train each network on one image.
+def training_flops(task: Task, networks: Sequence[OwnNetwork | str]) -> list[int]:
+    """Returns the operations to train each network, ours by its name, on one image.
 
     Call it in a process of its own, as it imports TensorFlow.
     """
-    return [
-        flops(build(name, task, activation="relu", precision="float32")) for name in architectures
-    ]
+    costs = []
+    for each in networks:
+        name, own = (each, None) if isinstance(each, str) else (each.name, each)
+        model = build(name, task, activation="relu", precision="float32", own=own)
+        costs.append(flops(model))
+    return costs

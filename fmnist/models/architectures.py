@@ -8,9 +8,11 @@ networks without TensorFlow.
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
+from fmnist.models.own_network import OwnNetwork
 from fmnist.models.tensorflow import import_tensorflow
 from fmnist.run_settings import Activation, Architecture
 from fmnist.tasks import Task
@@ -183,7 +185,7 @@ def _constant(value: float | list[float]) -> dict[str, Any]:
     return {"class_name": "Constant", "config": {"value": value}}
 
 
-ARCHITECTURES: dict[Architecture, Network] = {
+ARCHITECTURES: dict[Architecture | str, Network] = {
     "dense": dense,
     "cnn": cnn,
     "resnet": resnet,
@@ -197,17 +199,19 @@ ARCHITECTURES: dict[Architecture, Network] = {
 
 
 def build(
-    architecture: Architecture,
+    architecture: Architecture | str,
     task: Task,
     *,
     activation: Activation,
     precision: str,
     batch_normalization: Any = None,
+    own: OwnNetwork | None = None,
 ) -> Any:
     """Makes an untrained `keras.Model`: uint8 (n, height, width, channels) → float32 (n, classes).
 
     `precision` is a Keras dtype policy, such as `float32` or `mixed_bfloat16`. The class
-    `batch_normalization`, if any, takes the place of Keras' layer with the same weights.
+    `batch_normalization`, if any, takes the place of Keras' layer with the same weights. The user's
+    `own` network, if any, is built in place of ours; UserError says what is wrong with it.
     """
     import_tensorflow()
     import keras
@@ -219,11 +223,13 @@ def build(
     try:
         pixels = keras.Input(task.shape, dtype="uint8", name="pixels")
         scaled = layers.Rescaling(1 / 255, dtype="float32")(pixels)
-        features = ARCHITECTURES[architecture](layers, scaled, activation)
+        network = own.features if own else ARCHITECTURES[architecture]
+        features = network(layers, scaled, activation)
         probabilities = layers.Dense(
             len(task.classes), activation="softmax", dtype="float32", name="probabilities"
         )(features)
-        return keras.Model(pixels, probabilities, name=architecture)
+        with own.errors() if own else nullcontext():
+            return keras.Model(pixels, probabilities, name=own.function if own else architecture)
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -235,8 +241,9 @@ def flops(model: Any) -> int:
     backward for the inputs and for the weights.
     """
     multiplications = 0
-    for layer in model.layers:
-        if hasattr(layer, "kernel"):
-            places = layer.output.shape[1:-1]  # none for a dense layer
+    for layer in model._flatten_layers(include_self=False):
+        output = getattr(layer, "output", None)  # of none that is inside of another layer
+        if hasattr(layer, "kernel") and output is not None:
+            places = output.shape[1:-1]  # none for a dense layer
             multiplications += math.prod(layer.kernel.shape) * math.prod(places)
     return 3 * 2 * multiplications

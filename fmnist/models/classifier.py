@@ -5,6 +5,7 @@ batch has the same shape, the last one being padded, so that nothing is traced t
 of an image depends neither on its neighbours nor on how many images are asked for.
 """
 
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from fmnist.models.tensorflow import import_tensorflow
 # Rows and bytes of uint8 pixels of a batch; what the layers make of them takes many times as much.
 CPU_BATCH = 256, 1 << 20
 GPU_BATCH = 4096, 16 << 20  # a GPU is idle between small ones
+MISSING = re.compile(r"Could not locate (?:class|function) '[^']*'")  # in Keras' words
 
 
 class Classifier:
@@ -36,7 +38,7 @@ class Classifier:
         import tensorflow as tf
 
         if isinstance(model, str | Path):
-            model = _load(Path(model))
+            model = load_model(Path(model))
         self.model = model
         self.shape, self.classes = _shapes(model)
         self._rows = batch_rows(self.shape, gpu=gpu)
@@ -86,16 +88,23 @@ def limit_threads(threads: int, *, gpu: bool = False) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
-def _load(path: Path) -> Any:
+def load_model(path: Path, *, name: str = "") -> Any:
+    """Loads a `.keras` file without running code that it may contain.
+
+    Raises UserError, which calls the file by that name, if it can't be loaded.
+    """
     import keras
 
+    name = name or path.name
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{path.name} is no Keras model: found no zip archive")
+        raise UserError(f"{name} is no Keras model: found no zip archive")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # a damaged file raises almost anything
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"{path.name} is no Keras model that can be loaded: {reason}") from error
+        missing = MISSING.search(str(error))  # Keras tells it after the configs of all layers
+        reason = (missing and missing[0]) or next(iter(str(error).splitlines()), "")
+        told = reason or type(error).__name__
+        raise UserError(f"{name} is no Keras model that can be loaded: {told}") from error
 
 
 def _shapes(model: Any) -> tuple[tuple[int, int, int], int]:

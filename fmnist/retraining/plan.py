@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from fmnist.data.dataset import Dataset, labelled
+from fmnist.models.network_files import NO_FILES, NetworkFiles
 from fmnist.registry.champion import Champion, read_champion
 from fmnist.retraining.held_out import HeldOut, hold_out
 from fmnist.retraining.pending import PendingPromotion, read_pending
@@ -38,6 +39,7 @@ class Plan:
     held_out: HeldOut
     no_training: NoTraining | None
     pending: PendingPromotion | None = None
+    files: NetworkFiles = NO_FILES  # that `training` names
 
 
 def make_plan(

@@ -161,7 +161,15 @@ def _train_and_promote(
     if plan.no_training:
         return _keep_champion(plan, plan.no_training, storage, gate), None
     register_candidate(storage, task.name, plan.challenger)
-    train(plan.dataset, plan.training, cluster, storage, command=command, config=config)
+    train(
+        plan.dataset,
+        plan.training,
+        cluster,
+        storage,
+        command=command,
+        config=config,
+        files=plan.files,
+    )
     return promote_if_better(
         storage,
         task,

@@ -45,7 +45,7 @@ def parse_run_id(run: str) -> tuple[str, str]:
     """Returns the names of the task and of the network in an id; (run, "") if it has none.
 
     Both names may have hyphens, so a known network is the longest name that the id ends with; of an
-    unknown one, the name has no hyphens.
+    unknown one, and of a user's own such as `my_net.0123456789ab`, the name has no hyphens.
     """
     task_and_network, _, _ = run.rpartition("-")
     for network in sorted(get_args(Architecture), key=len, reverse=True):

@@ -15,6 +15,7 @@ from fmnist.data.dataset import Dataset
 from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.errors import UserError
 from fmnist.job_config import JobConfig
+from fmnist.models.network_files import NO_FILES, NetworkFiles
 from fmnist.run_settings import Cluster, Training, check, least_and_most, resolve_auto
 from fmnist.runs.ids import begin, run_folder, run_id
 from fmnist.stages import stage
@@ -38,10 +39,12 @@ def train(
     *,
     command: str,
     config: JobConfig | None = None,
+    files: NetworkFiles = NO_FILES,
 ) -> Manifest:
     """Returns the published run of this configuration on this data set; trains it if necessary.
 
-    `config` has the flags of the job, of which the run publishes those that give it again.
+    `config` has the flags of the job, of which the run publishes those that give it again; `files`
+    are those that `training` names.
     Raises UserError for a configuration that cannot be trained on this data or this cluster, for
     storage that fails or that the workers' nodes don't share, and for a loss that is not finite.
     """
@@ -55,15 +58,10 @@ def train(
     with stage("sharing the images with the workers"):
         splits = make_splits(dataset, training.validation, cluster.cache_size)
     begin(dataset, training, storage)
+    cluster = replace(cluster, cpus_per_worker=cpus)
     spec = RunSpec.of(
-        dataset,
-        training,
-        replace(cluster, cpus_per_worker=cpus),
-        storage,
-        command=command,
-        config=config,
-        splits=splits,
-    )
+        dataset, training, cluster, storage, command=command, config=config, splits=splits
+    ).with_files(files)
     del dataset  # whose images are in the object store now, unless the caller needs them
     with mark_storage(storage) as mark, show_progress(spec.id, training.epochs) as monitor:
         _fit_in_task(spec, RunContext(monitor=monitor, mark=mark))

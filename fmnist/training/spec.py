@@ -1,6 +1,6 @@
 """The description of a run that its workers receive, and the result that they return."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NotRequired, Protocol, TypedDict
 
 from fmnist.cluster.actors import RemoteMethod
@@ -9,6 +9,8 @@ from fmnist.cluster.shared_folder import Mark
 from fmnist.data.dataset import Dataset
 from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.job_config import JobConfig
+from fmnist.models.network_files import NetworkFiles, WeightsFile
+from fmnist.models.own_network import OwnNetwork
 from fmnist.run_settings import Cluster, Training
 from fmnist.runs.history import EpochRow
 from fmnist.runs.ids import run_folder, run_id
@@ -50,6 +52,8 @@ class RunSpec:
     splits: Splits  # train; validation and test where they exist with labels
     details: RunDetails
     config_file: str | None = None  # content of the run's config.toml; None: it publishes none
+    network: OwnNetwork | None = None  # None: one of ours
+    initial_weights: WeightsFile | None = None
 
     @classmethod
     def of(
@@ -85,6 +89,14 @@ class RunSpec:
             splits=splits,
             details=details,
             config_file=config.of_run(settings, storage.uri).to_toml() if config else None,
+        )
+
+    def with_files(self, files: NetworkFiles) -> "RunSpec":
+        """Returns the spec with those of the user's files that its settings name."""
+        return replace(
+            self,
+            network=files.network(self.training),
+            initial_weights=files.initial_weights(self.training),
         )
 
     @property

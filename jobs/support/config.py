@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fmnist.errors import UserError
 from fmnist.job_config import JobConfig, Value
@@ -17,9 +17,10 @@ from fmnist.job_config import JobConfig, Value
 NAME = "config"  # of the flag
 # Flags that say how a job was started, and not what came of it; a recipe is in the other values.
 NOT_SAVED = (NAME, "recipe", "resume", "dry_run", "quiet", "on_finish")
-# No file can name another one, nor a command to run: whoever may write to the storage could do so.
+# No file can name another one, nor what to run: whoever may write to the storage could do so.
 FLAGS_ONLY = (NAME, "on_finish")
-PLACES = ("run", "task", "data", "score_data", "storage")  # that may be paths
+CODE = ".py:"  # in an architecture
+PLACES = ("run", "task", "data", "score_data", "storage", "initial_weights")  # that may be paths
 IN_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the entry point of a submitted job
 KINDS: dict[type, str] = {
     str: "text in quotes",
@@ -41,7 +42,7 @@ def read_config(place: str, flags: type) -> dict[str, Value]:
     Raises UserError that lists all unknown keys, each with the nearest name, and all wrong types.
     """
     try:
-        found = tomllib.loads(_read(place).decode())
+        found = tomllib.loads(read_file(NAME, place).decode())
     except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no TOML
         raise UserError(f"{NAME} {place}: {error or 'is nested too deeply'}") from error
     kinds = flag_types(flags)
@@ -77,29 +78,31 @@ def with_values(flags: Flags, values: Mapping[str, Value]) -> Flags:
 def job_config(job: str, flags: object) -> JobConfig:
     """Returns the configuration that gives a job's result again, also from another folder."""
     values = {name: value for name, value in _flat(flags).items() if name not in NOT_SAVED}
-    if IN_RAY_JOB not in os.environ:  # there, paths are relative to what was submitted
-        values |= {name: _absolute(name, values[name]) for name in PLACES if name in values}
+    values |= {name: _absolute(name, values[name]) for name in PLACES if name in values}
     return JobConfig(job=job, values=values)
 
 
-def _read(place: str) -> bytes:
+def read_file(what: str, place: str) -> bytes:
+    """Returns a file's content; raises UserError, which calls it `what`, if it can't be read."""
     if "://" in place:
         from fmnist.storage.open import open_storage  # here: files of this machine need no boto3
 
         folder, _, name = place.rpartition("/")
         found = open_storage(folder, writable=False).read_version(name)
         if found is None:
-            raise UserError(f"{NAME} {place}: there is no such file")
+            raise UserError(f"{what} {place}: there is no such file")
         return found[0]
     try:
         return Path(place).expanduser().read_bytes()
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~nobody
-        raise UserError(f"{NAME} {place!r}: {error}") from error
+        raise UserError(f"{what} {place!r}: {error}") from error
 
 
 def _problem(name: str, value: Any, kinds: Mapping[str, Kinds]) -> str | None:
     if name in FLAGS_ONLY:
         return f"{name} can't be in a file, expected it as a flag"
+    if name in ("architecture", "axis") and CODE in str(value):
+        return f"{name} is {value!r}, but no file can name code to run, expected it as a flag"
     if name not in kinds:
         close = get_close_matches(name.replace("-", "_"), kinds, n=1, cutoff=0)
         return f"unknown key {name!r}, expected {close[0]!r} or another flag's name"
@@ -126,8 +129,9 @@ def _shown(value: Any) -> str:
 
 def _kinds(hint: Any) -> Kinds:
     """Returns what a flag's value can be, but for None: there is no null in TOML."""
-    if isinstance(hint, UnionType):
-        return tuple(kind for kind in get_args(hint) if kind is not type(None))
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:  # that of a Literal is the latter
+        found = [kind for kind in get_args(hint) if kind is not type(None)]
+        return tuple(kind for each in found for kind in _kinds(each))
     return get_args(hint) if get_origin(hint) is Literal else (get_origin(hint) or hint,)
 
 
@@ -139,12 +143,19 @@ def _flat(flags: object) -> dict[str, Value]:
     return values
 
 
-def _absolute(name: str, value: Value) -> Value:
-    """Returns a path as an absolute one; names of tasks and runs, and URIs, stay."""
+def absolute_place(text: str) -> str:
+    """Returns a path as an absolute one, but in a submitted job; URIs stay."""
     from fmnist.storage.uri import FolderUri, parse_uri
 
+    if IN_RAY_JOB in os.environ:  # where paths are relative to what was submitted
+        return text
+    place = parse_uri(text, http=True)
+    return str(place.path) if isinstance(place, FolderUri) else text
+
+
+def _absolute(name: str, value: Value) -> Value:
+    """Returns a path as an absolute one; names of tasks and runs stay."""
     named = {"run": "/" not in str(value), "task": not str(value).endswith(".toml")}
     if not isinstance(value, str) or value == "auto" or named.get(name):
         return value
-    place = parse_uri(value, http=True)
-    return str(place.path) if isinstance(place, FolderUri) else value
+    return absolute_place(value)

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from fmnist.models.network_files import NetworkFiles
 from fmnist.run_settings import Training
 from fmnist.tasks import FASHION
 from fmnist.training import batches
+from tests.support.models import separable
 
 EVALUATION_BATCH = 50
 KEPT: list[Any] = []  # until the process ends; see distributed.endless_dataset
@@ -111,6 +113,7 @@ def make_model(strategy: Any, training: Training) -> Any:
             activation="relu",
             precision="float32",
             batch_normalization=GlobalBatchNormalization,
+            own=NetworkFiles(networks=[separable()]).network(training),
         )
         for layer in plain.layers:
             if isinstance(layer, keras.layers.Dropout):

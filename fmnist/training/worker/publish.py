@@ -16,7 +16,7 @@ from fmnist.data.streaming.images import StreamedImages
 from fmnist.drift import reference
 from fmnist.drift.image_statistics import image_statistics, statistic_names
 from fmnist.drift.reference import STATISTICS, ImageSample, sample_positions
-from fmnist.job_config import CONFIG
+from fmnist.job_config import CONFIG, NETWORK
 from fmnist.models.architectures import build
 from fmnist.models.classifier import Classifier, batch_rows
 from fmnist.pages.scores import EvaluationJson
@@ -94,6 +94,7 @@ def _plain_model(session: Session) -> keras.Model:
         session.spec.task,
         activation=training.activation,
         precision="float32",
+        own=session.spec.network,
     )
     if training.select == "best" and state.best_epoch:
         values = session.checkpoints.load(epoch_name(state.best_epoch))[1]
@@ -133,6 +134,8 @@ def _publish(
         pq.write_table(table, folder / STATISTICS)
         (folder / "report.html").write_text(run_page(page), encoding="utf-8")
         (folder / CARD).write_text(model_card(page), encoding="utf-8")
+        if spec.network:
+            (folder / NETWORK).write_text(spec.network.source, encoding="utf-8")
         if spec.config_file is not None:
             (folder / CONFIG).write_text(spec.config_file, encoding="utf-8")
         publish(spec.storage, spec.folder, folder, kind="run", id=spec.id, details=details)

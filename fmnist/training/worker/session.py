@@ -13,6 +13,7 @@ from ray.train.collective import broadcast_from_rank_zero
 
 from fmnist.errors import UserError
 from fmnist.models.architectures import build
+from fmnist.models.initial_weights import set_initial_weights
 from fmnist.runs.history import EpochRow
 from fmnist.training.batches import Batch
 from fmnist.training.checkpoints import Checkpoints, TrainingState
@@ -176,7 +177,10 @@ def _build_model(
             activation=training.activation,
             precision=policy,
             batch_normalization=GlobalBatchNormalization,
+            own=spec.network,
         )
+        if file := spec.initial_weights:
+            set_initial_weights(plain, file.read(), freeze=training.freeze, where=file.given)
         model = distributed.DistributedModel(
             plain.inputs,
             plain.outputs,

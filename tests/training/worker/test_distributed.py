@@ -12,6 +12,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.support.models import separable
+
 # At twice these rates, rounding grows a thousandfold.
 PLAIN = {"optimizer": "sgd", "learning_rate": 0.01}
 # Batch normalization, and what else changes a step.
@@ -23,8 +25,9 @@ NORMALIZED = {
     "label_smoothing": 0.2,
     "average_weights": 0.9,
 }
+OWN = NORMALIZED | {"architecture": separable().name}  # a user's own network
 pytestmark = pytest.mark.timeout(600)  # the first test waits for six processes
-TRAININGS = {"plain": PLAIN, "normalized": NORMALIZED}
+TRAININGS = {"plain": PLAIN, "normalized": NORMALIZED, "own": OWN}
 STEPS, BATCH, TEST = 50, 64, 131  # 64 and 131 divide neither by 3 nor, 131, by 2
 WORLDS = (1, 2, 3)
 

@@ -1,0 +1,112 @@
+"""The files that settings of networks name: read at once, and tried before anything is trained."""
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fmnist.errors import UserError, together
+from fmnist.job_config import JobConfig
+from fmnist.models.network_files import NetworkFiles, WeightsFile
+from fmnist.models.own_network import OwnNetwork, parse_network
+from fmnist.run_settings import OWN_NAME, OWN_PLACE, Training, resolve_auto
+from fmnist.stages import stage
+from fmnist.tasks import Task
+from jobs.support.config import absolute_place, read_file
+
+if TYPE_CHECKING:
+    from fmnist.data.dataset import Dataset
+    from fmnist.data.streaming.dataset import ShardedDataset
+    from fmnist.storage.open import Storage
+
+WEIGHTS = "initial weights"
+
+
+def read_networks(trainings: Sequence[Training]) -> list[OwnNetwork]:
+    """Reads the files of the user's networks; raises UserError that lists all mistakes in them."""
+    found: list[OwnNetwork] = []
+
+    def read(name: str) -> None:
+        if match := OWN_PLACE.fullmatch(name):
+            found.append(parse_network(name, read_file("network", match["file"])))
+        elif OWN_NAME.fullmatch(name):
+            raise UserError(
+                f"unknown network {name!r}: expected the flag --architecture with its file, as in "
+                f"nets.py:{name.partition('.')[0]}; beside a run, that is network.py"
+            )
+
+    given = dict.fromkeys(training.architecture for training in trainings)
+    together(*(lambda name=name: read(name) for name in given))
+    return found
+
+
+def read_files(trainings: Sequence[Training]) -> NetworkFiles:
+    """Reads all files that the settings name; raises UserError for those that can't be read."""
+    weights = []
+    for given in dict.fromkeys(training.initial_weights for training in trainings):
+        if given:
+            with stage("reading the initial weights"):
+                data = read_file(WEIGHTS, given)
+            weights.append(WeightsFile.of(given, absolute_place(given), data))
+    return NetworkFiles(networks=read_networks(trainings), weights=weights)
+
+
+def config_with_files(config: JobConfig, files: NetworkFiles) -> JobConfig:
+    """Returns a job's configuration with what it calls these files."""
+    if not files.networks:
+        return config.with_written(files.written(), "")
+    axes = config.values.get("axis") or ()
+    assert isinstance(axes, tuple)
+    axis = next((each for each in axes if each.partition("=")[0].strip() == "architecture"), "")
+    given = config.values["architecture"]
+    flag = ["--architecture", str(given)] if given else ["--axis", axis]
+    return config.with_written(files.written(), shlex.join(flag))
+
+
+def try_networks(
+    files: NetworkFiles,
+    trainings: Sequence[Training],
+    dataset: "Dataset | ShardedDataset",
+    storage: "Storage",
+) -> NetworkFiles:
+    """Tries the networks of these settings; returns the files as they can be sent to workers.
+
+    Those of published runs are not tried again. Raises UserError that lists what is wrong with any
+    of the others. Needs Ray.
+    """
+    if not files.networks and not files.weights:
+        return files
+    import ray
+
+    files, problems = files.shared(), []
+    tried = [each for each in trainings if not _is_published(each, dataset, storage)]
+    # A process of its own, which Ray ends: TensorFlow's settings are changed in it.
+    task = ray.remote(num_cpus=0, max_calls=1)(_find_problem)
+    with stage("trying the network"):
+        for each in tried:
+            network, weights = files.network(each), files.initial_weights(each)
+            if network or weights:
+                problems.append(ray.get(task.remote(each, dataset.task, network, weights)))
+    UserError.raise_if(list(dict.fromkeys(filter(None, problems))))
+    return files
+
+
+def _is_published(
+    training: Training, dataset: "Dataset | ShardedDataset", storage: "Storage"
+) -> bool:
+    from fmnist.runs.ids import run_folder, run_id
+    from fmnist.storage.manifest import read_manifest
+
+    training = resolve_auto(training, dataset.task, dataset.count_labelled())
+    run = run_id(dataset.task, training, dataset.fingerprint)
+    return read_manifest(storage, run_folder(run)) is not None
+
+
+def _find_problem(
+    training: Training, task: Task, network: OwnNetwork | None, weights: WeightsFile | None
+) -> str | None:
+    from fmnist.models.tensorflow import import_tensorflow
+
+    import_tensorflow()
+    from fmnist.training.worker.network_check import find_problem
+
+    return find_problem(training, task, network, weights)
