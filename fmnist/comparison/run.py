@@ -90,16 +90,14 @@ def compare(
 
 def _ended_runs(specs: Sequence[RunSpec], early_stopping: bool) -> dict[str, ComparedRun]:
     """Returns the published runs by id, and after them those that were stopped early."""
-    storage = specs[0].storage
-    manifests = {
-        spec.id: manifest for spec in specs if (manifest := read_manifest(storage, spec.folder))
-    }
     runs = {
-        spec.id: _finished_run(spec, manifests[spec.id]) for spec in specs if spec.id in manifests
+        spec.id: _finished_run(spec, manifest)
+        for spec in specs
+        if (manifest := read_manifest(spec.storage, spec.folder))
     }
     if early_stopping:
-        unfinished = {spec.folder: spec for spec in specs if spec.id not in manifests}
-        for folder, found in read_stopped(storage, unfinished).items():
+        unfinished = {spec.folder: spec for spec in specs if spec.id not in runs}
+        for folder, found in read_stopped(specs[0].storage, unfinished).items():
             runs[unfinished[folder].id] = _stopped_run(unfinished[folder], found)
     return runs
 
@@ -120,8 +118,7 @@ def _publish(
         page = comparison_page(comparison, evidence)
         (files / "report.html").write_text(page, encoding="utf-8")
         (files / "results.md").write_text(comparison_markdown(comparison), encoding="utf-8")
-        facts = json.dumps(comparison.to_json(), indent=1, allow_nan=False)
-        (files / FACTS).write_text(facts)
+        (files / FACTS).write_text(json.dumps(comparison.to_json(), indent=1, allow_nan=False))
         pq.write_table(comparison_table(comparison), files / "results.parquet")
         if config:
             (files / CONFIG).write_text(config.to_toml(), encoding="utf-8")
