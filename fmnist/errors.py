@@ -1,7 +1,9 @@
 """Errors that the user can correct, as opposed to bugs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 class UserError(ValueError):
@@ -34,12 +36,17 @@ class StorageError(UserError):
     """Storage, or a disk, refused or failed; the data there may be sound."""
 
 
-def together(*checks: Callable[[], Any]) -> None:
-    """Makes all the checks, and raises one UserError with all their messages, each once."""
+def together(*calls: Callable[[], Result]) -> list[Result]:
+    """Makes all the calls; returns what they return.
+
+    Raises one UserError with the messages of all those that fail, each message once.
+    """
+    results: list[Result] = []
     problems: list[str] = []
-    for check in checks:
+    for call in calls:
         try:
-            check()
+            results.append(call())
         except UserError as error:
             problems += error.problems
     UserError.raise_if(list(dict.fromkeys(problems)))
+    return results

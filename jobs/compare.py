@@ -28,6 +28,7 @@ from jobs.support.on_finish import JobResult
 
 if TYPE_CHECKING:
     from fmnist.data.dataset import Dataset
+    from fmnist.models.own_network import OwnNetwork
     from fmnist.storage.manifest import Manifest
     from fmnist.storage.open import Storage
 
@@ -61,8 +62,8 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> JobResult | None:
-    grid = check_flags(flags)
-    files = read_files(grid.cells)
+    grid, networks = check_flags(flags)
+    files = read_files(grid.cells, networks)
     grid = replace(grid, cells=[files.named(cell) for cell in grid.cells])
     from fmnist.cluster.resources import choose_cpus_per_worker
     from fmnist.comparison.estimate import print_estimate
@@ -102,14 +103,21 @@ def run(flags: Flags) -> JobResult | None:
     return print_comparison(storage, manifest, len(specs))
 
 
-def check_flags(flags: Flags) -> Grid:
-    """Returns the grid; raises UserError that lists all mistakes in the flags."""
+def check_flags(flags: Flags) -> "tuple[Grid, list[OwnNetwork]]":
+    """Returns the grid and the user's networks; UserError lists all mistakes in the flags."""
+    grids: list[Grid] = []
+    networks: list[OwnNetwork] = []
+
+    def read_grid() -> None:
+        grids.append(find_grid(flags, flags.cluster))
+        networks.extend(read_networks(grids[0].cells))
+
     together(
-        lambda: read_networks(find_grid(flags, flags.cluster).cells),
+        read_grid,
         lambda: find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),
     )
-    return find_grid(flags, flags.cluster)
+    return grids[0], networks
 
 
 def load_data(flags: Flags, storage: "Storage") -> "Dataset":

@@ -36,6 +36,7 @@ from jobs.support.on_finish import JobResult
 
 if TYPE_CHECKING:
     from fmnist.data.locations import Location
+    from fmnist.models.own_network import OwnNetwork
     from fmnist.storage.manifest import Manifest
     from fmnist.storage.open import Storage
     from jobs.support.images import Data
@@ -80,8 +81,7 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> JobResult | None:
-    check_flags(flags)
-    files = read_files([flags.training])
+    files = read_files([flags.training], check_flags(flags))
     from fmnist.retraining.plan import make_plan
     from fmnist.retraining.run import retrain
     from fmnist.scoring.inputs import find_inputs, from_dataset
@@ -144,11 +144,12 @@ def place_to_score(flags: Flags, data: "Data", storage: "Storage") -> "str | Loc
     return data.place if data.source else None  # decoded images have the files' names there
 
 
-def check_flags(flags: Flags) -> None:
-    """Raises UserError that lists all mistakes in the flags."""
+def check_flags(flags: Flags) -> "list[OwnNetwork]":
+    """Returns the user's networks; raises UserError that lists all mistakes in the flags."""
+    networks: list[OwnNetwork] = []
     together(
         lambda: check(flags.training, flags.cluster),
-        lambda: read_networks([flags.training]),
+        lambda: networks.extend(read_networks([flags.training])),
         lambda: check_gate(flags.gate),
         lambda: check_limits(flags.limits),
         lambda: check_retention(flags.retention),
@@ -157,6 +158,7 @@ def check_flags(flags: Flags) -> None:
         lambda: _check_rollback(flags),
         lambda: _check_ingest(flags),
     )
+    return networks
 
 
 def _check_ingest(flags: Flags) -> None:

@@ -30,12 +30,10 @@ from jobs.support.networks import config_with_files, read_files, read_networks, 
 
 if TYPE_CHECKING:
     from fmnist.data.dataset import Dataset
-    from fmnist.storage.open import Storage
-    from jobs.support.images import Data
-
-if TYPE_CHECKING:
+    from fmnist.models.own_network import OwnNetwork
     from fmnist.storage.manifest import Manifest
     from fmnist.storage.open import Storage
+    from jobs.support.images import Data
 
 TRAINING = replace(RECIPES[DEFAULT_RECIPE], ingest="auto")  # only this job streams
 
@@ -68,8 +66,7 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> None:
-    check_flags(flags)
-    files = read_files([flags.training])
+    files = read_files([flags.training], check_flags(flags))
     from fmnist.data.dataset import Dataset
     from fmnist.runs.ids import check_resumed
     from fmnist.training.run import train
@@ -138,14 +135,16 @@ def report(storage: "Storage", manifest: "Manifest") -> None:
     tell_mlflow(storage, run_folder(manifest.id))
 
 
-def check_flags(flags: Flags) -> None:
-    """Raises UserError that lists all mistakes in the flags."""
+def check_flags(flags: Flags) -> "list[OwnNetwork]":
+    """Returns the user's networks; raises UserError that lists all mistakes in the flags."""
+    networks: list[OwnNetwork] = []
     together(
         lambda: check(flags.training, flags.cluster),
-        lambda: read_networks([flags.training]),
+        lambda: networks.extend(read_networks([flags.training])),
         lambda: find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),
     )
+    return networks
 
 
 if __name__ == "__main__":

@@ -126,8 +126,9 @@ def find_search(flags: GridFlags, base: Training) -> Grid:
         trials=flags.trials,
         seed=flags.search_seed,
     )
-    together(lambda: UserError.raise_if(problems), draw)
-    return draw()
+    *_, grid = together(lambda: UserError.raise_if(problems), draw)
+    assert grid is not None, "`draw` returned it"
+    return grid
 
 
 def all_axes(flags: GridFlags) -> list[str]:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fmnist.errors import UserError, together
@@ -23,31 +24,34 @@ WEIGHTS = "initial weights"
 
 def read_networks(trainings: Sequence[Training]) -> list[OwnNetwork]:
     """Reads the files of the user's networks; raises UserError that lists all mistakes in them."""
-    found: list[OwnNetwork] = []
-
-    def read(name: str) -> None:
-        if match := OWN_PLACE.fullmatch(name):
-            found.append(parse_network(name, read_file("network", match["file"])))
-        elif OWN_NAME.fullmatch(name):
-            raise UserError(
-                f"unknown network {name!r}: expected the flag --architecture with its file, as in "
-                f"nets.py:{name.partition('.')[0]}; beside a run, that is network.py"
-            )
-
     given = dict.fromkeys(training.architecture for training in trainings)
-    together(*(lambda name=name: read(name) for name in given))
-    return found
+    return [each for each in together(*(partial(_read_network, name) for name in given)) if each]
 
 
-def read_files(trainings: Sequence[Training]) -> NetworkFiles:
-    """Reads all files that the settings name; raises UserError for those that can't be read."""
+def _read_network(name: str) -> OwnNetwork | None:
+    """Reads the file of a network; None for one of ours."""
+    if match := OWN_PLACE.fullmatch(name):
+        return parse_network(name, read_file("network", match["file"]))
+    if OWN_NAME.fullmatch(name):
+        raise UserError(
+            f"unknown network {name!r}: expected the flag --architecture with its file, as in "
+            f"nets.py:{name.partition('.')[0]}; beside a run, that is network.py"
+        )
+    return None
+
+
+def read_files(trainings: Sequence[Training], networks: Sequence[OwnNetwork]) -> NetworkFiles:
+    """Reads the other files that the settings name; `networks` are those that they name.
+
+    Raises UserError for those that can't be read.
+    """
     weights = []
     for given in dict.fromkeys(training.initial_weights for training in trainings):
         if given:
             with stage("reading the initial weights"):
                 data = read_file(WEIGHTS, given)
             weights.append(WeightsFile.of(given, absolute_place(given), data))
-    return NetworkFiles(networks=read_networks(trainings), weights=weights)
+    return NetworkFiles(networks=networks, weights=weights)
 
 
 def config_with_files(config: JobConfig, files: NetworkFiles) -> JobConfig:

@@ -103,11 +103,11 @@ def resolve_grid(grid: Grid, task: Task, examples: int) -> Grid:
 
     Raises UserError that lists the cells which the task cannot serve, or that two are the same.
     """
-    together(*(partial(resolve_auto, cell, task, examples) for cell in grid.cells))
+    resolved = together(*(partial(resolve_auto, cell, task, examples) for cell in grid.cells))
     cells: dict[Training, str] = {}
     problems = []
-    for cell, name in zip(grid.cells, grid.names, strict=True):
-        same = cells.setdefault(resolve_auto(cell, task, examples), name)
+    for cell, name in zip(resolved, grid.names, strict=True):
+        same = cells.setdefault(cell, name)
         if same != name:
             problems.append(
                 f"the cells {same} and {name} are the same: for the task {task.name}, the "

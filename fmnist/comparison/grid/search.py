@@ -13,7 +13,7 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
-from fmnist.comparison.grid.axes import read_axes
+from fmnist.comparison.grid.axes import read_axes, read_named
 from fmnist.comparison.grid.cells import MOST_EXPANDED, Grid
 from fmnist.comparison.grid.settings import AXES, Setting, find_setting, read_value
 from fmnist.errors import UserError, together
@@ -74,14 +74,8 @@ def random_grid(
     """
     choices, problems = read_axes(axes)
     domains: dict[str, Domain] = {name: Choice(values=found) for name, found in choices.items()}
-    for text in ranges:
-        try:
-            name, found = _read_range(text)
-            if name in domains:
-                raise UserError(f"found values of {name} twice, expected one axis or one range")
-            domains[name] = found
-        except UserError as error:
-            problems += error.problems
+    twice = "found values of {} twice, expected one axis or one range"
+    problems += read_named(ranges, _read_range, domains, twice=twice)
     if not 1 <= trials <= MOST_EXPANDED:
         problems.append(f"trials is {trials}, expected 1 to {MOST_EXPANDED}")
     if not axes and not ranges:
@@ -113,9 +107,8 @@ def _read_range(text: str) -> tuple[str, Range]:
     name = find_setting(found[1], AXES, "searched")
     if name not in NUMERIC:
         raise UserError(f"{name} has no range; expected --axis {name}=… with its values")
-    ends = [found[2].strip(), found[3].strip()]
-    together(*(partial(read_value, name, end) for end in ends))
-    low, high = map(float, ends)
+    ends = found[2].strip(), found[3].strip()
+    low, high = map(float, together(*(partial(read_value, name, end) for end in ends)))
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UserError(
             f"range is {text!r}, expected a finite range from a lower to a higher number"

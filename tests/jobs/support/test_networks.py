@@ -52,7 +52,7 @@ def test_layers_can_be_frozen_only_with_initial_weights() -> None:
 @pytest.mark.usefixtures("folder")
 def test_initial_weights_that_are_not_there_are_named() -> None:
     with pytest.raises(UserError, match=r"initial weights 'b.keras': .*No such file"):
-        read_files([Training(initial_weights="b.keras")])
+        read_files([Training(initial_weights="b.keras")], [])
 
 
 @pytest.mark.parametrize("flag", ["architecture", "axis"])
@@ -61,7 +61,7 @@ def test_several_networks_are_an_axis_beside_ours(folder: Path, flag: str) -> No
     given = {"architecture": names, "axis": (f"architecture={names}", "batch=8,16")}
     flags = CompareFlags(**{flag: given[flag]})  # type: ignore[arg-type]
     cells = find_grid(flags, flags.cluster).cells
-    files = read_files(cells)
+    files = read_files(cells, read_networks(cells))
     expected = [separable().name, "cnn", separable("with_dropout").name]
     assert list(dict.fromkeys(files.named(cell).architecture for cell in cells)) == expected
     text = config_with_files(job_config("compare", flags), files).to_toml()
@@ -74,7 +74,7 @@ def test_several_networks_are_an_axis_beside_ours(folder: Path, flag: str) -> No
 def test_a_configuration_names_weights_but_no_code(folder: Path) -> None:
     given = Training(architecture="nets.py:separable", initial_weights="a.keras", freeze=1)
     flags = Flags(training=given)
-    files = read_files([given])
+    files = read_files([given], read_networks([given]))
     config = config_with_files(job_config("train", flags), files)
     named = files.named(given)
     for each in (config, config.of_run(vars(named), "results")):
