@@ -90,17 +90,14 @@ def _export_data(flags: Flags) -> None:
 
 def _export_model(flags: Flags, run: str) -> None:
     from fmnist.exports.run import export_model
-    from fmnist.runs.published import open_model, task_of_run
     from jobs.support.connect import ensure_ray, job_storage
     from jobs.support.images import find_data
     from jobs.support.results import print_export
-    from jobs.support.runs import find_run
+    from jobs.support.runs import find_model
 
     storage = job_storage(flags.storage)
-    models, folder = find_run(run, storage)
-    task = find_task(flags.task) if flags.task else task_of_run(models, folder)
-    model = open_model(models, folder, task)
-    dataset = find_data(flags.data, task, flags.images, storage).load()
+    model = find_model(run, flags.task, storage)
+    dataset = find_data(flags.data, model.task, flags.images, storage).load()
     ensure_ray()
     config = job_config("export", flags)
     print_export(storage, export_model(model, flags.format, dataset, storage, config))

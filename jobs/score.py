@@ -58,20 +58,16 @@ def parse() -> Flags:
 
 def run(flags: Flags) -> None:
     check_choices(tta=flags.tta, precision=flags.precision, gpu=flags.gpu)
-    from fmnist.runs.published import open_model, task_of_run
     from fmnist.scoring.inputs import find_inputs
     from fmnist.scoring.run import score
     from fmnist.stages import stage
-    from fmnist.tasks import find_task
     from jobs.support.connect import ensure_ray, job_storage
     from jobs.support.images import find_data
     from jobs.support.results import print_predictions
-    from jobs.support.runs import find_run
+    from jobs.support.runs import find_model
 
     storage = job_storage(flags.storage)
-    models, folder = find_run(flags.run, storage)
-    task = find_task(flags.task) if flags.task else task_of_run(models, folder)
-    model = open_model(models, folder, task)
+    model = find_model(flags.run, flags.task, storage)
     precision = resolve_precision(flags.precision)
     settings = PredictionSettings(
         probabilities=flags.probabilities,
@@ -82,10 +78,10 @@ def run(flags: Flags) -> None:
     )
     check_model(model, settings)
     images = ImageFlags(max_bad_rows=flags.max_bad_rows)
-    data = find_data(flags.data, task, images, storage, scored=True)
+    data = find_data(flags.data, model.task, images, storage, scored=True)
     ensure_ray()
     with stage("reading and hashing the images"):
-        inputs = find_inputs(task, data.place)
+        inputs = find_inputs(model.task, data.place)
     manifest = score(
         model=model,
         inputs=inputs,

@@ -84,6 +84,12 @@ class ComparedCell:
     runs: list[ComparedRun]
     failures: list[FailedRun]
 
+    def accuracies(self, split: Split) -> dict[int, float]:
+        """Returns each run's accuracy on a split by its seed; none if one was stopped early."""
+        if any(run.stopped_at is not None for run in self.runs):
+            return {}
+        return {run.seed: run.scores[split]["accuracy"] for run in self.runs}
+
     def to_json(self) -> dict[str, Any]:
         """Returns the cell as comparison.json has it."""
         return {

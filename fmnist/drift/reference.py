@@ -6,7 +6,6 @@ So nothing is lost when the data themselves are replaced, as those of a nightly 
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +15,8 @@ from fmnist.drift.image_statistics import statistic_names
 from fmnist.errors import UserError
 from fmnist.pages.scores import EvaluationJson
 from fmnist.runs.ids import run_folder
-from fmnist.runs.published import METRICS, read_evaluations
-from fmnist.storage.atomic import temporary_folder
-from fmnist.storage.manifest import Manifest, fetch, read_manifest
+from fmnist.runs.published import METRICS, read_evaluations, read_published
+from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 
 STATISTICS = "data_statistics.parquet"
@@ -109,9 +107,8 @@ def _read_statistics(
 ) -> pa.Table | None:
     if STATISTICS not in manifest.files:
         return None
-    with temporary_folder() as folder:
-        path = fetch(storage, run_folder(run), manifest, STATISTICS, Path(folder, STATISTICS))
-        return pq.read_table(path, columns=[PART, *statistic_names(channels), CONFIDENCE])
+    found = pa.BufferReader(read_published(storage, run_folder(run), manifest, STATISTICS))
+    return pq.read_table(found, columns=[PART, *statistic_names(channels), CONFIDENCE])
 
 
 def _columns(table: pa.Table, part: str, names: tuple[str, ...]) -> np.ndarray:

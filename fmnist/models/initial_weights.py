@@ -34,7 +34,7 @@ def set_initial_weights(model: Any, data: bytes, *, freeze: int, where: str) -> 
             f"with weights, {count} have initial weights from {where}"
         )
     for layer, found in zip(layers[:count], source, strict=False):
-        for weight, value in zip(_own_weights(layer), _own_weights(found), strict=True):
+        for weight, value in zip(own_weights(layer), own_weights(found), strict=True):
             weight.assign(value)
     for layer in layers[:freeze]:
         layer.trainable = False
@@ -45,18 +45,19 @@ def layers_with_weights(model: Any) -> list[Any]:
     """Returns the innermost layers that have weights, in their order."""
     found: dict[int, Any] = {}
     for layer in model._layers:
-        if _own_weights(layer):
+        if own_weights(layer):
             found[id(layer)] = layer
         found |= {id(inner): inner for inner in layers_with_weights(layer)}
     return list(found.values())
 
 
-def _own_weights(layer: Any) -> list[Any]:
+def own_weights(layer: Any) -> list[Any]:
+    """Returns the weights of a layer itself, without those of layers inside of it."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
 def _form(layer: Any) -> Form:
-    return [(weight.name, tuple(weight.shape)) for weight in _own_weights(layer)]
+    return [(weight.name, tuple(weight.shape)) for weight in own_weights(layer)]
 
 
 def _count_matching(source: list[Any], layers: list[Any], where: str) -> int:

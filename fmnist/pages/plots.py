@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 Figure = dict[str, Any]  # Plotly's JSON: a list `data` of traces, and `layout`
@@ -30,13 +31,12 @@ class Line:
     dashed: bool = False
 
 
-def thinned(line: Line) -> Line:
-    """Returns the line with at most POINTS of its points, evenly spaced, the ends among them."""
-    if len(line.x) <= POINTS:
+def thinned(line: Line, most: int = POINTS) -> Line:
+    """Returns the line with at most so many of its points, evenly spaced, the ends among them."""
+    if len(line.x) <= most:
         return line
-    kept = [round(place * (len(line.x) - 1) / (POINTS - 1)) for place in range(POINTS)]
-    x, y = [line.x[place] for place in kept], [line.y[place] for place in kept]
-    return replace(line, x=x, y=y)
+    kept = np.unique(np.linspace(0, len(line.x) - 1, most).astype(int))
+    return replace(line, x=[line.x[each] for each in kept], y=[line.y[each] for each in kept])
 
 
 def literal(text: str) -> str:

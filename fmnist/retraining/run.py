@@ -76,14 +76,12 @@ def retrain(
         result = _keep_champion(plan, NoTraining(outcome="drifted", reason=refusal), storage, gate)
     else:
         result, pending = _train_and_promote(plan, cluster, storage, gate, command, config)
-        model = open_model(storage, run_folder(result.after.run), task)
-        settings = PredictionSettings(gpu=cluster.gpu)
         predictions = score(
-            model=model,
+            model=open_model(storage, run_folder(result.after.run), task),
             inputs=inputs,
             storage=storage,
             actors=actors,
-            settings=settings,
+            settings=PredictionSettings(gpu=cluster.gpu),
             config=config,
         )
         # Marked runs are deleted after the summary is published: a job that is started again before

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fmnist.errors import UserError
@@ -66,8 +67,7 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
     where = f"{storage.uri}/{prefix}"
     manifest = _read_run(storage, prefix, where)
     _check_task(_task_fields(manifest, where), task, where)
-    with temporary_folder() as folder:
-        data = fetch(storage, prefix, manifest, MODEL, Path(folder, MODEL)).read_bytes()
+    data = read_published(storage, prefix, manifest, MODEL)
     digest = manifest.files[MODEL].sha256
     config = manifest.details.get("config")
     return PublishedModel(
@@ -124,19 +124,23 @@ def _in_precision(found: Any, model: PublishedModel, precision: str) -> Any:
 
 def read_history(storage: Storage, prefix: str, manifest: Manifest) -> list[EpochRow]:
     """Reads the rows, one an epoch, of the run in the folder at `prefix`, and verifies them."""
-    with temporary_folder() as folder:
-        path = fetch(storage, prefix, manifest, HISTORY, Path(folder, HISTORY))
-        rows: list[EpochRow] = pq.read_table(path).to_pylist()
+    found = read_published(storage, prefix, manifest, HISTORY)
+    rows: list[EpochRow] = pq.read_table(pa.BufferReader(found)).to_pylist()
     return rows
 
 
 def read_evaluations(storage: Storage, prefix: str) -> dict[str, EvaluationJson]:
     """Reads a run's evaluations by part of its data; UserError if nothing is published there."""
     manifest = _read_run(storage, prefix, f"{storage.uri}/{prefix}")
-    with temporary_folder() as folder:
-        path = fetch(storage, prefix, manifest, METRICS, Path(folder, METRICS))
-        evaluations: dict[str, EvaluationJson] = json.loads(path.read_bytes())
+    found = read_published(storage, prefix, manifest, METRICS)
+    evaluations: dict[str, EvaluationJson] = json.loads(found)
     return evaluations
+
+
+def read_published(storage: Storage, prefix: str, manifest: Manifest, name: str) -> bytes:
+    """Returns the content of a published file; raises the UserErrors of `manifest.fetch`."""
+    with temporary_folder() as folder:
+        return fetch(storage, prefix, manifest, name, Path(folder, "file")).read_bytes()
 
 
 def _read_run(storage: Storage, prefix: str, where: str) -> Manifest:

@@ -3,15 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from fmnist.errors import UserError
 from fmnist.runs.history import EpochRow
 from fmnist.runs.ids import run_folder
-from fmnist.runs.published import HISTORY, MODEL, read_history
-from fmnist.storage.atomic import temporary_folder
-from fmnist.storage.manifest import MANIFEST, Manifest, fetch, read_manifest
+from fmnist.runs.published import HISTORY, MODEL, read_history, read_published
+from fmnist.storage.manifest import MANIFEST, Manifest, read_manifest
 from fmnist.storage.open import Storage
 
 # By kind: the file that has all facts of the result.
@@ -132,7 +130,7 @@ def _common(storage: Storage, folder: str, manifest: Manifest) -> dict[str, Any]
 def _read_facts(storage: Storage, folder: str, manifest: Manifest) -> dict[str, Any]:
     if manifest.kind not in FACTS:
         raise UserError(f"{storage.uri}/{folder}: found {manifest.kind!r}, expected a run or more")
-    with temporary_folder() as files:
-        path = fetch(storage, folder, manifest, FACTS[manifest.kind], Path(files, "facts"))
-        facts: dict[str, Any] = json.loads(path.read_bytes())
+    facts: dict[str, Any] = json.loads(
+        read_published(storage, folder, manifest, FACTS[manifest.kind])
+    )
     return facts

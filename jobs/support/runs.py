@@ -1,7 +1,9 @@
-"""Finds the run that a flag names."""
+"""Finds the run that a flag names, and its model."""
 
 from fmnist.runs.ids import run_folder
+from fmnist.runs.published import PublishedModel, open_model, task_of_run
 from fmnist.storage.open import Storage, open_storage
+from fmnist.tasks import find_task
 
 
 def find_run(run: str, storage: Storage) -> tuple[Storage, str]:
@@ -10,3 +12,10 @@ def find_run(run: str, storage: Storage) -> tuple[Storage, str]:
     if not separator:
         return storage, run_folder(run)
     return open_storage(parent or "/", writable=False), name
+
+
+def find_model(run: str, task_name: str | None, storage: Storage) -> PublishedModel:
+    """Returns a run's model for the task of that name or file, or for the task of the run."""
+    models, folder = find_run(run, storage)
+    task = find_task(task_name) if task_name else task_of_run(models, folder)
+    return open_model(models, folder, task)

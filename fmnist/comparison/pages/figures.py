@@ -1,6 +1,5 @@
 """Makes the plots of all cells of a comparison for its page."""
 
-import numpy as np
 import pandas as pd
 
 from fmnist.comparison.facts import Comparison
@@ -13,7 +12,6 @@ from fmnist.pages.scores import SPLITS
 
 RANKED = 30  # cells in the plot of the ranking and in its table; another has the others, folded up
 CURVES = comparison_plots.LEGEND_UP_TO  # cells in the plots of curves
-CURVE_POINTS = 100  # on each of them
 SLICED = 6  # values from which on a setting has a plot of its own
 DIGITS = 5  # of a number in a plot
 
@@ -108,10 +106,9 @@ def _curves(done: list[RankedCell], metric: str, title: str, tick_format: str) -
 
 
 def _mean_curve(row: RankedCell, metric: str) -> plots.Line:
-    """Returns the mean at each epoch over the seeds that reached it, at most at CURVE_POINTS."""
+    """Returns the mean at each epoch over the seeds that reached it."""
     epochs = pd.DataFrame([epoch for run in row.cell.runs for epoch in run.history])
     means = epochs.groupby("epoch")[metric].mean()
-    means = means.iloc[np.unique(np.linspace(0, len(means) - 1, CURVE_POINTS).astype(int))]
     return plots.Line(name=row.label, x=means.index.tolist(), y=[_rounded(mean) for mean in means])
 
 

@@ -143,8 +143,7 @@ def _roc_lines(evidence: Evidence) -> Sequence[plots.Line]:
         if scores["roc_auc"] is None:
             continue
         x, y, _ = roc_curve(evidence.labels == label, evidence.probabilities[:, label])
-        kept = np.unique(np.linspace(0, len(x) - 1, ROC_POINTS).astype(int))
         name = f"{scores['name']}: AUC {scores['roc_auc']:.4f}"
-        x, y = x[kept].round(DIGITS).tolist(), y[kept].round(DIGITS).tolist()
-        lines.append(plots.Line(name=name, x=x, y=y))
+        line = plots.Line(name=name, x=x.round(DIGITS).tolist(), y=y.round(DIGITS).tolist())
+        lines.append(plots.thinned(line, ROC_POINTS))
     return lines

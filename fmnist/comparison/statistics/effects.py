@@ -35,7 +35,7 @@ def setting_effects(comparison: Comparison, basis: Split) -> list[Effect]:
     differing = differing_settings([cell.settings for cell in cells])
     if len(differing) < 2:
         return []
-    accuracies = {tuple(cell.settings.values()): _accuracies(cell, basis) for cell in cells}
+    accuracies = {tuple(cell.settings.values()): cell.accuracies(basis) for cell in cells}
     values = [
         (name, value)
         for name in differing
@@ -75,12 +75,6 @@ def _pairs(
             other = tuple({**cell.settings, name: reference}.values())
             found.append((accuracies[tuple(cell.settings.values())], accuracies.get(other, {})))
     return [(ours, theirs) for ours, theirs in found if ours.keys() & theirs.keys()]
-
-
-def _accuracies(cell: ComparedCell, basis: Split) -> BySeed:
-    if any(run.stopped_at is not None for run in cell.runs):
-        return {}
-    return {run.seed: run.scores[basis]["accuracy"] for run in cell.runs}
 
 
 def _means(pairs: Sequence[tuple[BySeed, BySeed]]) -> tuple[BySeed, BySeed]:

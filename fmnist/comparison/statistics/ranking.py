@@ -91,10 +91,6 @@ def _sort_key(cell: ComparedCell, values: dict[str, Spread], basis: Split) -> tu
 
 def _differences(ranked: Sequence[ComparedCell], basis: Split) -> dict[str, Difference]:
     """Returns differences to the first cell, by name, of cells whose runs all were finished."""
-    finished = {
-        cell.name: {run.seed: run.scores[basis]["accuracy"] for run in cell.runs}
-        for cell in ranked
-        if cell.runs and all(run.stopped_at is None for run in cell.runs)
-    }
+    finished = {cell.name: found for cell in ranked if (found := cell.accuracies(basis))}
     best = finished.pop(ranked[0].name, None)
     return gaps_to_best(best, finished) if best else {}

@@ -16,7 +16,7 @@ import tensorflow as tf
 from fmnist.errors import UserError
 from fmnist.models.architectures import build
 from fmnist.models.classifier import Classifier
-from fmnist.models.initial_weights import set_initial_weights
+from fmnist.models.initial_weights import own_weights, set_initial_weights
 from fmnist.models.network_files import WeightsFile
 from fmnist.models.own_network import OwnNetwork
 from fmnist.run_settings import Training
@@ -111,7 +111,7 @@ def _check_layers(network: OwnNetwork, model: Any) -> None:
 
 
 def _layer_problem(layer: Any) -> str | None:
-    kind, variables = type(layer), [*layer._trainable_variables, *layer._non_trainable_variables]
+    kind, variables = type(layer), own_weights(layer)
     if isinstance(layer, GlobalBatchNormalization):
         if not (layer.center and layer.scale and layer.axis in (-1, len(layer.output.shape) - 1)):
             return "normalizes without center or scale or over another axis, expected the last one"
