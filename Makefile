@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORAGE ?= results
 CHAOS ?= --rounds 10
+# Files of tests that run at once. Two cores are not enough for more, and one leaves them idle.
+AT_ONCE ?= 2
 
 # pip fills the environment from outside, so that Debian's python3-venv is not needed; the lock lets
 # two makes run at once. A stamp is newer than its pins only after all of them were installed.
@@ -18,7 +20,7 @@ run: setup  ## Trains, evaluates and scores on the real Fashion-MNIST
 	@$(BIN)/python -m jobs.train --recipe quick --score --storage $(STORAGE)
 
 test: setup-test browser ceph  ## Runs the tests, but for those of what may die
-	@$(BIN)/python -m pytest --ignore tests/recovery
+	@$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile --ignore tests/recovery
 
 test-recovery: setup-test  ## Kills, cuts off and fills up whatever a job stands on
 	@$(BIN)/python -m pytest tests/recovery $(PYTEST)
@@ -60,5 +62,7 @@ pins:
 	$(compile) -c requirements.txt --extra gpu -o requirements-gpu.txt
 	$(compile) -c requirements.txt --extra mlflow -o requirements-mlflow.txt
 	$(compile) -c requirements-mlflow.txt --extra onnx --extra litert -o requirements-export.txt
-	$(compile) -c requirements-mlflow.txt -c requirements-export.txt --extra mlflow --extra onnx \
-		--extra litert --extra test -o requirements-test.txt
+	$(compile) -c requirements-export.txt --extra optuna -o requirements-optuna.txt
+	$(compile) -c requirements-mlflow.txt -c requirements-export.txt -c requirements-optuna.txt \
+		--extra mlflow --extra onnx --extra litert --extra optuna --extra test \
+		-o requirements-test.txt

@@ -3,21 +3,24 @@
     python -m jobs.compare --comparison architectures --epochs 10
     python -m jobs.compare --architecture cnn,resnet --axis batch=256,1024 --seeds 5 --dry-run
     python -m jobs.compare --recipe quick --ablate augmentation,schedule --seeds 5
-    python -m jobs.compare --search random --trials 20 --range learning_rate=1e-4..1e-2:log
+    python -m jobs.compare --search optuna --trials 20 --range learning_rate=1e-4..1e-2:log
 
 Named comparisons are the report's: architectures, activations, optimizers, and report, which is all
 of them. Other axes multiply their cells. Started again, a comparison goes on where it was.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from fmnist.comparison.grid.cells import Grid, resolve_grid, with_seeds
 from fmnist.errors import together
-from fmnist.run_settings import Cluster
+from fmnist.run_settings import Cluster, Training
 from fmnist.tasks import find_task
 from jobs.support.config import job_config
 from jobs.support.flags import ImageFlags, check_images, command, parse_flags
@@ -27,10 +30,16 @@ from jobs.support.networks import config_with_files, read_files, read_networks, 
 from jobs.support.on_finish import JobResult
 
 if TYPE_CHECKING:
+    from fmnist.comparison.grid.optuna_search import OptunaSearch
+    from fmnist.comparison.progress import SweepProgress
+    from fmnist.comparison.rounds import SpecMaker
     from fmnist.data.dataset import Dataset
+    from fmnist.job_config import JobConfig
+    from fmnist.models.network_files import NetworkFiles
     from fmnist.models.own_network import OwnNetwork
     from fmnist.storage.manifest import Manifest
     from fmnist.storage.open import Storage
+    from fmnist.training.spec import RunSpec
 
 DEFAULT_TASK = "competition"
 # One CPU a worker, so that many runs train at once; few checkpoints, since epochs are short.
@@ -64,43 +73,83 @@ def parse() -> Flags:
 def run(flags: Flags) -> JobResult | None:
     grid, networks = check_flags(flags)
     files = read_files(grid.cells, networks)
-    grid = replace(grid, cells=[files.named(cell) for cell in grid.cells])
+    grid = grid.changed(files.named)
     from fmnist.cluster.resources import choose_cpus_per_worker
     from fmnist.comparison.estimate import print_estimate
-    from fmnist.comparison.progress import SweepProgress
     from fmnist.comparison.run import compare, run_specs
     from jobs.support.connect import ensure_ray, job_storage
 
     storage = job_storage(flags.storage, dry_run=flags.dry_run)
     dataset = load_data(flags, storage)
     grid = resolve_grid(grid, dataset.task, dataset.count_labelled())
-    runs = with_seeds(grid.cells, flags.seeds)
     ensure_ray()
     workers = flags.base.workers
     threads = choose_cpus_per_worker(workers, workers, flags.cluster)
     cluster = replace(flags.cluster, cpus_per_worker=threads)
-    files = try_networks(files, grid.cells, dataset, storage)
-    written = job_config("compare", replace(flags, axis=axes_with_recipe(flags)))
-    config = config_with_files(written, files)
+    tried = grid.search.space.ends() if grid.search else grid.cells
+    files = try_networks(files, tried, dataset, storage)
+    config = saved_config(flags, files)
+    runs = with_seeds(grid.cells, flags.seeds)
     specs = run_specs(dataset, runs, cluster, storage, command=command(), config=config)
     specs = [spec.with_files(files) for spec in specs]
     del dataset  # its images are in the object store now
     if flags.dry_run:
         print_estimate(specs, grid)
         return None
-    names = [f"{name} seed {seed}" for seed in range(flags.seeds) for name in grid.names]
+    failures = None
+    if grid.search:
+        again = partial(specs_like, specs[0], config, files)
+        specs, failures = search(flags, grid.search, again)
     manifest = compare(
         specs,
         name=comparison_name(flags),
         ablated=grid.ablated,
         early_stopping=flags.early_stopping,
+        failures=failures,
         config=config,
-        progress=SweepProgress(
-            {spec.id: name for spec, name in zip(specs, names, strict=True)},
-            {spec.id: spec.training.epochs for spec in specs},
-        ),
+        progress=show_runs(grid.names, specs),
     )
     return print_comparison(storage, manifest, len(specs))
+
+
+def specs_like(
+    first: "RunSpec", config: "JobConfig", files: "NetworkFiles", runs: Sequence[Training]
+) -> "list[RunSpec]":
+    """Returns the specs of other runs on the same data."""
+    return [first.with_training(run, config).with_files(files) for run in runs]
+
+
+def search(
+    flags: Flags, suggested: "OptunaSearch", make_specs: "SpecMaker"
+) -> "tuple[list[RunSpec], dict[str, str]]":
+    """Trains what is suggested; returns the specs of all runs and the reasons of failures."""
+    from fmnist.comparison.rounds import train_in_rounds
+
+    return train_in_rounds(
+        suggested,
+        make_specs,
+        seeds=flags.seeds,
+        early_stopping=flags.early_stopping,
+        make_progress=partial(show_round, flags.trials),
+    )
+
+
+def show_runs(names: Sequence[str], specs: "Sequence[RunSpec]") -> "SweepProgress":
+    """Returns what shows the runs; `names` are those of the cells, which each seed has in turn."""
+    from fmnist.comparison.progress import SweepProgress
+
+    return SweepProgress(
+        {spec.id: f"{name} seed {spec.training.seed}" for name, spec in zip(cycle(names), specs)},
+        {spec.id: spec.training.epochs for spec in specs},
+    )
+
+
+def show_round(trials: int, grid: Grid, specs: "Sequence[RunSpec]") -> "SweepProgress":
+    """Says which of a search's cells come next, and returns what shows their runs."""
+    new = len({replace(spec.training, seed=0) for spec in specs})
+    count = len(grid.cells)
+    print(f"cells {count - new + 1} to {count} of {trials}", flush=True)
+    return show_runs(grid.names[-new:], specs)
 
 
 def check_flags(flags: Flags) -> "tuple[Grid, list[OwnNetwork]]":
@@ -118,6 +167,12 @@ def check_flags(flags: Flags) -> "tuple[Grid, list[OwnNetwork]]":
         lambda: check_images(flags.images),
     )
     return grids[0], networks
+
+
+def saved_config(flags: Flags, files: "NetworkFiles") -> "JobConfig":
+    """Returns the configuration that gives the result again, also if a recipe is changed."""
+    saved = replace(flags, axis=axes_with_recipe(flags))
+    return config_with_files(job_config("compare", saved), files)
 
 
 def load_data(flags: Flags, storage: "Storage") -> "Dataset":

@@ -37,6 +37,8 @@ def print_estimate(specs: list[RunSpec], grid: Grid) -> None:
     for name in grid.ablated:
         print(f"without {name.replace('_', ' ')}: {WITHOUT[name]}")
     minutes = total / max(1, at_once) / 60
+    if grid.search and (left := grid.search.trials - len(grid.cells)):
+        print(f"then {left} cells more, which follow from the accuracies of those before them")
     print(
         f"{len(grid.cells)} cells, {len(specs)} runs of {workers} workers with {cpus} "
         f"CPUs, {at_once} at once: about {minutes:.0f} minutes on CPUs"

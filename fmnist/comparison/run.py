@@ -7,20 +7,21 @@ from dataclasses import asdict
 import pyarrow.parquet as pq
 
 from fmnist.cluster.remote import predict_remotely
+from fmnist.comparison.ended_runs import ended_runs
 from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison, FailedRun, Split
 from fmnist.comparison.grid.settings import cell_name, settings_of, shown_settings
 from fmnist.comparison.pages.page import Evidence, comparison_page
 from fmnist.comparison.pages.tables import comparison_table
 from fmnist.comparison.pages.text import comparison_markdown
 from fmnist.comparison.progress import SweepProgress
-from fmnist.comparison.statistics.ranking import best_cell
+from fmnist.comparison.statistics.ranking import best_cell, rank_cells
 from fmnist.comparison.sweep import sweep
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.job_config import CONFIG, JobConfig
 from fmnist.run_settings import Cluster, Training
 from fmnist.runs.evaluation import evaluate
-from fmnist.runs.published import open_model, read_history
+from fmnist.runs.published import open_model
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import (
     Manifest,
@@ -33,7 +34,6 @@ from fmnist.storage.manifest import (
 from fmnist.storage.open import Storage
 from fmnist.training.spec import RunSpec
 from fmnist.training.splits import in_memory, put_splits
-from fmnist.training.stopped_runs import StoppedRun, read_stopped
 
 FACTS = "comparison.json"
 SPLIT_ORDER: tuple[Split, ...] = ("test", "validation", "train")  # the best evidence first
@@ -55,10 +55,8 @@ def run_specs(
 ) -> list[RunSpec]:
     """Returns the runs of a comparison, which share one copy of the data in the object store."""
     splits = put_splits(dataset, runs[0].validation)
-    return [
-        RunSpec.of(dataset, run, cluster, storage, command=command, config=config, splits=splits)
-        for run in runs
-    ]
+    first = RunSpec.of(dataset, runs[0], cluster, storage, command=command, splits=splits)
+    return [first.with_training(run, config) for run in runs]
 
 
 def compare(
@@ -67,39 +65,28 @@ def compare(
     name: str,
     early_stopping: bool = False,
     ablated: Sequence[str] = (),
+    failures: Mapping[str, str] | None = None,
     progress: SweepProgress | None = None,
     config: JobConfig | None = None,
 ) -> Manifest:
     """Trains the runs that are not finished; publishes tables, a page, and the flags in `config`.
 
-    Cells with the default of a setting in `ablated` are named as those without it.
+    Cells with the default of a setting in `ablated` are named as those without it. With `failures`,
+    which has reasons by run id, all runs have been trained, and these have failed.
 
     The id of the result follows from the runs and their ends: a comparison in which a run failed
     can be started again, and then has another id. Raises UserError if a run has no end.
     """
     storage = specs[0].storage
-    failures = sweep(specs, early_stopping=early_stopping, progress=progress)
-    runs = _ended_runs(specs, early_stopping)
+    if failures is None:
+        failures = sweep(specs, early_stopping=early_stopping, progress=progress)
+    runs = ended_runs(specs, early_stopping)
     _check_all_ended(specs, {*runs, *failures})
     comparison = _comparison(specs, runs, failures, name, ablated)
     folder = comparison_folder(comparison.id)
     published = read_manifest(storage, folder) or _publish(storage, comparison, specs, config)
     delete_other_attempts(storage, folder)
     return published
-
-
-def _ended_runs(specs: Sequence[RunSpec], early_stopping: bool) -> dict[str, ComparedRun]:
-    """Returns the published runs by id, and after them those that were stopped early."""
-    runs = {
-        spec.id: _finished_run(spec, manifest)
-        for spec in specs
-        if (manifest := read_manifest(spec.storage, spec.folder))
-    }
-    if early_stopping:
-        unfinished = {spec.folder: spec for spec in specs if spec.id not in runs}
-        for folder, found in read_stopped(specs[0].storage, unfinished).items():
-            runs[unfinished[folder].id] = _stopped_run(unfinished[folder], found)
-    return runs
 
 
 def _publish(
@@ -118,7 +105,9 @@ def _publish(
         page = comparison_page(comparison, evidence)
         (files / "report.html").write_text(page, encoding="utf-8")
         (files / "results.md").write_text(comparison_markdown(comparison), encoding="utf-8")
-        (files / FACTS).write_text(json.dumps(comparison.to_json(), indent=1, allow_nan=False))
+        ranking = {"ranking": [row.cell.name for row in rank_cells(comparison)]}
+        facts = json.dumps(comparison.to_json() | ranking, indent=1, allow_nan=False)
+        (files / FACTS).write_text(facts)
         pq.write_table(comparison_table(comparison), files / "results.parquet")
         if config:
             (files / CONFIG).write_text(config.to_toml(), encoding="utf-8")
@@ -197,35 +186,6 @@ def _cell(
             for spec in specs
             if spec.id in failures
         ],
-    )
-
-
-def _finished_run(spec: RunSpec, manifest: Manifest) -> ComparedRun:
-    return ComparedRun(
-        seed=spec.training.seed,
-        id=spec.id,
-        history=read_history(spec.storage, spec.folder, manifest),
-        scores=manifest.details["scores"],
-        parameters=manifest.details["parameters"],
-        layers=manifest.details["layers"],
-        hardware=manifest.details["hardware"],
-    )
-
-
-def _stopped_run(spec: RunSpec, found: StoppedRun) -> ComparedRun:
-    """Returns a run with the scores of its last epoch: a stopped run was not evaluated."""
-    last = found["history"][-1]
-    return ComparedRun(
-        seed=spec.training.seed,
-        id=spec.id,
-        stopped_at=last["epoch"],
-        history=found["history"],
-        scores={
-            "train": {"loss": last["loss"], "accuracy": last["accuracy"]},
-            "validation": {"loss": last["val_loss"], "accuracy": last["val_accuracy"]},
-        },
-        parameters=found["parameters"],
-        layers=found["layers"],
     )
 
 

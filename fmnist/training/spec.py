@@ -77,18 +77,27 @@ class RunSpec:
         details = RunDetails(
             command=command, task=task.details, dataset=data, nodes=len(node_sizes())
         )
-        # A job's task can be left to its default, and the defaults of jobs differ.
-        named = {"task": task.name} if TASKS.get(task.name) == task else {}
-        settings = named | asdict(training) | asdict(cluster)
-        return cls(
-            id=run_id(task, training, dataset.fingerprint),
+        spec = cls(
+            id="",
             task=task,
             training=training,
             cluster=cluster,
             storage=storage,
             splits=splits,
             details=details,
-            config_file=config.of_run(settings, storage.uri).to_toml() if config else None,
+        )
+        return spec.with_training(training, config)
+
+    def with_training(self, training: Training, config: JobConfig | None) -> "RunSpec":
+        """Returns the spec of another run on the same data, held out alike; `config` as in `of`."""
+        # A job's task can be left to its default, and the defaults of jobs differ.
+        named = {"task": self.task.name} if TASKS.get(self.task.name) == self.task else {}
+        settings = named | asdict(training) | asdict(self.cluster)
+        return replace(
+            self,
+            id=run_id(self.task, training, self.details["dataset"]["fingerprint"]),
+            training=training,
+            config_file=config.of_run(settings, self.storage.uri).to_toml() if config else None,
         )
 
     def with_files(self, files: NetworkFiles) -> "RunSpec":

@@ -2,19 +2,21 @@
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from typing import Annotated
 
 import tyro
 
 from fmnist.comparison.grid.cells import COMPARISONS, Grid, check_size, make_grid
-from fmnist.comparison.grid.search import random_grid
+from fmnist.comparison.grid.optuna_search import OptunaSearch
+from fmnist.comparison.grid.search import SEARCH, read_space
 from fmnist.comparison.grid.settings import ALWAYS_SHOWN, AXES
 from fmnist.errors import UserError, together
 from fmnist.recipes import RECIPES
 from fmnist.run_settings import Cluster, Precision, Training, check
 
 DEFAULT_RECIPE = "report"
-SEARCHES = ("random",)
+SEARCHES = ("random", "optuna")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +50,13 @@ class GridFlags:
     ablate: str = ""
     """Settings that are left out one at a time, with commas between them."""
     search: str = ""
-    """random: the cells are drawn from --range and --axis."""
+    """random: the cells are drawn from --range and --axis; optuna: where accuracy is higher."""
     trials: int = 0
     """Cells of a search."""
     range: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """NAME=LOW..HIGH of a setting that is searched; with :log behind it, by factors."""
+    round_size: int = 4
+    """Cells that optuna suggests at once, when all before them have ended."""
     search_seed: int = 0
     """Decides which cells are drawn."""
     architecture: str = ""
@@ -75,7 +79,7 @@ class GridFlags:
 def comparison_name(flags: GridFlags) -> str:
     """Returns the name in the id of the result."""
     if flags.search:
-        return "search"
+        return SEARCH
     return flags.comparison or ("ablation" if flags.ablate else "custom")
 
 
@@ -92,7 +96,7 @@ def find_grid(flags: GridFlags, cluster: Cluster) -> Grid:
     if flags.search:
         grid = find_search(flags, base)
     elif flags.range or flags.trials:
-        raise UserError("found --range or --trials, but no --search; expected --search random")
+        raise UserError("found --range or --trials, but no --search; expected --search")
     else:
         grid = make_grid(base, comparison=flags.comparison, axes=axes, ablate=flags.ablate)
     if flags.early_stopping and not flags.base.validation:
@@ -103,7 +107,7 @@ def find_grid(flags: GridFlags, cluster: Cluster) -> Grid:
         lambda: UserError.raise_if(problems),
         lambda: check(base, cluster),
         *(lambda cell=cell: check(cell, cluster) for cell in grid.cells),
-        lambda: check_size(grid.cells, flags.seeds, flags.max_cells),
+        lambda: check_size(flags.trials or len(grid.cells), flags.seeds, flags.max_cells),
     )
     return grid
 
@@ -118,17 +122,29 @@ def find_search(flags: GridFlags, base: Training) -> Grid:
         for name in ("comparison", "ablate")
         if getattr(flags, name)
     ]
-    draw = partial(
-        random_grid,
+    if flags.search == "optuna" and not flags.base.validation:
+        problems.append("optuna judges by validation accuracy, but validation is 0")
+    if flags.round_size < 1:
+        problems.append(f"round size is {flags.round_size}, expected at least 1")
+    if flags.search == "optuna" and not find_spec("optuna"):
+        problems.append(
+            "--search optuna needs the package optuna: pip install 'fmnist[optuna]', or "
+            "-r requirements-optuna.txt"
+        )
+    read = partial(
+        read_space,
         base,
         axes=all_axes(flags),
         ranges=flags.range,
         trials=flags.trials,
         seed=flags.search_seed,
     )
-    *_, grid = together(lambda: UserError.raise_if(problems), draw)
-    assert grid is not None, "`draw` returned it"
-    return grid
+    *_, space = together(lambda: UserError.raise_if(problems), read)
+    assert space is not None, "`read` returned it"
+    if flags.search == "random":
+        return Grid(cells=space.draw_new(flags.trials))
+    search = OptunaSearch(space=space, trials=flags.trials, round_size=flags.round_size)
+    return Grid(cells=space.ends(), search=search)
 
 
 def all_axes(flags: GridFlags) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from statistics import mean
 from typing import Any
 
 from fmnist.exports.run import exports_folder
@@ -18,6 +19,7 @@ from jobs.support.output import print_facts, print_path, print_table
 
 PAGE = "report.html"
 SHOWN = ("accuracy", "loss")
+PARTS = ("validation", "test")  # of a comparison's cells
 MOST_CELLS = 10  # in a table; the page has all
 
 
@@ -52,28 +54,25 @@ def print_run(storage: Storage, manifest: Manifest) -> None:
 
 
 def print_cells(facts: bytes) -> None:
-    """Prints the mean accuracy of the best cells of a comparison, whose comparison.json is given.
-
-    The best are those by validation, or without held-out images by the training images.
-    """
-    rows = []
-    for cell in json.loads(facts)["cells"]:
-        scores = [run["scores"] for run in cell["runs"]]
-        means = {part: _mean_accuracy(scores, part) for part in SPLITS}
-        best = means["validation"] if means["validation"] is not None else means["train"]
-        if best is not None:
-            shown = (means["validation"], means["test"])
-            texts = ("–" if mean is None else f"{mean:.4f}" for mean in shown)
-            rows.append((best, (cell["name"], str(len(scores)), *texts)))
-    rows.sort(key=lambda row: row[0], reverse=True)  # stable: equal cells keep their order
-    left_out = f" (best {MOST_CELLS} of {len(rows)})" if len(rows) > MOST_CELLS else ""
-    headers = (f"cell{left_out}", "runs", "validation", "test")
-    print_table(headers, [texts for _, texts in rows[:MOST_CELLS]])
+    """Prints the mean accuracies of the best cells of a comparison; takes its comparison.json."""
+    found = json.loads(facts)
+    cells = {cell["name"]: [run["scores"] for run in cell["runs"]] for cell in found["cells"]}
+    # The first version of the file had no ranking.
+    ranked = [name for name in found.get("ranking", cells) if cells[name]]
+    left_out = f" (best {MOST_CELLS} of {len(ranked)})" if len(ranked) > MOST_CELLS else ""
+    print_table(
+        (f"cell{left_out}", "runs", *PARTS),
+        [
+            (name, str(len(cells[name])), *(_mean_accuracy(cells[name], part) for part in PARTS))
+            for name in ranked[:MOST_CELLS]
+        ],
+    )
 
 
-def _mean_accuracy(scores: list[Any], part: str) -> float | None:
+def _mean_accuracy(scores: list[Any], part: str) -> str:
+    """Returns the mean over the runs that were evaluated on this part, or a dash."""
     found = [each[part]["accuracy"] for each in scores if part in each]
-    return sum(found) / len(found) if found else None
+    return f"{mean(found):.4f}" if found else "–"
 
 
 def print_predictions(storage: Storage, manifest: Manifest) -> None:

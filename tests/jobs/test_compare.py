@@ -11,6 +11,7 @@ import pytest
 from fmnist.recipes import RECIPES
 from fmnist.run_settings import Cluster
 from jobs import compare
+from jobs.support import grid
 from jobs.support.config import job_config
 from jobs.support.grid import axes_with_recipe, find_grid
 
@@ -54,7 +55,16 @@ def test_a_file_has_axes_and_the_recipe_and_flags_win_over_both(parsed: Any) -> 
         ('axis = ["epochs=1,2"]\nearly_stopping = true', "but epochs is an axis"),
         ('axis = ["batch=0,1"]', "batch is 0, expected at least 1"),
         ('search = "random"', "2 mistakes:\n  - trials is 0, expected 1 to 10000"),
-        ('search = "grid"\nablate = "schedule"', "unknown search 'grid': expected random"),
+        ('search = "grid"\nablate = "schedule"', "unknown search 'grid': expected random or"),
+        (
+            'search = "optuna"\ntrials = 3\nvalidation = 0.0\nround_size = 0\naxis = ["batch=1,2"]',
+            "3 mistakes:\n  - optuna judges by validation accuracy, but validation is 0\n  - round "
+            "size is 0, expected at least 1\n  - trials is 3, but 2 different cells are all that",
+        ),
+        (
+            'search = "optuna"\ntrials = 3\nrange = ["label_smoothing=0.5..9"]',
+            "label smoothing is 9.0, expected 0 up to below 1",
+        ),
         ('range = ["batch=1..9"]', "found --range or --trials, but no --search"),
         (
             'search = "random"\ntrials = 3\nrange = ["label_smoothing=0.5..9"]',
@@ -77,6 +87,7 @@ def test_mistakes_in_the_file(fails: Any, content: str, message: str) -> None:
         ("--recipe", "fashion-20min", "--ablate", "label_smoothing,augmentation", "--batch", "64"),
         ("--recipe", "quick", "--comparison", "optimizers", "--axis", "augmentation=flip"),
         ("--recipe", "quick", "--search", "random", "--trials", "9", "--range", "batch=8..64"),
+        ("--recipe", "quick", "--search", "optuna", "--trials", "9", "--range", "batch=8..64"),
     ],
 )
 def test_the_file_that_it_leaves_is_the_same_grid(parsed: Any, flags: tuple[str, ...]) -> None:
@@ -86,3 +97,9 @@ def test_the_file_that_it_leaves_is_the_same_grid(parsed: Any, flags: tuple[str,
     assert find_grid(parsed(saved), Cluster()) == find_grid(given, Cluster())
     if flags:
         assert find_grid(given, Cluster()).cells[0].learning_rate == RECIPES[flags[1]].learning_rate
+
+
+def test_a_search_without_optuna_says_what_to_install(fails: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(grid, "find_spec", lambda name: None)
+    flags = ("--search", "optuna", "--trials", "3", "--range", "batch=8..64")
+    assert "requirements-optuna.txt" in fails(compare, *flags)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -19,12 +20,16 @@ from tests.support.models import dense, publish_run
 from tests.support.samples import SHAPES, examples
 from tests.support.servers.head import printed_id, run
 
+NETWORK = b"def net(layers, images, activation):\n    return layers.Flatten()(images)\n"
 SMALL = ("--batch", "32", "--epochs", "1", "--cpus-per-worker", "1")
 
 
 def test_submitted_jobs_train_and_score_on_s3(head, real_images, s3_uri):
+    """The network is the user's own, and in S3, too."""
     data = ("--data", real_images, "--storage", s3_uri)
-    trained = head.submit("jobs.train", *data, *SMALL, "--workers", "2")
+    open_storage(s3_uri).write("nets.py", NETWORK)
+    network = ("--architecture", f"{s3_uri}/nets.py:net")
+    trained = head.submit("jobs.train", *data, *SMALL, *network, "--workers", "2")
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "epoch 1/1  loss" in trained.stdout
     run_id = printed_id(trained.stdout, "run")
@@ -34,6 +39,7 @@ def test_submitted_jobs_train_and_score_on_s3(head, real_images, s3_uri):
     storage = open_storage(s3_uri)
     manifest = read_manifest(storage, run_folder(run_id))
     assert manifest.details["hardware"]["workers"] == 2
+    assert re.fullmatch(r"\w+-net\.\w{12}-\w+", run_id)
     folder = predictions_folder(printed_id(scored.stdout, "predictions"))
     lines = storage.read(f"{folder}/{SUBMISSION}").decode().splitlines()
     assert lines[0] == "Id,Label" and len(lines) == 42

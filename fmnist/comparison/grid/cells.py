@@ -1,15 +1,17 @@
 """Expands the axes of a comparison to its cells and runs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from math import prod
 
 from fmnist.comparison.grid.axes import read_ablated, read_axes
+from fmnist.comparison.grid.optuna_search import OptunaSearch
 from fmnist.comparison.grid.settings import (
     AXES,
     DEFAULTS,
+    MOST_EXPANDED,
     Axes,
     cell_name,
     settings_of,
@@ -19,8 +21,6 @@ from fmnist.comparison.grid.settings import (
 from fmnist.errors import UserError, together
 from fmnist.run_settings import Training, resolve_auto
 from fmnist.tasks import Task
-
-MOST_EXPANDED = 10_000
 
 # The published report's three tables; `report` is their union, with the cell that all share once.
 COMPARISONS: dict[str, tuple[Axes, ...]] = {
@@ -36,11 +36,17 @@ class Grid:
     """The cells of a comparison, each once.
 
     The first of them, its base, has all the `ablated` settings; each of the others may be without
-    one of these.
+    one of these. With a `search` that suggests its cells later, `cells` are the ends of its space.
     """
 
     cells: list[Training]
     ablated: tuple[str, ...] = ()
+    search: OptunaSearch | None = None
+
+    def changed(self, change: Callable[[Training], Training]) -> "Grid":
+        """Returns the grid with what `change` makes of each cell."""
+        search = self.search and self.search.changed(change)
+        return replace(self, cells=[change(cell) for cell in self.cells], search=search)
 
     @property
     def names(self) -> list[str]:
@@ -99,10 +105,13 @@ def expand(groups: Sequence[Axes], base: Training) -> list[Training]:
 
 
 def resolve_grid(grid: Grid, task: Task, examples: int) -> Grid:
-    """Returns the grid for this task; see `run_settings.resolve_auto`.
+    """Returns the grid for this task, of a search its first round; see `run_settings.resolve_auto`.
 
     Raises UserError that lists the cells which the task cannot serve, or that two are the same.
     """
+    if grid.search:
+        search = grid.search.changed(partial(resolve_auto, task=task, examples=examples))
+        return replace(grid, cells=search.suggest({}), search=search)
     resolved = together(*(partial(resolve_auto, cell, task, examples) for cell in grid.cells))
     cells: dict[Training, str] = {}
     problems = []
@@ -122,13 +131,13 @@ def with_seeds(cells: list[Training], seeds: int) -> list[Training]:
     return [replace(cell, seed=seed) for seed in range(seeds) for cell in cells]
 
 
-def check_size(cells: list[Training], seeds: int, most: int) -> None:
+def check_size(cells: int, seeds: int, most: int) -> None:
     """Raises UserError for a grid of no runs, or of more cells than `most`."""
     problems = []
     if seeds < 1:
         problems.append(f"seeds is {seeds}, expected at least 1")
-    if len(cells) > most:
-        problems.append(f"the grid has {len(cells)} cells, expected at most {most} (--max-cells)")
+    if cells > most:
+        problems.append(f"the grid has {cells} cells, expected at most {most} (--max-cells)")
     UserError.raise_if(problems)
 
 

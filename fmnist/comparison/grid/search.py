@@ -1,34 +1,29 @@
-"""Draws the cells of a random search.
+"""The space that a search draws its cells from, and random draws.
 
-A cell follows from the search's seed and its own number alone, so that there is no state to lose: a
-search that is started again draws the same cells, and one of more trials begins with those of
-fewer.
+A drawn cell follows from the search's seed and its own number alone, so that there is no state to
+lose: a search that is started again draws the same cells, and one of more trials begins with those
+of fewer.
 """
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
-from typing import Protocol
 
 from fmnist.comparison.grid.axes import read_axes, read_named
-from fmnist.comparison.grid.cells import MOST_EXPANDED, Grid
-from fmnist.comparison.grid.settings import AXES, Setting, find_setting, read_value
+from fmnist.comparison.grid.settings import AXES, MOST_EXPANDED, Setting, find_setting, read_value
 from fmnist.errors import UserError, together
 from fmnist.run_settings import Training
 
+SEARCH = "search"  # in the id of a comparison that searched
 RANGE = re.compile(r"([^=]+)=(.+?)\.\.(.+?)(:log)?")
 NUMERIC = [name for name, kind in AXES.items() if kind in (int, float)]
+LARGEST = sys.float_info.max
 DIGITS = 3  # of a drawn fraction, so that it can be read
 DRAWS = 100  # for each trial; with fewer different cells than trials, most draws are cells again
-
-
-class Domain(Protocol):
-    """The values of which one is drawn."""
-
-    def draw(self, random: Random) -> Setting: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +35,11 @@ class Choice:
     def draw(self, random: Random) -> Setting:
         """Returns one of the values."""
         return random.choice(self.values)
+
+    @property
+    def ends(self) -> Sequence[Setting]:
+        """Values of which, if they are all allowed, no other is a mistake."""
+        return self.values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,21 +59,90 @@ class Range:
             drawn = random.randint(int(self.low), int(self.high))
         else:
             drawn = random.uniform(self.low, self.high)
-        rounded = round(drawn) if self.whole else float(f"{drawn:.{DIGITS}g}")
+        return self.rounded(drawn)
+
+    def rounded(self, number: float) -> Setting:
+        """Returns the nearest number of the range that is whole, or has DIGITS digits."""
+        rounded = round(number) if self.whole else float(f"{number:.{DIGITS}g}")
         inside = min(max(rounded, self.low), self.high)
         return int(inside) if self.whole else inside
 
+    @property
+    def ends(self) -> Sequence[Setting]:
+        """As for a choice."""
+        return self.rounded(self.low), self.rounded(self.high)
 
-def random_grid(
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """All cells that a search can draw: the base, with a value of each domain."""
+
+    base: Training
+    domains: Mapping[str, Choice | Range]
+    seed: int
+
+    def draw(self, number: int) -> Training:
+        """Returns a cell; a setting's value does not depend on which others are searched."""
+        return self.cell(
+            {
+                name: domain.draw(Random(f"{self.seed} {number} {name}"))
+                for name, domain in self.domains.items()
+            }
+        )
+
+    def draw_new(self, count: int, known: Collection[Training] = ()) -> list[Training]:
+        """Returns the first so many drawn cells that are not known; fewer if there are no more."""
+        new: dict[Training, None] = {}
+        for number in range(DRAWS * (count + len(known))):
+            if len(new) == count:
+                break
+            if (cell := self.draw(number)) not in known:
+                new[cell] = None
+        return list(new)
+
+    def cell(self, values: Mapping[str, Setting]) -> Training:
+        """Returns the cell with these values."""
+        return replace(self.base, **values)  # type: ignore[arg-type]
+
+    def ends(self) -> list[Training]:
+        """Returns the lowest cell, with each end of each domain: if they are allowed, all are."""
+        lowest = {name: domain.ends[0] for name, domain in self.domains.items()}
+        cells = (
+            self.cell({**lowest, name: end})
+            for name, domain in self.domains.items()
+            for end in domain.ends
+        )
+        return list(dict.fromkeys([self.cell(lowest), *cells]))
+
+    def changed(self, change: Callable[[Training], Training]) -> "SearchSpace":
+        """Returns the space whose choices, and all that is not searched, were changed in each cell.
+
+        Raises UserError that lists the mistakes that `change` finds in cells at an end.
+        """
+        lowest, *others = self.ends()
+        base, *_ = together(*(partial(change, cell) for cell in (lowest, *others)))
+        domains = dict(self.domains)
+        for name, domain in self.domains.items():
+            if isinstance(domain, Choice):
+                cells = (change(replace(lowest, **{name: value})) for value in domain.values)  # type: ignore[arg-type]
+                values = dict.fromkeys(getattr(cell, name) for cell in cells)
+                domains[name] = Choice(values=list(values))
+        return replace(self, base=base, domains=domains)
+
+
+def read_space(
     base: Training, *, axes: Sequence[str], ranges: Sequence[str], trials: int, seed: int
-) -> Grid:
-    """Returns `trials` different cells, drawn from axes, which are choices, and from ranges.
+) -> SearchSpace:
+    """Returns the space of axes, which are choices unless they have one value, and of ranges.
 
     A range is text such as `learning_rate=1e-4..1e-2:log` or `batch=32..512`. Raises UserError that
-    lists all mistakes, or where there are not as many different cells.
+    lists all mistakes, or where there are not as many different cells as `trials`.
     """
     choices, problems = read_axes(axes)
-    domains: dict[str, Domain] = {name: Choice(values=found) for name, found in choices.items()}
+    fixed = {name: values[0] for name, values in choices.items() if len(values) == 1}
+    domains: dict[str, Choice | Range] = {
+        name: Choice(values=values) for name, values in choices.items()
+    }
     twice = "found values of {} twice, expected one axis or one range"
     problems += read_named(ranges, _read_range, domains, twice=twice)
     if not 1 <= trials <= MOST_EXPANDED:
@@ -81,20 +150,11 @@ def random_grid(
     if not axes and not ranges:
         problems.append("found nothing to search, expected --range or --axis")
     UserError.raise_if(problems)
-    cells: dict[Training, None] = {}
-    for number in range(DRAWS * trials):
-        cells[_draw(base, domains, seed, number)] = None
-        if len(cells) == trials:
-            return Grid(cells=list(cells))
-    raise UserError(f"trials is {trials}, but {len(cells)} different cells are all that was drawn")
-
-
-def _draw(base: Training, domains: Mapping[str, Domain], seed: int, number: int) -> Training:
-    """Returns a cell; a setting's value does not depend on which others are searched."""
-    values = {
-        name: domain.draw(Random(f"{seed} {number} {name}")) for name, domain in domains.items()
-    }
-    return replace(base, **values)  # type: ignore[arg-type]
+    searched = {name: domain for name, domain in domains.items() if name not in fixed}
+    space = SearchSpace(base=replace(base, **fixed), domains=searched, seed=seed)  # type: ignore[arg-type]
+    if (found := len(space.draw_new(trials))) < trials:
+        raise UserError(f"trials is {trials}, but {found} different cells are all that was drawn")
+    return space
 
 
 def _read_range(text: str) -> tuple[str, Range]:
@@ -108,11 +168,14 @@ def _read_range(text: str) -> tuple[str, Range]:
     if name not in NUMERIC:
         raise UserError(f"{name} has no range; expected --axis {name}=… with its values")
     ends = found[2].strip(), found[3].strip()
-    low, high = map(float, together(*(partial(read_value, name, end) for end in ends)))
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    low, high = together(*(partial(read_value, name, end) for end in ends))
+    assert isinstance(low, int | float) and isinstance(high, int | float), NUMERIC
+    if not (-LARGEST <= low < high <= LARGEST):  # nor if one of them is not a number
         raise UserError(
             f"range is {text!r}, expected a finite range from a lower to a higher number"
         )
     if found[4] and low <= 0:
         raise UserError(f"range is {text!r}, expected a positive lower end for a logarithmic range")
-    return name, Range(low=low, high=high, log=bool(found[4]), whole=AXES[name] is int)
+    return name, Range(
+        low=float(low), high=float(high), log=bool(found[4]), whole=AXES[name] is int
+    )

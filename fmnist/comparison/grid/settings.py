@@ -11,6 +11,7 @@ Setting = str | int | float | bool
 Settings = Mapping[str, Setting]  # values by name
 Axes = Mapping[str, tuple[Setting, ...]]  # the values of each setting that is an axis
 
+MOST_EXPANDED = 10_000  # cells of a grid, and trials of a search
 SEPARATOR = " · "  # between the parts of a cell's name
 DEFAULTS = Training()
 # They are in every cell's full name and in every comparison's files, whether they differ or not.

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fmnist.comparison.facts import Comparison, Split
-from fmnist.comparison.pages import figures, paper, tables, text
+from fmnist.comparison.grid.search import SEARCH
+from fmnist.comparison.pages import figures, paper, search, tables, text
 from fmnist.comparison.pages import plots as comparison_plots
 from fmnist.comparison.statistics.effects import setting_effects
+from fmnist.comparison.statistics.importance import measure_importance
 from fmnist.comparison.statistics.ranking import RankedCell, rank_cells
 from fmnist.pages import plots
 from fmnist.pages.html import Card, Cell, Table, render
@@ -68,6 +70,7 @@ def comparison_page(comparison: Comparison, evidence: Evidence | None) -> str:
     basis = ranked[0].basis
     ranking = tables.ranking(ranked)
     done = [row for row in ranked if row.values]
+    importance = measure_importance(comparison.cells, basis)
     return render(
         "comparison.html.j2",
         comparison=comparison,
@@ -80,7 +83,12 @@ def comparison_page(comparison: Comparison, evidence: Evidence | None) -> str:
         which=figures.which_cells(comparison, done),
         which_curves=f"the {figures.CURVES} best cells" if len(done) > figures.CURVES else "",
         slices=figures.make_slices(comparison, done) if done else {},
-        effects=tables.effects(setting_effects(comparison, basis), basis),
+        importance=importance and search.importance_table(importance, basis),
+        parallel=search.parallel_coordinates(done),
+        # Cells of a search form pairs by chance alone.
+        effects=None
+        if comparison.name == SEARCH
+        else tables.effects(setting_effects(comparison, basis), basis),
         paper_tables=text.paper_tables(comparison, ranked),
         paper_note=text.paper_note(comparison, ranked),
         unfinished=tables.unfinished(comparison),

@@ -187,7 +187,7 @@ def test_each_cell_runs_with_each_seed():
 
 def test_no_seeds_and_too_many_cells_are_told_together():
     cells = grid_of().cells
-    check_size(cells, 1, 8)
+    check_size(len(cells), 1, 8)
     with pytest.raises(UserError) as error:
-        check_size(cells, 0, 7)
+        check_size(len(cells), 0, 7)
     assert "seeds is 0" in str(error.value) and "8 cells, expected at most 7" in str(error.value)

@@ -1,20 +1,28 @@
-"""A random search draws the same cells again, and none of them twice."""
+"""A search draws the same cells again, and none of them twice; its space has ends."""
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 
 from fmnist.comparison.grid.cells import Grid
-from fmnist.comparison.grid.search import random_grid
+from fmnist.comparison.grid.search import SearchSpace, read_space
 from fmnist.errors import UserError
 from fmnist.recipes import RECIPES
+from fmnist.run_settings import resolve_auto
+from fmnist.tasks import COMPETITION
 
 BASE = RECIPES["quick"]
 RATE = "learning_rate=1e-4..1e-2:log"
 
 
-def drawn(*ranges: str, axes: tuple[str, ...] = (), trials: int = 20, seed: int = 0) -> Grid:
-    return random_grid(BASE, axes=axes, ranges=ranges, trials=trials, seed=seed)
+def space(*ranges: str, axes: tuple[str, ...] = (), trials: int = 20, seed: int = 0) -> SearchSpace:
+    return read_space(BASE, axes=axes, ranges=ranges, trials=trials, seed=seed)
+
+
+def drawn(*ranges: str, trials: int = 20, **options: Any) -> Grid:
+    return Grid(cells=space(*ranges, trials=trials, **options).draw_new(trials))
 
 
 def mistakes(*ranges: str, **options) -> str:
@@ -90,3 +98,29 @@ def test_all_mistakes_are_told_together() -> None:
     assert told.startswith("3 mistakes")
     assert "found values of learning_rate twice" in told and "trials is 0, expected 1" in told
     assert "found nothing to search" in mistakes()
+
+
+def test_the_ends_show_every_mistake_that_a_cell_can_have() -> None:
+    ends = space("batch=8..64", "epochs=1..3", axes=("schedule=constant,one-cycle",)).ends()
+    assert [(cell.schedule, cell.batch, cell.epochs) for cell in ends] == [
+        ("constant", 8, 1), ("one-cycle", 8, 1), ("constant", 64, 1), ("constant", 8, 3),
+    ]  # fmt: skip
+
+
+def test_a_changed_space_has_changed_choices_and_the_same_ranges() -> None:
+    before = space("batch=8..64", axes=("augmentation=none,auto", "schedule=one-cycle"))
+    resolve = partial(resolve_auto, task=COMPETITION, examples=100)
+    after = before.changed(resolve)
+    assert after.domains["augmentation"].ends == ["none", COMPETITION.augmentation]
+    assert after.domains["batch"] == before.domains["batch"]
+    # The base's batch, which no cell has, is more than there are examples.
+    assert BASE.batch > 100
+    with pytest.raises(UserError, match="batch is 64, but competition has 45 examples"):
+        before.changed(partial(resolve_auto, task=COMPETITION, examples=50))
+
+
+def test_known_cells_are_not_drawn_again() -> None:
+    drawn = space("epochs=1..3", trials=3)
+    first = drawn.draw_new(2)
+    (third,) = drawn.draw_new(2, first)
+    assert {*first, third} == {replace(BASE, epochs=epochs) for epochs in (1, 2, 3)}

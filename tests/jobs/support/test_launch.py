@@ -38,7 +38,11 @@ def closed_port() -> str:
         ("head:99999", "is 'head:99999', expected host:port"),
         (":6379", "is ':6379', expected host:port"),
         ("nowhere.invalid:6379", "no Ray cluster that answers at RAY_ADDRESS nowhere.invalid:6379"),
-        (closed_port(), r"no Ray cluster that answers at RAY_ADDRESS 127.* \(Connection refused\)"),
+        pytest.param(
+            closed_port(),
+            r"no Ray cluster that answers at RAY_ADDRESS 127.* \(Connection refused\)",
+            id="a closed port",
+        ),
     ],
 )
 def test_an_address_without_a_cluster_is_one_message_at_once(

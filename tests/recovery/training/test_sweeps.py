@@ -31,7 +31,7 @@ class Comparison:
     """A process that compares three small runs, by default with its own Ray."""
 
     def __init__(self, data: str, root: Path, address: str = "local") -> None:
-        self._log, self._results = root / "log", root / "results"
+        self.data, self._log, self._results = data, root / "log", root / "results"
         self._command = [
             sys.executable, "-m", "jobs.compare", "--task", "fashion", "--data", data,
             "--storage", str(self._results), "--architecture", "dense",
@@ -59,11 +59,11 @@ class Comparison:
 
         return wait(found, seconds=250)
 
-    def end(self, *options: str) -> None:
+    def end(self, *options: str, runs: int = 3) -> None:
         """Waits for the job's end, and checks that it succeeded."""
         self.start(*options)
         assert self.driver.wait() == 0, self.log
-        assert "3 of 3 runs" in self.log
+        assert f"{runs} of {runs} runs" in self.log
 
     def files(self, pattern: str) -> list[Path]:
         return list(self._results.glob(pattern))
@@ -92,6 +92,25 @@ def test_a_sweep_whose_driver_is_killed_goes_on(comparison):
     before = {path: path.stat().st_mtime_ns for path in published}
     comparison.end(*options)
     assert {path: path.stat().st_mtime_ns for path in published} == before
+
+
+@pytest.mark.timeout(600)  # the test starts three jobs
+def test_a_search_that_is_killed_suggests_what_an_undisturbed_one_does(comparison, tmp_path):
+    """The driver is killed in the second round of three, when this has published a run."""
+    options = ("--epochs", "2", "--batch", "50", "--search", "optuna", "--trials", "6")
+    options += ("--round-size", "2", "--range", "learning_rate=1e-4..1e-1:log")
+    comparison.start(*options)
+    comparison.until(lambda: len(comparison.files("runs/*/manifest.json")) == 3)
+    comparison.driver.kill()
+    comparison.driver.wait()
+    assert "cells 3 to 4 of 6" in comparison.log and "cells 5 to 6" not in comparison.log
+    comparison.end(*options, runs=6)
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = Comparison(comparison.data, tmp_path / "undisturbed")
+    undisturbed.end(*options, runs=6)
+    for pattern in ("runs/*", "comparisons/*"):
+        names = {path.name for path in undisturbed.files(pattern)}
+        assert {path.name for path in comparison.files(pattern)} == names
 
 
 @pytest.mark.timeout(600)  # the test starts three jobs
