@@ -8,7 +8,6 @@ of shared machines varies by a factor of two between days, so seconds mean somet
 
 import subprocess
 import sys
-import time
 
 from fmnist import machine
 from fmnist.models.tensorflow import import_tensorflow
@@ -27,18 +26,11 @@ def main() -> None:
     import_tensorflow()
     import tensorflow as tf
 
+    from fmnist.training.worker.matrix_peak import matrix_peak
+
     kind = tf.bfloat16 if machine.has_bfloat16() else tf.float32
-    matrix = tf.cast(tf.random.stateless_normal((SIZE, SIZE), (0, 0)), kind)
-    product = tf.function(lambda: tf.matmul(matrix, matrix))
-    product()
-    rates = []
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        for _ in range(EACH):
-            found = product()
-        found.numpy()
-        rates.append(2 * SIZE**3 * EACH / (time.perf_counter() - begin) / 1e9)
-    print(f"{kind.name} GFLOP/s: {sorted(rates)[ROUNDS // 2]:.0f}")
+    peak = matrix_peak(kind, size=SIZE, rounds=ROUNDS, each=EACH)
+    print(f"{kind.name} GFLOP/s: {peak / 1e9:.0f}")
 
 
 if __name__ == "__main__":

@@ -74,6 +74,11 @@ TRAINING_SPEED = Gauge(
     description="Images per second that a run trained on in the last epoch.",
     labels=RUN,
 )
+SHARE_OF_PEAK = Gauge(
+    name="fmnist_training_share_of_peak",
+    description="Speed of the last epoch beside that of matrix products alone, a share of one.",
+    labels=RUN,
+)
 TRAINING_PROGRESS = Gauge(
     name="fmnist_training_progress",
     description="Steps of a run that are done, a share of one.",
@@ -110,6 +115,7 @@ METRICS: tuple[Gauge | Counter, ...] = (
     VALIDATION_LOSS,
     VALIDATION_ACCURACY,
     TRAINING_SPEED,
+    SHARE_OF_PEAK,
     TRAINING_PROGRESS,
     SECONDS_LOST,
     IMAGES_SCORED,

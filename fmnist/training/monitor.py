@@ -38,6 +38,7 @@ class RunMonitor:
         self._run = run
         self._rows: list[EpochRow] = []
         self._last_row: EpochRow | None = None
+        self._peak = 0.0  # images a second; 0: not measured yet
         self._notes: list[str] = []
         self._fraction = 0.0
         self._stage = "starting the workers"
@@ -67,6 +68,10 @@ class RunMonitor:
     def set_stage(self, text: str) -> None:
         """Takes what the workers do from now on, until they have made their first step."""
         self._stage = text
+
+    def set_peak(self, images_per_second: float) -> None:
+        """Takes the speed that the workers would have if they did matrix products alone."""
+        self._peak = images_per_second
 
     def step_done(self, fraction: float) -> bool:
         """Takes the fraction of all steps that are done; returns True if the run should end now."""
@@ -118,6 +123,9 @@ class RunMonitor:
     def _export_metrics(self) -> None:
         """Sets all gauges, also those that have not changed: Ray would soon drop them."""
         metrics.TRAINING_PROGRESS.set(self._fraction, run=self._run)
+        if self._last_row and self._peak:
+            share = self._last_row["images_per_second"] / self._peak
+            metrics.SHARE_OF_PEAK.set(share, run=self._run)
         for name, value in (self._last_row or {}).items():
             if gauge := EPOCH_GAUGES.get(name):
                 gauge.set(cast(float, value), run=self._run)
@@ -128,6 +136,7 @@ class MonitorHandle(Protocol):
 
     training_started: RemoteMethod[[int, int, dict[str, float]]]
     set_stage: RemoteMethod[[str]]
+    set_peak: RemoteMethod[[float]]
     step_done: RemoteMethod[[float]]
     epoch_done: RemoteMethod[[EpochRow, float]]
     add_note: RemoteMethod[[str]]

@@ -38,6 +38,7 @@ def test_each_metric_comes_out_of_the_cluster_with_value_and_description(ray_clu
     monitor = start_run_monitor("a run")
     ray.get(monitor.training_started.remote(0, 0, {}))
     ray.get(monitor.training_started.remote(0, 5, {"importing": 0.5}))
+    ray.get(monitor.set_peak.remote(90.0))
     ray.get(monitor.epoch_done.remote(ROW, 0.25))
     supervisor = start_supervisor("scoring", "a run")
     for images in (30, 12):
@@ -57,6 +58,7 @@ def test_each_metric_comes_out_of_the_cluster_with_value_and_description(ray_clu
         "fmnist_validation_loss": 0.625,
         "fmnist_validation_accuracy": 0.875,
         "fmnist_training_images_per_second": 45.0,
+        "fmnist_training_share_of_peak": 0.5,
         "fmnist_training_progress": 0.25,
         "fmnist_scored_images_total": 42.0,
     }

@@ -16,6 +16,7 @@ from fmnist.training.monitor import MonitorLogHandler
 from fmnist.training.spec import RunContext, RunResult, RunSpec
 from fmnist.training.worker.callback import Diverged, Preempted, StoppedEarly, TrainingCallback
 from fmnist.training.worker.input_data import ValidationData, training_data, validation_data
+from fmnist.training.worker.matrix_peak import images_at_peak
 from fmnist.training.worker.publish import publish_run
 from fmnist.training.worker.session import Session, StartupTimer, start_session
 
@@ -29,6 +30,9 @@ def run_worker(spec: RunSpec, context: RunContext, begin: float) -> RunResult:
         context.monitor.set_stage.remote("building the network and tracing its first step")
     try:
         session = start_session(spec, context, startup)
+        if session.rank == 0:
+            speed = images_at_peak(session.model, session.state.precision, session.world)
+            context.monitor.set_peak.remote(speed)
         # Both are kept until the worker ends; `distributed.endless_dataset` says why.
         training, validation = training_data(session), validation_data(session)
         _train(session, training, validation)

@@ -1,0 +1,35 @@
+"""Measures how fast this process multiplies matrices: training reaches a share of that."""
+
+import time
+from statistics import median
+from typing import Any
+
+import tensorflow as tf
+
+from fmnist.models.architectures import flops
+
+
+def matrix_peak(dtype: tf.DType, *, size: int, rounds: int, each: int) -> float:
+    """Returns operations per second: the median of so many `rounds` of `each` products.
+
+    The matrices have `size` rows and columns. It takes the threads and the device that training
+    takes.
+    """
+    matrix = tf.cast(tf.random.stateless_normal((size, size), (0, 0)), dtype)
+    product = tf.function(lambda: tf.matmul(matrix, matrix))
+    product().numpy()
+    rates = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        for _ in range(each):
+            found = product()
+        found.numpy()
+        rates.append(2 * size**3 * each / (time.perf_counter() - begin))
+    return median(rates)
+
+
+def images_at_peak(model: Any, precision: str, world: int) -> float:
+    """Returns how many images a second `world` such processes would train on at their peak."""
+    size = 8192 if tf.config.list_logical_devices("GPU") else 1024
+    dtype = tf.as_dtype(precision)
+    return world * matrix_peak(dtype, size=size, rounds=5, each=1) / flops(model)

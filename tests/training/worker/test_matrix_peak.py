@@ -1,0 +1,19 @@
+"""The peak beside which a run's speed is set."""
+
+import tensorflow as tf
+
+from fmnist.models.architectures import flops
+from fmnist.tasks import FASHION
+from fmnist.training.worker import matrix_peak
+from tests.support.models import dense
+
+
+def test_a_peak_is_in_operations_a_second() -> None:
+    peak = matrix_peak.matrix_peak(tf.float32, size=256, rounds=3, each=2)
+    assert 1e7 < peak < 1e15
+
+
+def test_images_at_peak_are_those_of_all_workers(monkeypatch) -> None:
+    model = dense(FASHION)
+    monkeypatch.setattr(matrix_peak, "matrix_peak", lambda dtype, **sizes: 10 * flops(model))
+    assert matrix_peak.images_at_peak(model, "bfloat16", 3) == 30
