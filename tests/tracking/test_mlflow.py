@@ -32,7 +32,7 @@ def silent_server() -> Iterator[str]:
 
 
 def warning(caplog: pytest.LogCaptureFixture) -> str:
-    (record,) = caplog.records
+    (record,) = [record for record in caplog.records if record.name.startswith("fmnist")]
     assert record.levelno == logging.WARNING
     text = record.getMessage()
     assert "\n" not in text and len(text) < 500
