@@ -3,7 +3,8 @@
 The column `image` holds the bytes of PNG, JPEG, WebP, BMP or GIF files, or structs of `bytes` and
 `path`; `label`, which may be missing, numbers or names of classes. Names of numbers are taken from
 Hugging Face's metadata in the schema. A part's files are `train/…`, `train.parquet` or
-`train-00000-of-00001.parquet`, as they are published. Images are numbered by their rows.
+`train-00000-of-00001.parquet`, as they are published. The column `id`, which may be missing, holds
+the images' names, text or whole numbers; without it they are numbered by their rows.
 """
 
 import json
@@ -24,6 +25,7 @@ from fmnist.storage.errors import read_errors
 
 SUFFIX = ".parquet"
 PARTS = ("train", "test")
+COLUMNS = ("id", "image", "label")
 
 
 def find_encoded_parquet(location: Location) -> ImageSource | None:
@@ -114,23 +116,27 @@ def _holds_images(file: pq.ParquetFile) -> bool:
 
 def _find_part(filesystem: Any, paths: Sequence[str]) -> tuple[ImagePart, tuple[str, ...] | None]:
     labels: list[str | int] = []
+    names: list[str] = []
     rows: list[int] = []
     schema: pa.Schema | None = None
     for path in paths:
         with read_errors(path), filesystem.open_input_file(path) as stream:
             file = pq.ParquetFile(stream)
-            kinds = [(f.name, f.type) for f in file.schema_arrow if f.name in ("image", "label")]
+            kinds = [(f.name, f.type) for f in file.schema_arrow if f.name in COLUMNS]
             if schema is None:
                 schema, expected = file.schema_arrow, kinds
             elif kinds != expected:
                 raise UserError(f"{path}: its columns are {kinds}, expected {expected}")
             rows.append(file.metadata.num_rows)
             if "label" in file.schema_arrow.names:
-                labels += _read_labels(file, path)
+                labels += _read_values(file, path, "label")
+            if "id" in file.schema_arrow.names:
+                names += map(str, _read_values(file, path, "id"))
     assert schema is not None
+    _check_unique(names, paths)
     part = ImagePart(
         size=sum(rows),
-        names=None,
+        names=names if "id" in schema.names else None,
         labels=labels if "label" in schema.names else None,
         paths=paths,
         filesystem=filesystem,
@@ -140,15 +146,28 @@ def _find_part(filesystem: Any, paths: Sequence[str]) -> tuple[ImagePart, tuple[
     return part, _class_names(schema)
 
 
-def _read_labels(file: pq.ParquetFile, path: str) -> list[str | int]:
-    column = file.read(columns=["label"])["label"]
-    if not (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
-        raise UserError(f"{path}: column 'label' is {column.type}, expected integers or strings")
+def _read_values(file: pq.ParquetFile, path: str, name: str) -> list[str | int]:
+    column = file.read(columns=[name])[name]
+    kind = column.type
+    if not (
+        pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    ):
+        raise UserError(f"{path}: column {name!r} is {kind}, expected integers or strings")
     if column.null_count:
         row = column.to_pylist().index(None)
-        raise UserError(f"{path}: column 'label' is null in row {row}, expected a value")
-    labels: list[str | int] = column.to_pylist()
-    return labels
+        raise UserError(f"{path}: column {name!r} is null in row {row}, expected a value")
+    values: list[str | int] = column.to_pylist()
+    return values
+
+
+def _check_unique(names: Sequence[str], paths: Sequence[str]) -> None:
+    """Raises UserError naming the first id that a part has twice."""
+    known: set[str] = set()
+    for row, name in enumerate(names):
+        if name in known:
+            files = paths[0] if len(paths) == 1 else f"{len(paths)} files from {paths[0]} on"
+            raise UserError(f"{files}: row {row} has the id {name!r} for the second time")
+        known.add(name)
 
 
 def _class_names(schema: pa.Schema) -> tuple[str, ...] | None:

@@ -82,8 +82,8 @@ def image_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
 class ImagePart:
     """The images of one part of a data set in their order.
 
-    `names` are their ids, unique: paths below the part's folder; None where they are numbered by
-    their rows. `labels` are names or numbers of classes, or None where they are unknown.
+    `names` are their ids, unique: paths below the part's folder, or a column's; None where they are
+    numbered by their rows. `labels` are names or numbers of classes; None where they are unknown.
     """
 
     size: int
@@ -97,7 +97,7 @@ class ImagePart:
 
     def name(self, row: int) -> str:
         """Name of an image for messages."""
-        if self.names is not None:
+        if self.column is None:
             return self.paths[row - self.first]
         file = int(np.searchsorted(np.cumsum(self.file_rows), row, side="right"))
         return f"{self.paths[file]} row {row - sum(self.file_rows[:file])}"
@@ -117,16 +117,9 @@ class ImagePart:
 
     def cut(self, start: int, stop: int) -> "ImagePart":
         """Returns rows `start` to before `stop` as a task needs them; rows keep their numbers."""
-        if self.names is None:
-            return replace(self, labels=None)
-        return replace(
-            self,
-            size=stop - start,
-            names=self.names[start:stop],
-            labels=None,
-            paths=self.paths[start:stop],
-            first=start,
-        )
+        names = None if self.names is None else self.names[start:stop]
+        paths = self.paths[start:stop] if self.column is None else self.paths
+        return replace(self, size=stop - start, names=names, labels=None, paths=paths, first=start)
 
     def take(self, rows: np.ndarray) -> "ImagePart":
         """The images at these rows; only of a part with a file for each image."""

@@ -16,7 +16,7 @@ def split_test(source: ImageSource, share: float) -> dict[str, ImagePart]:
     if not share:
         return source.parts
     train = source.parts.get("train")
-    if "test" in source.parts or train is None or train.names is None:
+    if "test" in source.parts or train is None or train.column is not None:
         raise UserError(
             f"{source.uri}: found {' and '.join(source.parts)}, expected one folder of classes to "
             f"split {share:g} of it off as test images"

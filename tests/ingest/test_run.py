@@ -86,6 +86,41 @@ def test_hugging_faces_layout_is_the_same_examples_in_their_order(
     )
 
 
+def write_parquet(path: Path, ids: list[Any]) -> None:
+    """Writes encoded images with these ids; each has its own shade."""
+    images = [encoded(np.full((6, 5), shade, np.uint8)) for shade in range(len(ids))]
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"id": ids, "image": images}), path, row_group_size=2)
+
+
+@pytest.mark.parametrize("ids", [["z", "b/1.png", "ä"], [70, 3, 50]])
+def test_ids_in_parquet_are_the_images_names(ids: list[Any], tmp_path: Path) -> None:
+    write_parquet(tmp_path / "hub" / "test-0.parquet", ids)
+    write_parquet(tmp_path / "hub" / "test-1.parquet", ["c", "d"] if "z" in ids else [1, 2])
+    storage = open_storage(str(tmp_path / "results"))
+    manifest = ingested(str(tmp_path / "hub"), storage, task=GREY)
+    (shard,) = tmp_path.glob(f"results/datasets/{manifest.id}/test/*.parquet")
+    table = pq.read_table(shard)
+    expected = [*map(str, ids), *(["c", "d"] if "z" in ids else ["1", "2"])]
+    assert table["name"].to_pylist() == expected
+    assert table["id"].to_pylist() == list(range(5))
+    assert [image[0] for image in table["image"].to_pylist()] == [0, 1, 2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["a", "b", "a"], r"test-0\.parquet: row 2 has the id 'a' for the second time"),
+        (["a", None], r"test-0\.parquet: column 'id' is null in row 1, expected a value"),
+        ([0.5, 1.5], r"test-0\.parquet: column 'id' is double, expected integers or strings"),
+    ],
+)
+def test_ids_that_name_nothing_are_refused(ids: list[Any], message: str, tmp_path: Path) -> None:
+    write_parquet(tmp_path / "hub" / "test-0.parquet", ids)
+    with pytest.raises(UserError, match=message):
+        find_images(locate(str(tmp_path / "hub")))
+
+
 def test_classes_channels_and_size_are_inferred(tmp_path: Path) -> None:
     write_pictures(tmp_path / "my photos", ["dog/1.png", "cat/2.png", "cat/3.png", "dog/4.png"])
     colour = np.zeros((6, 5, 3), np.uint8)
