@@ -4,8 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORAGE ?= results
 CHAOS ?= --rounds 10
-# Files of tests that run at once. Two cores are not enough for more, and one leaves them idle.
-AT_ONCE ?= 2
 
 # pip fills the environment from outside, so that Debian's python3-venv is not needed; the lock lets
 # two makes run at once. A stamp is newer than its pins only after all of them were installed.
@@ -20,7 +18,7 @@ run: setup  ## Trains, evaluates and scores on the real Fashion-MNIST
 	@$(BIN)/python -m jobs.train --recipe quick --score --storage $(STORAGE)
 
 test: setup-test browser ceph  ## Runs the tests, but for those of what may die
-	@$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile --ignore tests/recovery
+	@$(BIN)/python -m pytest --ignore tests/recovery
 
 test-recovery: setup-test  ## Kills, cuts off and fills up whatever a job stands on
 	@$(BIN)/python -m pytest tests/recovery $(PYTEST)
