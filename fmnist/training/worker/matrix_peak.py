@@ -8,6 +8,10 @@ import tensorflow as tf
 
 from fmnist.models.architectures import flops
 
+# Larger matrices are multiplied until a product takes so many seconds: a CPU is measured in a
+# fraction of a second, and a GPU with matrices that are large enough for it.
+SMALLEST, LONG_ENOUGH = 1024, 0.005
+
 
 def matrix_peak(dtype: tf.DType, *, size: int, rounds: int, each: int) -> float:
     """Returns operations per second: the median of so many `rounds` of `each` products.
@@ -30,6 +34,9 @@ def matrix_peak(dtype: tf.DType, *, size: int, rounds: int, each: int) -> float:
 
 def images_at_peak(model: Any, precision: str, world: int) -> float:
     """Returns how many images a second `world` such processes would train on at their peak."""
-    size = 8192 if tf.config.list_logical_devices("GPU") else 1024
-    dtype = tf.as_dtype(precision)
-    return world * matrix_peak(dtype, size=size, rounds=5, each=1) / flops(model)
+    size, dtype = SMALLEST, tf.as_dtype(precision)
+    while True:
+        peak = matrix_peak(dtype, size=size, rounds=5, each=1)
+        if 2 * size**3 / peak > LONG_ENOUGH:
+            return world * peak / flops(model)
+        size *= 2

@@ -14,6 +14,14 @@ def test_a_peak_is_in_operations_a_second() -> None:
 
 
 def test_images_at_peak_are_those_of_all_workers(monkeypatch) -> None:
+    """The device does 10**13 operations a second, for which small matrices are too quick."""
+    sizes: list[int] = []
+
+    def fake_peak(dtype, *, size, rounds, each):
+        sizes.append(size)
+        return 1e13
+
+    monkeypatch.setattr(matrix_peak, "matrix_peak", fake_peak)
     model = dense(FASHION)
-    monkeypatch.setattr(matrix_peak, "matrix_peak", lambda dtype, **sizes: 10 * flops(model))
-    assert matrix_peak.images_at_peak(model, "bfloat16", 3) == 30
+    assert matrix_peak.images_at_peak(model, "bfloat16", 3) == 3e13 / flops(model)
+    assert sizes == [1024, 2048, 4096]
