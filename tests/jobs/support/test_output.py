@@ -72,14 +72,15 @@ def test_a_comparison_shows_its_best_cells(
         return {"name": name, "runs": [{"scores": each} for each in scores]}
 
     cells = [cell("dense adam", 0.5, 0.7), cell("cnn adam", 0.9), cell("failed")]
-    print_cells(json.dumps({"cells": cells}).encode())
+    facts = json.dumps({"cells": cells, "ranking": ["cnn adam", "dense adam", "failed"]}).encode()
+    print_cells(facts)
     assert capsys.readouterr().out.splitlines() == [
         "  cell        runs  validation  test",
         "  cnn adam       1      0.9000     –",
         "  dense adam     2      0.6000     –",
     ]
     monkeypatch.setattr(results, "MOST_CELLS", 1)
-    print_cells(json.dumps({"cells": cells}).encode())
+    print_cells(facts)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("  cell (best 1 of 2)")
 
