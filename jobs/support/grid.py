@@ -139,10 +139,11 @@ def find_search(flags: GridFlags, base: Training) -> Grid:
         trials=flags.trials,
         seed=flags.search_seed,
     )
-    *_, space = together(lambda: UserError.raise_if(problems), read)
-    assert space is not None, "`read` returned it"
+    *_, found = together(lambda: UserError.raise_if(problems), read)
+    assert found is not None, "`read` returned it"
+    space, cells = found
     if flags.search == "random":
-        return Grid(cells=space.draw_new(flags.trials))
+        return Grid(cells=cells)
     search = OptunaSearch(space=space, trials=flags.trials, round_size=flags.round_size)
     return Grid(cells=space.ends(), search=search)
 

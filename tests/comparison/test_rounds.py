@@ -30,7 +30,7 @@ def search(ray_cluster, shown):
     """Returns a function that searches in rounds of two cells."""
 
     def searched(uri, *, trials, seeds=1):
-        space = read_space(BASE, axes=["activation=relu,tanh"], ranges=[RANGE], trials=9, seed=3)
+        space, _ = read_space(BASE, axes=["activation=relu,tanh"], ranges=[RANGE], trials=9, seed=3)
         one_cpu = Cluster(cpus_per_worker=1)
         dataset, storage = samples.dataset(train=100, test=20), open_storage(str(uri))
 

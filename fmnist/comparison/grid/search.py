@@ -132,11 +132,12 @@ class SearchSpace:
 
 def read_space(
     base: Training, *, axes: Sequence[str], ranges: Sequence[str], trials: int, seed: int
-) -> SearchSpace:
-    """Returns the space of axes, which are choices unless they have one value, and of ranges.
+) -> tuple[SearchSpace, list[Training]]:
+    """Returns the space of axes and of ranges, and as many drawn cells of it as `trials`.
 
-    A range is text such as `learning_rate=1e-4..1e-2:log` or `batch=32..512`. Raises UserError that
-    lists all mistakes, or where there are not as many different cells as `trials`.
+    Axes are choices unless they have one value. A range is text such as `batch=32..512` or
+    `learning_rate=1e-4..1e-2:log`. Raises UserError that lists all mistakes, or where there are not
+    as many different cells.
     """
     choices, problems = read_axes(axes)
     fixed = {name: values[0] for name, values in choices.items() if len(values) == 1}
@@ -152,9 +153,9 @@ def read_space(
     UserError.raise_if(problems)
     searched = {name: domain for name, domain in domains.items() if name not in fixed}
     space = SearchSpace(base=replace(base, **fixed), domains=searched, seed=seed)  # type: ignore[arg-type]
-    if (found := len(space.draw_new(trials))) < trials:
+    if (found := len(cells := space.draw_new(trials))) < trials:
         raise UserError(f"trials is {trials}, but {found} different cells are all that was drawn")
-    return space
+    return space, cells
 
 
 def _read_range(text: str) -> tuple[str, Range]:

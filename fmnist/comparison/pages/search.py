@@ -9,13 +9,12 @@ import plotly.graph_objects as go
 from fmnist.comparison.facts import Split
 from fmnist.comparison.grid.settings import AXES, Setting, differing_settings
 from fmnist.comparison.pages.plots import LEGEND
-from fmnist.comparison.statistics.importance import Importance
+from fmnist.comparison.statistics.importance import LEAST_CELLS, Importance
 from fmnist.comparison.statistics.ranking import RankedCell
 from fmnist.pages.html import Cell, Table
 from fmnist.pages.plots import Figure, literal, new_figure, shortened, to_json
 from fmnist.pages.scores import SPLITS
 
-LEAST_CELLS = 10  # for fewer there is no plot: their table is clearer
 BEST = 4  # a cell among the best of so many is highlighted
 LOGARITHMIC_FROM = 10  # ratio of the largest to the smallest number
 LABEL_LENGTH = 14  # characters of a value beside its axis

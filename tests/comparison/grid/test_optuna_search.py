@@ -13,7 +13,7 @@ AXES = ("schedule=constant,one-cycle", "select=last")
 
 
 def space(*ranges: str, axes: tuple[str, ...] = (), trials: int = 40) -> SearchSpace:
-    return read_space(RECIPES["quick"], axes=axes, ranges=ranges, trials=trials, seed=0)
+    return read_space(RECIPES["quick"], axes=axes, ranges=ranges, trials=trials, seed=0)[0]
 
 
 def accuracy(cell: Training) -> float:

@@ -18,7 +18,7 @@ RATE = "learning_rate=1e-4..1e-2:log"
 
 
 def space(*ranges: str, axes: tuple[str, ...] = (), trials: int = 20, seed: int = 0) -> SearchSpace:
-    return read_space(BASE, axes=axes, ranges=ranges, trials=trials, seed=seed)
+    return read_space(BASE, axes=axes, ranges=ranges, trials=trials, seed=seed)[0]
 
 
 def drawn(*ranges: str, trials: int = 20, **options: Any) -> Grid:

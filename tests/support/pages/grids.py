@@ -16,8 +16,8 @@ def a_search(
     *ranges: str, axes: tuple[str, ...] = (), trials: int = 20, seeds: int = 1
 ) -> Comparison:
     """Returns a comparison of drawn cells, which are as good as those of a grid."""
-    space = read_space(RECIPES["quick"], axes=axes, ranges=ranges, trials=trials, seed=0)
-    return _comparison(Grid(cells=space.draw_new(trials)), "search", seeds, 20)
+    _, cells = read_space(RECIPES["quick"], axes=axes, ranges=ranges, trials=trials, seed=0)
+    return _comparison(Grid(cells=cells), "search", seeds, 20)
 
 
 def a_grid(*axes: str, ablate: str = "", seeds: int = 3, epochs: int = 20) -> Comparison:
