@@ -8,6 +8,7 @@ CHAOS ?= --rounds 10
 # pip fills the environment from outside, so that Debian's python3-venv is not needed; the lock lets
 # two makes run at once. A stamp is newer than its pins only after all of them were installed.
 install = flock $(1).lock sh -c 'test $(VENV)/$(1).stamp -nt $(1).txt || { \
+	echo "installing the packages of $(1).txt into $(VENV), which takes a minute or more …" && \
 	$(PYTHON) -m venv --without-pip $(VENV) && \
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --quiet --disable-pip-version-check \
 		--require-hashes -r $(1).txt && touch $(VENV)/$(1).stamp; }'
@@ -38,6 +39,7 @@ setup-test:
 # A real browser for the tests of the page. Root installs it; anybody else asks sudo.
 browser:
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || { \
+		echo "installing chromium …"; \
 		root=$$([ $$(id -u) = 0 ] || echo sudo); \
 		$$root apt-get update -qq && \
 		$$root apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; }
@@ -46,6 +48,7 @@ browser:
 ceph:
 	@{ command -v radosgw && command -v ceph-osd && command -v ceph-mon && command -v ceph; } \
 		>/dev/null || { \
+		echo "installing the S3 server of Ceph …"; \
 		root=$$([ $$(id -u) = 0 ] || echo sudo); \
 		$$root apt-get update -qq && \
 		$$root apt-get install -qq -y --no-install-recommends \

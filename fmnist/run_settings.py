@@ -13,7 +13,7 @@ Architecture = Literal[
     "convnet-small", "convnet", "convnet-brightness", "resnet9", "resnet9-brightness",
 ]  # fmt: skip
 Activation = Literal["relu", "tanh", "sigmoid"]
-Optimizer = Literal["adam", "rmsprop", "sgd"]
+Optimizer = Literal["adam", "rmsprop", "sgd", "muon"]
 Schedule = Literal["constant", "one-cycle"]
 Precision = Literal["auto", "float32", "bfloat16"]
 AugmentationChoice = Literal[Augmentation, "auto"]

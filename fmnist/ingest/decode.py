@@ -30,7 +30,8 @@ FORMATS = {
     "GIF": (".gif",),
 }
 MOST_PIXELS = 1 << 26  # 67 million: a small file can claim to be much larger than memory
-RULES = 1  # part of a data set's fingerprint; raised when the same file would give other pixels
+# Part of a data set's id; raised when the same files would give other pixels, or another order.
+RULES = 2
 GREY_MODES = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I"}
 COLOUR_MODES = {"RGB", "RGBA", "RGBa", "RGBX", "P", "PA"}
 

@@ -8,7 +8,8 @@ labels and else `test`. The images of a part are labelled by
 - nothing: such images can be scored.
 
 Files and folders whose names begin with a dot are ignored, and so is what has no ending of an
-image. The order is that of the paths below the part's folder, by code points.
+image. The order is that of the paths below the part's folder, by code points; but the classes of
+training images in folders alternate, since streamed training mixes images only with near ones.
 """
 
 import csv
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from pyarrow import fs
 
 from fmnist.data.locations import Location
@@ -73,10 +75,13 @@ def find_image_files(location: Location, *, parts_only: bool = False) -> ImageSo
         return None
     if present:
         parts = {
-            part: _find_part(tree.below(part), tree.files.get(f"{part}.csv")) for part in present
+            part: _find_part(
+                tree.below(part), tree.files.get(f"{part}.csv"), test=part == "test"
+            )
+            for part in present
         }
     else:
-        found = _find_part(tree, None)
+        found = _find_part(tree, None, test=False)
         parts = {"test" if found.labels is None else "train": found}
     return ImageSource(
         uri=location.uri,
@@ -104,7 +109,7 @@ def _list(location: Location) -> _Tree:
     return _Tree(location=location, files=files, folders=folders)
 
 
-def _find_part(tree: _Tree, labels_beside: Any) -> ImagePart:
+def _find_part(tree: _Tree, labels_beside: Any, *, test: bool) -> ImagePart:
     names = tree.images
     _check_case(names, tree.location.uri)
     labels_inside = tree.files.get(LABELS)
@@ -118,13 +123,23 @@ def _find_part(tree: _Tree, labels_beside: Any) -> ImagePart:
         labels = _read_labels(tree, labels_file.path, names)
     else:
         labels = _folder_labels(tree, names)
-    return ImagePart(
+    part = ImagePart(
         size=len(names),
         names=names,
         labels=labels,
         paths=[tree.files[name].path for name in names],
         filesystem=tree.location.filesystem,
     )
+    return part if labels_file or labels is None or test else _mixed(part)
+
+
+def _mixed(part: ImagePart) -> ImagePart:
+    """Spreads each class evenly over the part: always, each has had the same share of its images."""
+    _, classes, counts = np.unique(part.labels, return_inverse=True, return_counts=True)
+    by_class = np.argsort(classes, kind="stable")
+    shares = np.empty(part.size)
+    shares[by_class] = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+    return part.take(np.lexsort((classes, shares)))
 
 
 def _folder_labels(tree: _Tree, names: list[str]) -> list[str] | None:

@@ -149,6 +149,10 @@ class ImageSource:
     classes: tuple[str, ...] | None = None
 
     def to_score(self) -> "ImageSource":
-        """The images of the test part, or else of the only part, as a test part without labels."""
-        part = self.parts.get("test") or self.parts["train"]
+        """The images of the test part, or else of the only one by paths, as an unlabelled test part."""
+        part = self.parts.get("test")
+        if part is None:
+            part = self.parts["train"]
+            if part.column is None:  # the classes of training images alternate
+                part = part.take(np.argsort(part.paths))
         return replace(self, parts={"test": replace(part, labels=None)})

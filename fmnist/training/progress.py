@@ -25,9 +25,10 @@ def show_progress(run: str, epochs: int) -> Iterator[MonitorHandle]:
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"),
         TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
-    task, stages = bar.add_task("starting", total=1.0), StageLog()
+    task, stages, has_header = bar.add_task("starting", total=1.0), StageLog(), False
 
     def show() -> None:
+        nonlocal has_header
         try:
             update: RunUpdate = ray.get(monitor.read.remote(), timeout=READ_TIMEOUT)
         except ray.exceptions.RayError:  # whoever waits for the run gets the error
@@ -38,6 +39,9 @@ def show_progress(run: str, epochs: int) -> Iterator[MonitorHandle]:
         for note in update.notes:
             console.print(note, markup=False, highlight=False)
         for row in update.rows:
+            if not has_header:
+                console.print(epoch_header(row), markup=False, highlight=False)
+                has_header = True
             console.print(describe_epoch(row, epochs), markup=False, highlight=False)
 
     try:
@@ -47,17 +51,30 @@ def show_progress(run: str, epochs: int) -> Iterator[MonitorHandle]:
         ray.kill(monitor)
 
 
+def epoch_header(row: EpochRow) -> str:
+    """Two lines above the lines of `describe_epoch`, for rows like this one."""
+    validation = "val_loss" in row
+    return (
+        f"{'':<15}{'training':<18}{'validation' if validation else ''}".rstrip()
+        + f"\n{'':<15}{'loss    accuracy':<18}{'loss    accuracy  ' if validation else ''}"
+        + "images/s  time left"
+    )
+
+
 def describe_epoch(row: EpochRow, epochs: int) -> str:
     """Describes an epoch in one line; the time left is estimated from this epoch's time."""
+    text = f"epoch {row['epoch']:.0f}/{epochs}".ljust(15)
+    text += f"{row['loss']:<8.4f}{row['accuracy']:<10.2%}"
+    if "val_loss" in row:
+        text += f"{row['val_loss']:<8.4f}{row['val_accuracy']:<10.2%}"
     left = row["seconds"] * (epochs - row["epoch"])
-    pace = f"{row['seconds']:.1f} s  {row['images_per_second']:.0f} images/s"
-    return f"{describe_scores(row, epochs)}  {pace}  {format_duration(left)} left"
+    return f"{text}{row['images_per_second']:<10,.0f}{format_duration(left)}"
 
 
 def describe_scores(row: EpochRow, epochs: int) -> str:
     """Describes an epoch's number, losses and accuracies."""
     text = f"epoch {row['epoch']:.0f}/{epochs}  loss {row['loss']:.4f}"
-    text += f"  accuracy {row['accuracy']:.4f}"
+    text += f"  accuracy {row['accuracy']:.2%}"
     if "val_loss" in row:
-        text += f"  validation {row['val_loss']:.4f} {row['val_accuracy']:.4f}"
+        text += f"  validation {row['val_loss']:.4f} {row['val_accuracy']:.2%}"
     return text

@@ -27,15 +27,35 @@ def test_folders_of_a_part_are_its_classes(tmp_path: Path) -> None:
     (tmp_path / "train" / ".hidden").mkdir()
     write_pictures(tmp_path, ["train/.hidden/a.png", "train/cat/.b.png"])
     parts = find(tmp_path).parts
-    assert parts["train"].names == ["cat/deep/a.jpg", "cat/z.webp", "dog/b.PNG"]
-    assert parts["train"].labels == ["cat", "cat", "dog"]
+    assert parts["train"].names == ["cat/deep/a.jpg", "dog/b.PNG", "cat/z.webp"]
+    assert parts["train"].labels == ["cat", "dog", "cat"]
     assert parts["test"].names == ["dog/1.gif"] and parts["test"].labels == ["dog"]
+
+
+def test_classes_in_folders_alternate_in_training_images_alone(tmp_path: Path) -> None:
+    counts = {"ant": 2, "ant-lion": 4, "bee": 1}
+    for part in ("train", "test"):
+        names = [f"{part}/{name}/{i}.png" for name, count in counts.items() for i in range(count)]
+        write_pictures(tmp_path, names)
+    parts = find(tmp_path).parts
+    assert parts["train"].names == [
+        "ant-lion/0.png", "ant/0.png", "ant-lion/1.png", "bee/0.png",
+        "ant-lion/2.png", "ant/1.png", "ant-lion/3.png",
+    ]  # fmt: skip
+    assert parts["train"].labels == [name.partition("/")[0] for name in parts["train"].names]
+    assert parts["test"].names == sorted(parts["test"].names)
 
 
 def test_one_folder_of_classes_is_all_training(tmp_path: Path) -> None:
     write_pictures(tmp_path, ["cat/a.png", "dog/b.png"])
     (part,) = find(tmp_path).parts.items()
     assert part[0] == "train" and part[1].labels == ["cat", "dog"]
+
+
+def test_images_to_score_are_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    write_pictures(tmp_path, [f"{name}/{number}.png" for name in "ab" for number in range(2)])
+    part = find(tmp_path).to_score().parts["test"]
+    assert part.names == ["a/0.png", "a/1.png", "b/0.png", "b/1.png"] and part.labels is None
 
 
 def test_a_flat_folder_without_labels_is_all_test(tmp_path: Path) -> None:
@@ -116,6 +136,6 @@ def test_rows_that_are_cut_out_keep_their_numbers(tmp_path: Path) -> None:
     write_pictures(tmp_path, [f"{name}/{number}.png" for name in "ab" for number in range(3)])
     part = find(tmp_path).parts["train"]
     cut = part.cut(2, 5)
-    assert (cut.names, cut.size) == (["a/2.png", "b/0.png", "b/1.png"], 3)
+    assert (cut.names, cut.size) == (["a/1.png", "b/1.png", "a/2.png"], 3)
     assert [cut.name(row) for row in range(2, 5)] == [part.name(row) for row in range(2, 5)]
     assert list(cut.rows(3, 5).read()) == list(part.rows(3, 5).read())

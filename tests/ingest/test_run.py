@@ -146,11 +146,11 @@ def test_several_sizes_need_a_size(tmp_path: Path) -> None:
 
 def test_bad_images_end_the_job_or_are_listed(tmp_path: Path) -> None:
     write_pictures(tmp_path / "p", [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(4)])
-    (tmp_path / "p" / "cat" / "2.png").write_text("just text")
-    data = (tmp_path / "p" / "dog" / "1.png").read_bytes()
-    (tmp_path / "p" / "dog" / "1.png").write_bytes(data[:-30])
+    (tmp_path / "p" / "cat" / "1.png").write_text("just text")
+    data = (tmp_path / "p" / "dog" / "2.png").read_bytes()
+    (tmp_path / "p" / "dog" / "2.png").write_bytes(data[:-30])
     storage = open_storage(str(tmp_path / "results"))
-    with pytest.raises(UserError, match=r"cat/2\.png: it is no image in PNG or"):
+    with pytest.raises(UserError, match=r"cat/1\.png: it is no image in PNG or"):
         ingested(str(tmp_path / "p"), storage)
     with pytest.raises(UserError, match="expected at most 1 images"):
         ingested(str(tmp_path / "p"), storage, max_bad_rows=1)
@@ -160,7 +160,7 @@ def test_bad_images_end_the_job_or_are_listed(tmp_path: Path) -> None:
     folder = f"datasets/{manifest.id}"
     listed = pq.read_table(io.BytesIO(storage.read(f"{folder}/{QUARANTINE}"))).to_pylist()
     assert [(each["part"], each["row"]) for each in listed] == [("train", 2), ("train", 5)]
-    assert listed[0]["name"].endswith("cat/2.png") and "can't be decoded" in listed[1]["reason"]
+    assert listed[0]["name"].endswith("cat/1.png") and "can't be decoded" in listed[1]["reason"]
     task = Task(name="p", classes=("cat", "dog"), shape=(6, 5, 1))
     found = reread(storage, manifest, task).train
     assert found is not None and found.ids.tolist() == [0, 1, 3, 4, 6, 7]

@@ -96,9 +96,11 @@ def test_operations_of_the_cnn_are_those_counted_by_hand():
     assert flops(model()) == 6 * multiplications
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
-def test_any_architecture_learns_with_any_optimizer(architecture, optimizer):
+@pytest.mark.parametrize(
+    ("architecture", "optimizer"),
+    [*((name, "adam") for name in ARCHITECTURES), *(("cnn", name) for name in CHOICES["optimizer"][1:])],
+)
+def test_every_architecture_and_every_optimizer_learns(architecture, optimizer):
     """The loss goes down on one batch."""
     task = Task(name="small", classes=("dark", "light"), shape=(12, 20, 3))
     labels = np.arange(32) % 2
@@ -107,8 +109,7 @@ def test_any_architecture_learns_with_any_optimizer(architecture, optimizer):
     )
     keras.utils.set_random_seed(0)
     network = build(architecture, task, activation="relu", precision="float32")
-    rate = {"adam": 1e-3, "rmsprop": 1e-3, "sgd": 0.1}[optimizer]
-    training = Training(optimizer=optimizer, learning_rate=rate)
+    training = Training(optimizer=optimizer, learning_rate=0.1 if optimizer == "sgd" else 1e-3)
     network.compile(optimizer=make_optimizer(training, 1), loss="sparse_categorical_crossentropy")
     losses = [network.train_on_batch(images.astype(np.uint8), labels) for _ in range(12)]
     assert min(losses[6:]) < 0.9 * losses[0]

@@ -15,6 +15,7 @@ from fmnist.run_settings import Training
 
 START = 1 / 25  # of the peak: the rate of the first step
 WARM_UP = 1 / 4  # of all steps of the run
+OUTPUT = "probabilities"  # the network's last layer
 
 
 class FusedAdam(keras.optimizers.Adam):
@@ -71,10 +72,37 @@ class FusedSGD(keras.optimizers.SGD):
         )
 
 
+class KernelMuon(keras.optimizers.Muon):
+    """Keras' Muon, which makes the update of a matrix orthogonal, for convolutions as well.
+
+    A convolution's kernel is a matrix of its inputs by its channels, as in Keller Jordan's Muon
+    (2024); Keras leaves such kernels to Adam. The last layer, biases and normalization stay with
+    Adam. The rate is scaled so that updates are as large as Adam's (Liu et al., arXiv:2502.16982).
+    """
+
+    def _should_use_adamw(self, variable: Any) -> bool:
+        return len(variable.shape) < 2 or variable.path.startswith(OUTPUT)
+
+    def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
+        """Returns a kernel of the same shape, made orthogonal as a matrix."""
+        matrix = tf.reshape(x, (-1, x.shape[-1]))
+        return tf.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
+
+    def lr_adjust(self, x: Any) -> Any:
+        """Scales the update of a kernel by the longer side of its matrix."""
+        channels = x.shape[-1]
+        return x * (self.rms_rate * max(x.shape.num_elements() // channels, channels) ** 0.5)
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        """As in other optimizers: Muon's own way can't be used under a distribution strategy."""
+        super(keras.optimizers.Muon, self)._apply_weight_decay(variables)
+
+
 CLASSES: dict[str, type[keras.optimizers.Optimizer]] = {
     "adam": FusedAdam,
     "rmsprop": FusedRMSprop,
     "sgd": FusedSGD,
+    "muon": KernelMuon,
 }
 
 

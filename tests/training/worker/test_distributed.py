@@ -25,7 +25,8 @@ NORMALIZED = {
     "label_smoothing": 0.2,
     "average_weights": 0.9,
 }
-OWN = NORMALIZED | {"architecture": separable().name}  # a user's own network
+# A network of the user's own, which may have any layers, with another kind of optimizer.
+OWN = NORMALIZED | {"architecture": separable().name, "optimizer": "muon"}
 pytestmark = pytest.mark.timeout(600)  # the first test waits for six processes
 TRAININGS = {"plain": PLAIN, "normalized": NORMALIZED, "own": OWN}
 STEPS, BATCH, TEST = 50, 64, 131  # 64 and 131 divide neither by 3 nor, 131, by 2

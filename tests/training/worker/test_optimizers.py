@@ -1,11 +1,13 @@
-"""The fused optimizers are Keras' ones, but for rounding."""
+"""Our optimizers make the steps of Keras' ones, but for rounding."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from fmnist.models.architectures import build
 from fmnist.run_settings import CHOICES, Training
+from fmnist.tasks import FASHION
 from fmnist.training.worker.optimizers import make_optimizer
 
 STEPS = 20
@@ -13,6 +15,7 @@ KERAS = {
     "adam": keras.optimizers.Adam,
     "rmsprop": keras.optimizers.RMSprop,
     "sgd": keras.optimizers.SGD,
+    "muon": keras.optimizers.Muon,
 }
 
 
@@ -49,7 +52,10 @@ def train(optimizer, *, steps=STEPS, first=0, start=None):
 def test_it_makes_the_steps_of_keras(name, schedule):
     training = Training(optimizer=name, learning_rate=1e-2, schedule=schedule, epochs=2)
     fused = make_optimizer(training, steps=10)
-    own, theirs = train(fused), train(KERAS[name].from_config(fused.get_config()))
+    config = fused.get_config()
+    if name == "muon":
+        config["adam_weight_decay"] = None  # ours has one decay for all
+    own, theirs = train(fused), train(KERAS[name].from_config(config))
     for weight, expected in zip(own[:2], theirs[:2], strict=True):
         assert np.allclose(weight, expected, rtol=0, atol=2e-6)
     assert np.abs(own[0] - train(make_optimizer(training, steps=10), steps=0)[0]).max() > 0.02
@@ -67,3 +73,23 @@ def test_its_variables_are_its_whole_state(name):
     resumed = train(new(), steps=STEPS - 12, first=12, start=begun)
     for value, expected in zip(resumed, train(new()), strict=True):
         assert value.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 8, 40), (5, 5, 4, 16)])
+def test_muon_updates_a_convolution_by_an_orthogonal_matrix(shape):
+    """As a matrix of inputs by channels, with singular values near 1 before the rate scales it."""
+    kernel = keras.Variable(np.zeros(shape, np.float32), name="kernel")
+    muon = make_optimizer(Training(optimizer="muon", learning_rate=0.01), steps=1)
+    muon.build([kernel])
+    muon.apply([tf.random.stateless_normal(shape, seed=(1, 2))], [kernel])
+    matrix = keras.ops.convert_to_numpy(kernel).reshape(-1, shape[-1])
+    values = np.linalg.svd(matrix, compute_uv=False) / (0.01 * 0.2 * max(matrix.shape) ** 0.5)
+    assert 0.6 < values.min() and values.max() < 1.3
+
+
+def test_muon_leaves_the_last_layer_to_adam():
+    network = build("dense", FASHION, activation="relu", precision="float32")
+    muon = make_optimizer(Training(optimizer="muon"), steps=1)
+    muon.build(network.trainable_variables)
+    by_muon = [velocity is None for velocity in muon.adam_velocities]  # Adam has second moments
+    assert by_muon == [True, False] * 4 + [False, False]
