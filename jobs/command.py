@@ -1,11 +1,14 @@
 """The command `fmnist`, which `pip install .` makes: it runs the jobs by their names."""
 
 import sys
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Annotated, Any, Union
+from importlib.metadata import version
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from jobs.support.launch import USER_ERROR, launch
 
@@ -14,12 +17,21 @@ JOBS = ("train", "compare", "score", "retrain", "export", "runs")
 COMPLETION = "completion"
 SHELLS = ("bash", "zsh", "fish")
 
+_registry = ConstructorRegistry()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """The command `completion`, which has no flags, as tyro sees it."""
+
 
 def main() -> None:
     """Runs the job that the first argument names, with the other arguments as its flags."""
     name, *flags = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print(_help())
+    elif name == "--version":
+        print(f"{PROGRAM} {version(PROGRAM)}")
     elif name == COMPLETION:
         print_completion(flags[0] if flags else "")
     elif name in JOBS:
@@ -38,10 +50,34 @@ def print_completion(shell: str) -> None:
     if shell not in SHELLS:
         _refuse(f"unknown shell {shell!r}", shell, SHELLS)
     commands: Any = tuple(
-        Annotated[import_module(f"jobs.{name}").Flags, tyro.conf.subcommand(name)] for name in JOBS
+        Annotated[flags, tyro.conf.subcommand(name)]
+        for name, flags in (
+            *((name, import_module(f"jobs.{name}").Flags) for name in JOBS),
+            (COMPLETION, Completion),
+        )
     )
-    arguments = ["--tyro-write-completion", shell, "-"]
-    tyro.cli(Union[commands], prog=PROGRAM, args=arguments)  # noqa: UP007 (made while it runs)
+    tyro.cli(
+        Union[commands],  # noqa: UP007 (made while it runs)
+        prog=PROGRAM,
+        args=["--tyro-write-completion", shell, "-"],
+        registry=_registry,
+    )
+
+
+@_registry.primitive_rule
+def _names_or_text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
+    """Completes the names that a flag knows where it takes other text, too, as for networks."""
+    names = [get_args(each) for each in get_args(info.type) if get_origin(each) is Literal]
+    if not names:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+        choices=names[0],
+    )
 
 
 def _help() -> str:
@@ -57,6 +93,6 @@ def _first_line(job: Any) -> str:
 
 def _refuse(problem: str, name: str, known: tuple[str, ...]) -> None:
     close = get_close_matches(name, known, n=1)
-    meant = f", did you mean {close[0]}?" if close else ""
+    meant = f", did you mean {close[0]}?" if close else "."
     print(f"error: {problem}{meant} Expected one of {', '.join(known)}", file=sys.stderr)
     sys.exit(USER_ERROR)

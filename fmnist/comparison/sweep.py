@@ -162,6 +162,7 @@ def _saving_on_interrupt(
     try:
         yield
     except KeyboardInterrupt:
+        print("stopping as soon as the runs have saved their state", flush=True)
         ray.get(monitor.request_stop.remote())
         end = time.monotonic() + SAVE_TIMEOUT
         while ray.get(monitor.running.remote()) and time.monotonic() < end:

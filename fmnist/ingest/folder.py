@@ -75,9 +75,7 @@ def find_image_files(location: Location, *, parts_only: bool = False) -> ImageSo
         return None
     if present:
         parts = {
-            part: _find_part(
-                tree.below(part), tree.files.get(f"{part}.csv"), test=part == "test"
-            )
+            part: _find_part(tree.below(part), tree.files.get(f"{part}.csv"), test=part == "test")
             for part in present
         }
     else:
@@ -134,8 +132,8 @@ def _find_part(tree: _Tree, labels_beside: Any, *, test: bool) -> ImagePart:
 
 
 def _mixed(part: ImagePart) -> ImagePart:
-    """Spreads each class evenly over the part: always, each has had the same share of its images."""
-    _, classes, counts = np.unique(part.labels, return_inverse=True, return_counts=True)
+    """Spreads each class evenly: at every row, each has had the same share of its images."""
+    _, classes, counts = np.unique(np.array(part.labels), return_inverse=True, return_counts=True)
     by_class = np.argsort(classes, kind="stable")
     shares = np.empty(part.size)
     shares[by_class] = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])

@@ -149,7 +149,7 @@ class ImageSource:
     classes: tuple[str, ...] | None = None
 
     def to_score(self) -> "ImageSource":
-        """The images of the test part, or else of the only one by paths, as an unlabelled test part."""
+        """The images of the test part, or else all of them by their paths, without labels."""
         part = self.parts.get("test")
         if part is None:
             part = self.parts["train"]

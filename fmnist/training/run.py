@@ -58,11 +58,13 @@ def train(
     with stage("sharing the images with the workers"):
         splits = make_splits(dataset, training.validation, cluster.cache_size)
     begin(dataset, training, storage)
+    images, source = dataset.count_labelled(), dataset.source
     cluster = replace(cluster, cpus_per_worker=cpus)
     spec = RunSpec.of(
         dataset, training, cluster, storage, command=command, config=config, splits=splits
     ).with_files(files)
     del dataset  # whose images are in the object store now, unless the caller needs them
+    print(f"run {spec.id}: {training.epochs} epochs, {images:,} images of {source}", flush=True)
     with mark_storage(storage) as mark, show_progress(spec.id, training.epochs) as monitor:
         _fit_in_task(spec, RunContext(monitor=monitor, mark=mark))
     published = read_manifest(storage, folder)
@@ -81,6 +83,7 @@ def _fit_in_task(spec: RunSpec, context: RunContext) -> None:
     try:
         result: RunResult = ray.get(running)
     except KeyboardInterrupt:
+        print("stopping as soon as the state is saved", flush=True)
         _stop(context.monitor, running)
         raise
     if result.error:

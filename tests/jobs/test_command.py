@@ -79,6 +79,13 @@ def test_every_job_is_a_command() -> None:
     assert sorted(jobs) == sorted(JOBS)
 
 
+def test_it_tells_its_version(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["fmnist", "--version"])
+    monkeypatch.setattr("jobs.command.version", {"fmnist": "1.2"}.__getitem__)
+    main()
+    assert capsys.readouterr().out == "fmnist 1.2\n"
+
+
 def test_a_mistyped_command_names_the_nearest(monkeypatch, capsys) -> None:
     told = says(monkeypatch, capsys, "trian", code=2)
     assert "unknown command 'trian', did you mean train?" in told
@@ -92,7 +99,9 @@ def test_a_mistyped_command_names_the_nearest(monkeypatch, capsys) -> None:
     [
         (("re",), "retrain"),
         (("train", "--opti"), "--optimizer"),
-        (("train", "--optimizer", ""), "adam rmsprop sgd"),
+        (("train", "--optimizer", ""), "adam rmsprop sgd muon"),
+        (("train", "--architecture", "resnet9"), "resnet9 resnet9-brightness"),
+        (("comp",), "compare completion"),
         (("score", "--prob"), "--probabilities"),
         (("runs", "ver"), "verify"),
         (("runs", "list", "--le"), "--least"),

@@ -98,7 +98,10 @@ def test_operations_of_the_cnn_are_those_counted_by_hand():
 
 @pytest.mark.parametrize(
     ("architecture", "optimizer"),
-    [*((name, "adam") for name in ARCHITECTURES), *(("cnn", name) for name in CHOICES["optimizer"][1:])],
+    [
+        *((name, "adam") for name in ARCHITECTURES),
+        *(("cnn", name) for name in CHOICES["optimizer"][1:]),
+    ],
 )
 def test_every_architecture_and_every_optimizer_learns(architecture, optimizer):
     """The loss goes down on one batch."""
