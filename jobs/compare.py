@@ -28,6 +28,7 @@ from jobs.support.grid import GridFlags, axes_with_recipe, comparison_name, find
 from jobs.support.launch import FAILED, launch
 from jobs.support.networks import config_with_files, read_files, read_networks, try_networks
 from jobs.support.on_finish import JobResult
+from jobs.support.output import print_path
 
 if TYPE_CHECKING:
     from fmnist.comparison.grid.optuna_search import OptunaSearch
@@ -194,8 +195,9 @@ def print_comparison(storage: "Storage", manifest: "Manifest", runs: int) -> Job
     print(f"comparison {manifest.id} is finished: {manifest.details['runs']} of {runs} runs")
     folder = comparison_folder(manifest.id)
     print_cells(storage.read(f"{folder}/{manifest.files[FACTS].path}"))
-    print_files(storage, folder, manifest)
+    page = print_files(storage, folder, manifest)
     tell_mlflow(storage, folder)
+    print_path(page)
     summary = file_place(storage, folder, manifest, FACTS)
     if failed := manifest.details["failed"]:
         print(f"{failed} runs failed; the table says why", file=sys.stderr)

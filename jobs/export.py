@@ -100,7 +100,8 @@ def _export_model(flags: Flags, run: str) -> None:
     dataset = find_data(flags.data, model.task, flags.images, storage).load()
     ensure_ray()
     config = job_config("export", flags)
-    print_export(storage, export_model(model, flags.format, dataset, storage, config))
+    manifest = export_model(model, flags.format, dataset, storage, config)
+    print_path(print_export(storage, manifest))
 
 
 def _check_use(flags: Flags) -> None:

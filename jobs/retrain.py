@@ -33,6 +33,7 @@ from jobs.support.flags import (
 from jobs.support.launch import launch
 from jobs.support.networks import config_with_files, read_files, read_networks, try_networks
 from jobs.support.on_finish import JobResult
+from jobs.support.output import print_path
 
 if TYPE_CHECKING:
     from fmnist.data.locations import Location
@@ -127,9 +128,10 @@ def report(storage: "Storage", manifest: "Manifest") -> JobResult:
     from fmnist.tracking.mlflow import tell_mlflow
     from jobs.support.results import file_place, print_retraining
 
-    print_retraining(storage, manifest)
+    page = print_retraining(storage, manifest)
     folder = retrainings_folder(manifest.id)
     tell_mlflow(storage, folder)
+    print_path(page)
     summary = file_place(storage, folder, manifest, SUMMARY)
     return JobResult(outcome=manifest.details["outcome"], summary=summary)
 

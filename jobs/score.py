@@ -20,6 +20,7 @@ from fmnist.scoring.settings import (
 from jobs.support.config import job_config
 from jobs.support.flags import ImageFlags, parse_flags
 from jobs.support.launch import launch
+from jobs.support.output import print_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ def run(flags: Flags) -> None:
         settings=settings,
         config=job_config("score", replace(flags, precision=precision)),
     )
-    print_predictions(storage, manifest)
+    print_path(print_predictions(storage, manifest))
 
 
 if __name__ == "__main__":

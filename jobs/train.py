@@ -27,6 +27,7 @@ from jobs.support.flags import (
 )
 from jobs.support.launch import launch
 from jobs.support.networks import config_with_files, read_files, read_networks, try_networks
+from jobs.support.output import print_facts, print_path
 
 if TYPE_CHECKING:
     from fmnist.data.dataset import Dataset
@@ -93,9 +94,10 @@ def run(flags: Flags) -> None:
     manifest = train(
         held.pop(), training, cluster, storage, command=line, config=config, files=files
     )
-    report(storage, manifest)
+    page = report(storage, manifest)
     if flags.score:
         score_test_images(manifest.id, to_score, data, config, storage, gpu=cluster.gpu)
+    print_path(page)
 
 
 def score_test_images(
@@ -122,17 +124,18 @@ def score_test_images(
         inputs = find_inputs(data.task, data.place)
     settings = PredictionSettings(gpu=gpu)
     scored = score(model=model, inputs=inputs, storage=storage, settings=settings, config=config)
-    print_predictions(storage, scored)
+    print_facts([("submission", print_predictions(storage, scored))])
 
 
-def report(storage: "Storage", manifest: "Manifest") -> None:
-    """Prints what a run has published, and tells MLflow."""
+def report(storage: "Storage", manifest: "Manifest") -> str:
+    """Prints what a run has published, and tells MLflow; returns the run's page."""
     from fmnist.runs.ids import run_folder
     from fmnist.tracking.mlflow import tell_mlflow
     from jobs.support.results import print_run
 
-    print_run(storage, manifest)
+    page = print_run(storage, manifest)
     tell_mlflow(storage, run_folder(manifest.id))
+    return page
 
 
 def check_flags(flags: Flags) -> "list[OwnNetwork]":

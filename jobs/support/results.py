@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from statistics import mean
+from textwrap import fill
 from typing import Any
 
 from fmnist.exports.run import exports_folder
@@ -15,9 +16,10 @@ from fmnist.scoring.job import predictions_folder
 from fmnist.scoring.predictions import LABELS, SUBMISSION
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
-from jobs.support.output import print_facts, print_path, print_table
+from jobs.support.output import print_facts, print_table
 
 PAGE = "report.html"
+INDENT = "    "  # of names of files
 SHOWN = ("accuracy", "loss")
 PARTS = ("validation", "test")  # of a comparison's cells
 MOST_CELLS = 10  # in a table; the page has all
@@ -25,12 +27,18 @@ MOST_CELLS = 10  # in a table; the page has all
 
 def print_files(
     storage: Storage, folder: str, manifest: Manifest, *, facts: Sequence[tuple[str, str]] = ()
-) -> None:
-    """Prints facts, and where the files of a result in that folder are, the page last."""
-    places = {name: file_place(storage, folder, manifest, name) for name in manifest.files}
-    opened = places.pop(PAGE, f"{storage.uri}/{folder}")
-    print_facts([*facts, *places.items()])
-    print_path(opened)
+) -> str:
+    """Prints facts, and the files of a result by the folders where they are; returns the page."""
+    print_facts(facts)
+    by_folder: dict[str, list[str]] = {}
+    for name in manifest.files:
+        place = file_place(storage, folder, manifest, name).removesuffix(f"/{name}")
+        by_folder.setdefault(place, []).append(name)
+    for place, names in by_folder.items():
+        print(f"  files in {place}:")
+        print(fill("  ".join(names), 80, initial_indent=INDENT, subsequent_indent=INDENT))
+    has_page = PAGE in manifest.files
+    return file_place(storage, folder, manifest, PAGE) if has_page else f"{storage.uri}/{folder}"
 
 
 def file_place(storage: Storage, folder: str, manifest: Manifest, name: str) -> str:
@@ -38,8 +46,8 @@ def file_place(storage: Storage, folder: str, manifest: Manifest, name: str) -> 
     return f"{storage.uri}/{folder}/{manifest.files[name].path}"
 
 
-def print_run(storage: Storage, manifest: Manifest) -> None:
-    """Prints the scores of a published run, and where it is."""
+def print_run(storage: Storage, manifest: Manifest) -> str:
+    """Prints the scores of a published run, and where it is; returns its page."""
     print(f"run {manifest.id} is finished")
     found = manifest.details["scores"]
     print_table(
@@ -50,7 +58,7 @@ def print_run(storage: Storage, manifest: Manifest) -> None:
             if part in found
         ],
     )
-    print_files(storage, run_folder(manifest.id), manifest)
+    return print_files(storage, run_folder(manifest.id), manifest)
 
 
 def print_cells(facts: bytes) -> None:
@@ -75,23 +83,23 @@ def _mean_accuracy(scores: list[Any], part: str) -> str:
     return f"{mean(found):.4f}" if found else "–"
 
 
-def print_predictions(storage: Storage, manifest: Manifest) -> None:
-    """Prints where published predictions are."""
+def print_predictions(storage: Storage, manifest: Manifest) -> str:
+    """Prints where published predictions are; returns the submission."""
     where = f"{storage.uri}/{predictions_folder(manifest.id)}"
     print(f"predictions {manifest.id} for {manifest.details['images']:,} images are finished")
     print_facts([("model", manifest.details["run"]), ("labels", f"{where}/{LABELS}/")])
-    print_path(f"{where}/{SUBMISSION}")
+    return f"{where}/{SUBMISSION}"
 
 
-def print_export(storage: Storage, manifest: Manifest) -> None:
-    """Prints how a published export was checked, and where it is."""
+def print_export(storage: Storage, manifest: Manifest) -> str:
+    """Prints how a published export was checked, and where it is; returns its folder."""
     check = manifest.details["check"]
     facts = (
         ("images", f"{check['images']:,}, all with the labels that Keras gives"),
         ("difference", f"at most {check['largest_difference']:.1e} of a probability"),
     )
     print(f"export {manifest.id} is finished")
-    print_files(storage, exports_folder(manifest.id), manifest, facts=facts)
+    return print_files(storage, exports_folder(manifest.id), manifest, facts=facts)
 
 
 def print_plan(storage: Storage, plan: Plan) -> None:
@@ -111,8 +119,8 @@ def print_plan(storage: Storage, plan: Plan) -> None:
     print(f"to judge on {len(plan.held_out.examples)} {plan.held_out.part} images")
 
 
-def print_retraining(storage: Storage, manifest: Manifest) -> None:
-    """Prints the outcome of a published retraining, the champion, and where the results are."""
+def print_retraining(storage: Storage, manifest: Manifest) -> str:
+    """Prints the outcome of a published retraining, and where the results are; returns its page."""
     details = manifest.details
     refused = details["outcome"] == "drifted"  # a warning, which a quiet job prints too
     print(f"{details['outcome']}: {details['reason']}", file=sys.stderr if refused else sys.stdout)
@@ -121,4 +129,4 @@ def print_retraining(storage: Storage, manifest: Manifest) -> None:
     facts = [("champion", f"{now['run']} (move {now['counter']})")]
     if predictions:
         facts += [("images", f"{predictions['images']:,}"), ("labels", predictions["submission"])]
-    print_files(storage, retrainings_folder(manifest.id), manifest, facts=facts)
+    return print_files(storage, retrainings_folder(manifest.id), manifest, facts=facts)

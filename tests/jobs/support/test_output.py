@@ -45,7 +45,7 @@ def test_a_run_ends_with_a_table_its_files_and_one_path_to_open(
     published: tuple[Storage, Manifest], capsys: pytest.CaptureFixture[str]
 ) -> None:
     storage, manifest = published
-    print_run(storage, manifest)
+    page = Path(print_run(storage, manifest))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"run {manifest.id} is finished"
     assert [line.split() for line in lines[1:5]] == [
@@ -56,8 +56,7 @@ def test_a_run_ends_with_a_table_its_files_and_one_path_to_open(
         ),
     ]
     assert len({len(line) for line in lines[1:5]}) == 1
-    assert lines[5].startswith("  metrics.json  /") and len(lines) == 7
-    page = Path(lines[6].removeprefix("open "))
+    assert lines[5:] == [f"  files in {page.parent}:", "    metrics.json  report.html"]
     assert page.name == "report.html" and page.is_file()
     assert all(len(line) <= WIDTH for line in lines if storage.uri not in line)
 
@@ -100,7 +99,7 @@ def test_a_refused_night_is_a_warning(
     night = publish(
         storage, "retrainings/n1", tmp_path / "files", kind="retraining", id="n1", details=details
     )
-    launch(lambda: Flags(quiet=True), lambda _: print_retraining(storage, night))
+    launch(lambda: Flags(quiet=True), lambda _: print_path(print_retraining(storage, night)))
     printed = capsys.readouterr()
     assert printed.err == "drifted: The labels differ.\n"
     assert printed.out.splitlines() == [
@@ -133,12 +132,12 @@ def test_predictions_say_where_they_are(tmp_path: Path, capsys: pytest.CaptureFi
     storage = open_storage(str(tmp_path))
     details = {"images": 12_345, "run": "r1"}
     manifest = Manifest(kind="predictions", id="p1", files={}, details=details)
-    print_predictions(storage, manifest)
+    submission = print_predictions(storage, manifest)
+    assert submission == f"{storage.uri}/predictions/p1/submission.csv"
     assert capsys.readouterr().out.splitlines() == [
         "predictions p1 for 12,345 images are finished",
         "  model   r1",
         f"  labels  {storage.uri}/predictions/p1/labels/",
-        f"open {storage.uri}/predictions/p1/submission.csv",
     ]
 
 

@@ -23,7 +23,8 @@ OURS = (  # all that a comparison prints
     r".* seed \d+: checkpoint [\d.]+ is damaged and not used: .*",
     r".* seed \d+: epoch \d+/\d+  loss .*",
     r"comparison \S+ is finished: \d of \d runs",
-    r"  (config.toml|report.html|results.md|comparison.json|results.parquet) +/.*",
+    r"  files in /.*:",
+    r"    ((config.toml|report.html|results.md|comparison.json|results.parquet)( +|$))+",
 )
 
 
