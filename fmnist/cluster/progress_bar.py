@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from fmnist.cluster.polling import polling
+from fmnist.stages import line
 
 POLL_INTERVAL = 0.5  # seconds
 LOG_INTERVAL = 30.0  # seconds between the lines of a log
@@ -25,6 +26,8 @@ def show_count(action: str, unit: str, total: int, count: Callable[[], int]) -> 
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
     task = bar.add_task(action, total=total, pace="")
+    if not console.is_terminal:
+        console.print(line(f"{action} {total:,} {unit}"), markup=False, highlight=False)
     pace = Pace(unit, total)
     logged = time.monotonic()
 
@@ -32,12 +35,12 @@ def show_count(action: str, unit: str, total: int, count: Callable[[], int]) -> 
         nonlocal logged
         done = count()
         text = pace.describe(done)
-        bar.update(task, completed=done, pace=text)
+        bar.update(task, completed=done, pace=text or "starting")
         now = time.monotonic()
         if text and not console.is_terminal and now - logged >= LOG_INTERVAL:
             logged = now
-            line = f"{action}: {done:,} of {total:,} {unit}  {text}"
-            console.print(line, markup=False, highlight=False)
+            progress = f"{action}: {done:,} of {total:,} {unit}  {text}"
+            console.print(progress, markup=False, highlight=False)
 
     with bar, polling(show, every=POLL_INTERVAL):
         yield

@@ -70,7 +70,7 @@ def _read_all_infos(parts: dict[str, ImagePart], uri: str) -> dict[ImageInfo, st
     infos: dict[ImageInfo, str] = {}
     looked_at = 0
     total = sum(part.size for part in parts.values())
-    with show_count("looking", "images", total, lambda: looked_at):
+    with show_count("looking at sizes and colours of", "images", total, lambda: looked_at):
         for found in in_parallel(len(pieces), look, f"looking at the images of {uri}"):
             looked_at += found["images"]
             for info, name in found["infos"]:

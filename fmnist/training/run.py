@@ -53,6 +53,7 @@ def train(
     training = resolve_auto(training, dataset.task, dataset.count_labelled())
     folder = run_folder(run_id(dataset.task, training, dataset.fingerprint))
     if published := read_manifest(storage, folder):
+        print(f"run {published.id} is there already, with these settings and data", flush=True)
         return published
     cpus = choose_cpus_per_worker(*least_and_most("workers", training.workers), cluster)
     with stage("sharing the images with the workers"):

@@ -117,7 +117,7 @@ def _described(manifest: Manifest, task: Task) -> str:
     )
     classes = ", ".join(task.classes[:10]) + (", …" if len(task.classes) > 10 else "")
     text = (
-        f"images at {manifest.details['source']}: {parts}; {height} × {width} pixels, "
+        f"images at {manifest.details['source']}: {parts}\n  {height} × {width} pixels, "
         f"{'grey' if channels == 1 else 'colour'}; {len(task.classes)} classes: {classes}"
     )
     left_out = manifest.details["left_out"]

@@ -54,8 +54,8 @@ def choose(data: Data, location: Location | None, wanted: Ingest) -> Choice:
     fits = "fit" if size <= room else "do not fit"
     return Choice(
         "memory" if size <= room else "stream",
-        f"{COPIES} copies of the images ({size / 1e9:,.2f} GB) {fits} into half of the memory "
-        f"({room / 1e9:,.2f} GB)",
+        f"{COPIES} copies of the images {fits} into half of the memory, "
+        f"{size / 1e9:,.1f} of {room / 1e9:,.1f} GB",
     )
 
 

@@ -88,7 +88,7 @@ def test_every_job_takes_photos(tmp_path: Path) -> None:
     assert refused.returncode == 2 and "not decoded yet" in refused.stderr
     assert not (tmp_path / "results").exists()
 
-    assert "320 to train on and 80 to test; 32 × 32 pixels, colour" in job(
+    assert "320 to train on and 80 to test\n  32 × 32 pixels, colour" in job(
         "export", "--to", str(tmp_path / "copy")
     )
     (decoded,) = (tmp_path / "results" / "datasets").iterdir()

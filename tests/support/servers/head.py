@@ -32,7 +32,8 @@ def run(*command: str, env: dict[str, str] | None = None) -> Done:
 
 def printed_id(output: str, kind: str) -> str:
     """Returns the id of the result that a job printed: `run …` or `predictions …`."""
-    (line,) = [line for line in output.splitlines() if line.startswith(f"{kind} ")]
+    lines = [line for line in output.splitlines() if line.startswith(f"{kind} ")]
+    (line,) = [line for line in lines if line.endswith(" finished")]
     return line.split()[1]
 
 
