@@ -108,7 +108,7 @@ def run(flags: Flags) -> JobResult | None:
         early_stopping=flags.early_stopping,
         failures=failures,
         config=config,
-        progress=show_runs(grid.names, specs),
+        progress=show_runs(grid.labels, specs),
     )
     return print_comparison(storage, manifest, len(specs))
 
@@ -150,7 +150,7 @@ def show_round(trials: int, grid: Grid, specs: "Sequence[RunSpec]") -> "SweepPro
     new = len({replace(spec.training, seed=0) for spec in specs})
     count = len(grid.cells)
     print(f"cells {count - new + 1} to {count} of {trials}", flush=True)
-    return show_runs(grid.names[-new:], specs)
+    return show_runs(grid.labels[-new:], specs)
 
 
 def check_flags(flags: Flags) -> "tuple[Grid, list[OwnNetwork]]":

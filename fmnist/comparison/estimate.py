@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import ray
 
+from fmnist.cluster.progress_bar import format_duration
 from fmnist.comparison.grid.cells import Grid
 from fmnist.comparison.grid.settings import WITHOUT
 from fmnist.comparison.sweep import concurrency
@@ -29,19 +30,23 @@ def print_estimate(specs: list[RunSpec], grid: Grid) -> None:
     found = ray.get(task.remote(first.task, list(networks.values())))
     costs = dict(zip(networks, found, strict=True))
     total = 0.0
-    for cell, name in zip(grid.cells, grid.names, strict=True):
+    print(f"  {'cell':<40} {'seeds × epochs':>16}  {'time':>9}")
+    for cell, name in zip(grid.cells, grid.labels, strict=True):
         images = first.splits["train"].size * cell.epochs * seeds
         seconds = costs[cell.architecture] * images / (FLOPS_PER_CPU * cpus * int(workers))
         total += seconds
-        print(f"{name:<40} {seeds} × {cell.epochs} epochs, {seconds:.0f} s")
+        each = f"{seeds} × {cell.epochs} epochs"
+        print(f"  {name:<40} {each:>16}  {format_duration(seconds):>9}")
     for name in grid.ablated:
         print(f"without {name.replace('_', ' ')}: {WITHOUT[name]}")
-    minutes = total / max(1, at_once) / 60
     if grid.search and (left := grid.search.trials - len(grid.cells)):
         print(f"then {left} cells more, which follow from the accuracies of those before them")
     print(
-        f"{len(grid.cells)} cells, {len(specs)} runs of {workers} workers with {cpus} "
-        f"CPUs, {at_once} at once: about {minutes:.0f} minutes on CPUs"
+        f"cells: {len(grid.cells)}, runs: {len(specs)}, at once: {at_once}, "
+        f"workers of each: {workers}, CPUs of a worker: {cpus}"
+    )
+    print(
+        f"about {format_duration(total / max(1, at_once))} in all, on CPUs (hours:minutes:seconds)"
     )
 
 

@@ -12,13 +12,14 @@ from typing import Any, Protocol, cast
 
 import ray
 from ray import tune
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from fmnist.cluster.actors import RemoteMethod, start_lasting_actor
 from fmnist.cluster.polling import polling
-from fmnist.cluster.progress_bar import POLL_INTERVAL
+from fmnist.cluster.progress_bar import POLL_INTERVAL, format_duration
 from fmnist.runs.history import EpochRow
 from fmnist.training.monitor import MonitorHandle, RunUpdate, start_run_monitor
 from fmnist.training.progress import describe_scores
@@ -113,7 +114,7 @@ def run_monitor(sweep_monitor: SweepMonitorHandle, run: str) -> Iterator[Monitor
 
 
 class SweepProgress(tune.Callback):
-    """Shows the runs of a sweep: as a table on a terminal, as a few lines each in a job's log.
+    """Shows the runs of a sweep: those that train in a table on a terminal, else in a few lines.
 
     `names` are the names of the runs by id, and `epochs` how many epochs each is to have. Tune
     calls the `on_` methods.
@@ -122,7 +123,8 @@ class SweepProgress(tune.Callback):
     def __init__(self, names: Mapping[str, str], epochs: Mapping[str, int]) -> None:
         self._names, self._epochs = names, epochs
         self._rows: dict[str, EpochRow] = {}  # the newest of each run
-        self._states: dict[str, str] = {}
+        self._training: dict[str, None] = {}  # the runs that train now, in the order of their start
+        self._ended: dict[str, str] = {}  # done or failed, by run
         self._live: Live | None = None
         self._monitor: SweepMonitorHandle | None = None
         self._last_read = 0.0  # by time.monotonic
@@ -137,6 +139,7 @@ class SweepProgress(tune.Callback):
         if self._console.is_terminal:
             self._live = Live(console=self._console, transient=True, auto_refresh=False)
             self._live.start()
+            self._refresh()
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         """Shows updates, not more often than runs have them."""
@@ -145,15 +148,18 @@ class SweepProgress(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Shows that a run is training."""
-        self._set_state(trial, "running")
+        run = trial.config["run"]
+        self._training[run] = None
+        self._log(run, "running")
+        self._refresh()
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Shows that a run has ended."""
-        self._set_state(trial, "done")
+        self._end(trial.config["run"], "done")
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Shows that a run has failed."""
-        self._set_state(trial, "failed")
+        self._end(trial.config["run"], "failed")
 
     def close(self) -> None:
         """Shows the last updates, and removes the table from the terminal."""
@@ -172,13 +178,17 @@ class SweepProgress(tune.Callback):
             for row in update.rows:
                 self._rows[update.run] = row
                 if row["epoch"] % every == 0:
-                    self._log(update.run, self._scores(update.run))
+                    scores = describe_scores(row, self._epochs[update.run])
+                    self._log(update.run, f"{scores}  {row['seconds']:.1f} s")
         self._refresh()
 
-    def _set_state(self, trial: Any, state: str) -> None:
+    def _end(self, run: str, state: str) -> None:
         self._show_updates()
-        self._states[trial.config["run"]] = state
-        self._log(trial.config["run"], state)
+        self._training.pop(run, None)
+        self._ended[run] = state
+        row = self._rows.get(run)
+        score = f", {describe_score(row)}" if row and self._live else ""  # a log has it already
+        self._print(run, f"{state}{score}")
         self._refresh()
 
     def _log(self, run: str, text: str) -> None:
@@ -191,14 +201,44 @@ class SweepProgress(tune.Callback):
 
     def _refresh(self) -> None:
         if self._live:
-            self._live.update(self._table(), refresh=True)
+            summary = Text(self._summary())
+            shown = Group(summary, self._table()) if self._training else summary
+            self._live.update(shown, refresh=True)
+
+    def _summary(self) -> str:
+        """How many runs have ended and train, and about how long the others may take."""
+        failed = sum(state == "failed" for state in self._ended.values())
+        text = f"{len(self._ended)} of {len(self._names)} runs ended"
+        text += f" ({failed} failed)" if failed else ""
+        text += f", {len(self._training)} training" if self._training else ", starting"
+        return text + (f", about {format_duration(left)} left" if (left := self._left()) else "")
+
+    def _left(self) -> float | None:
+        """Seconds for all other epochs, if these take as long as those that were seen."""
+        if not self._rows or not self._training:
+            return None
+        mean = sum(row["seconds"] for row in self._rows.values()) / len(self._rows)
+        seconds = 0.0
+        for run in self._names.keys() - self._ended.keys():
+            row = self._rows.get(run)
+            epochs = self._epochs[run] - (row["epoch"] if row else 0)
+            seconds += epochs * (row["seconds"] if row else mean)
+        return seconds / len(self._training)
 
     def _table(self) -> Table:
-        table = Table("cell", "state", "scores")
-        for run, state in self._states.items():
-            table.add_row(self._names[run], state, self._scores(run))
+        """The runs that train now, as many as the terminal has lines for."""
+        table = Table("training", "epoch", "loss", "score", box=None, pad_edge=False)
+        for run in list(self._training)[: max(1, self._console.height - 4)]:
+            if row := self._rows.get(run):
+                epoch = f"{row['epoch']:.0f}/{self._epochs[run]}"
+                table.add_row(self._names[run], epoch, f"{row['loss']:.4f}", describe_score(row))
+            else:
+                table.add_row(self._names[run], "starting")
         return table
 
-    def _scores(self, run: str) -> str:
-        row = self._rows.get(run)
-        return f"{describe_scores(row, self._epochs[run])}  {row['seconds']:.1f} s" if row else ""
+
+def describe_score(row: EpochRow) -> str:
+    """Describes the accuracy after an epoch: that on the validation images if there are any."""
+    if "val_accuracy" in row:
+        return f"validation accuracy {row['val_accuracy']:.2%}"
+    return f"training accuracy {row['accuracy']:.2%}"

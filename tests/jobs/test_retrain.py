@@ -62,15 +62,17 @@ def test_the_first_night_trains_and_the_command_says_where_everything_is(
     assert done.returncode == 0, done.stderr
     assert "epoch 1/1" in done.stdout and "promoted: There was no champion" in done.stdout
     champion = read_champion(storage, "shapes")
-    assert champion.run in plan and f"  champion      {champion.run} (move 1)\n" in done.stdout
+    assert champion.run in plan and f"  champion  {champion.run} (move 1)\n" in done.stdout
     assert storage.keys("registry/shapes/candidates") == [
         f"registry/shapes/candidates/{champion.run}.json"
     ]
     (labels,) = tmp_path.rglob("labels/*.parquet")
     assert set(pq.read_table(labels)["model"].to_pylist()) == {champion.run}
-    for name in ("summary.json", "report.html"):
-        (path,) = [line.split()[-1] for line in done.stdout.splitlines() if name in line]
-        assert Path(path).is_file()
+    page = Path(done.stdout.splitlines()[-1].removeprefix("open "))
+    assert page.name == "report.html" and page.is_file()
+    assert (
+        f"  files in {page.parent}:\n" in done.stdout and (page.parent / "summary.json").is_file()
+    )
 
     code, plan = command("--dry-run", *where)
     assert code == 0 and "nothing to train: The champion has been trained on this data" in plan

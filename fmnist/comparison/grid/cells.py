@@ -13,6 +13,7 @@ from fmnist.comparison.grid.settings import (
     DEFAULTS,
     MOST_EXPANDED,
     Axes,
+    cell_labels,
     cell_name,
     settings_of,
     shown_settings,
@@ -53,6 +54,12 @@ class Grid:
         """The name of each cell."""
         shown = shown_settings(self.cells)
         return [cell_name(settings_of(cell, shown), self.ablated) for cell in self.cells]
+
+    @property
+    def labels(self) -> list[str]:
+        """A short name of each cell: what differs between them."""
+        shown = shown_settings(self.cells)
+        return cell_labels([settings_of(cell, shown) for cell in self.cells], self.ablated)
 
 
 def make_grid(
