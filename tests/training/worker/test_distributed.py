@@ -18,7 +18,7 @@ from tests.support.models import separable
 PLAIN = {"optimizer": "sgd", "learning_rate": 0.01}
 # Batch normalization, and what else changes a step.
 NORMALIZED = {
-    "architecture": "convnet",
+    "architecture": "convnet-small",
     "optimizer": "sgd",
     "learning_rate": 0.001,
     "weight_decay": 0.1,
