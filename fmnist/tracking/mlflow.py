@@ -41,7 +41,7 @@ def tell_mlflow(storage: Storage, folder: str) -> None:
     if find_spec("mlflow") is None:
         log.warning(
             "%s is set, but the extra `mlflow` is not installed, so MLflow is told nothing: "
-            "pip install 'fmnist[mlflow]', or -r requirements-mlflow.txt",
+            "pip install '.[mlflow]', or -r requirements-mlflow.txt",
             TRACKING_URI,
         )
         return

@@ -128,7 +128,7 @@ def find_search(flags: GridFlags, base: Training) -> Grid:
         problems.append(f"round size is {flags.round_size}, expected at least 1")
     if flags.search == "optuna" and not find_spec("optuna"):
         problems.append(
-            "--search optuna needs the package optuna: pip install 'fmnist[optuna]', or "
+            "--search optuna needs the package optuna: pip install '.[optuna]', or "
             "-r requirements-optuna.txt"
         )
     read = partial(

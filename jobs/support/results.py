@@ -128,5 +128,6 @@ def print_retraining(storage: Storage, manifest: Manifest) -> str:
     now, predictions = details["champion"]["after"], details["predictions"]
     facts = [("champion", f"{now['run']} (move {now['counter']})")]
     if predictions:
-        facts += [("images", f"{predictions['images']:,}"), ("labels", predictions["submission"])]
+        scored = f"{predictions['images']:,} images"
+        facts += [("scored", scored), ("labels", predictions["submission"])]
     return print_files(storage, retrainings_folder(manifest.id), manifest, facts=facts)
