@@ -90,10 +90,10 @@ def run(flags: Flags) -> JobResult | None:
     from jobs.support.images import find_data
     from jobs.support.results import print_plan
 
-    task = find_task(flags.task) if flags.task else None
     storage = job_storage(flags.storage, dry_run=flags.dry_run)
     if flags.rollback:
         return roll_back(storage, flags)
+    task = find_task(flags.task) if flags.task else None
     data = find_data(flags.data, task, flags.images, storage, dry_run=flags.dry_run)
     plan = make_plan(data.load(), files.named(flags.training), storage, force=flags.force)
     if not flags.score_data:  # before Ray starts: it refuses data without a test part
@@ -155,7 +155,7 @@ def check_flags(flags: Flags) -> "list[OwnNetwork]":
         lambda: check_gate(flags.gate),
         lambda: check_limits(flags.limits),
         lambda: check_retention(flags.retention),
-        lambda: find_task(flags.task or DEFAULT_TASK),
+        lambda: None if flags.rollback else find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),
         lambda: _check_rollback(flags),
         lambda: _check_ingest(flags),
@@ -182,7 +182,9 @@ def roll_back(storage: "Storage", flags: Flags) -> JobResult | None:
     from fmnist.tracking.mlflow import tell_mlflow
     from jobs.support.images import find_task_name
 
-    task_name = find_task(flags.task).name if flags.task else find_task_name(flags.data)
+    task_name = flags.task or find_task_name(flags.data)
+    if task_name.endswith(".toml"):
+        task_name = find_task(task_name).name
     champion, target = find_rollback_target(storage, task_name)
     if flags.dry_run:
         print(f"champion {champion.run} would be rolled back to {target}")

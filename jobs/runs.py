@@ -130,7 +130,7 @@ def run(flags: Flags) -> None:
         case Best():
             print_best(command, storage)
         case Show():
-            print_run(command, find_run(storage, command.run))
+            print_run(command, find_run(storage, command.run), storage)
         case Diff():
             print_diff(command, storage)
         case Remove():
@@ -143,6 +143,8 @@ def print_list(flags: List, storage: "Storage") -> None:
     """Prints a line for each chosen run, or says that there is none."""
     from fmnist.catalog.text import runs_table
 
+    if flags.least is not None and not 0 <= flags.least <= 1:
+        raise UserError(f"least is {flags.least:g}, expected a share from 0 to 1, such as 0.9")
     runs = [
         run
         for run in chosen(flags, storage)
@@ -160,17 +162,23 @@ def print_best(flags: Best, storage: "Storage") -> None:
     """Prints the best of the chosen runs."""
     from fmnist.catalog.runs import best_run
 
-    print_run(flags, best_run(chosen(flags, storage), flags.part))
+    runs = chosen(flags, storage)
+    if len(tasks := sorted({run.task for run in runs})) > 1:
+        raise UserError(
+            f"{storage.uri}: has runs of several tasks, expected --task with one of "
+            f"{', '.join(tasks)}"
+        )
+    print_run(flags, best_run(runs, flags.part), storage)
 
 
-def print_run(flags: Place, run: "FoundRun") -> None:
+def print_run(flags: Place, run: "FoundRun", storage: "Storage") -> None:
     """Prints one run."""
     from fmnist.catalog.text import run_text
 
     if flags.json:
         _print_json(run.to_json())
     else:
-        print(run_text(run))
+        print(run_text(run, storage.uri))
 
 
 def print_diff(flags: Diff, storage: "Storage") -> None:
@@ -180,6 +188,8 @@ def print_diff(flags: Diff, storage: "Storage") -> None:
     from fmnist.catalog.text import diff_text
 
     a, b = find_run(storage, flags.a), find_run(storage, flags.b)
+    if a.task != b.task:
+        raise UserError(f"found runs of the tasks {a.task} and {b.task}, expected two of one task")
     diff = diff_runs(storage, a, b, list_runs(storage), part=flags.part)
     if flags.json:
         _print_json(asdict(diff))
@@ -223,12 +233,21 @@ def verify(flags: Verify, storage: "Storage") -> None:
 
 
 def chosen(flags: Chosen, storage: "Storage") -> "list[FoundRun]":
-    """Returns the runs of the task and the network that the flags name."""
+    """Returns the runs of the task and the network that the flags name.
+
+    Raises UserError for a task that no run has.
+    """
     from fmnist.catalog.runs import list_runs
 
+    runs = list_runs(storage)
+    tasks = sorted({run.task for run in runs})
+    if runs and flags.task not in (None, *tasks):
+        raise UserError(
+            f"{storage.uri}: has no run of the task {flags.task!r}, found {', '.join(tasks)}"
+        )
     return [
         run
-        for run in list_runs(storage)
+        for run in runs
         if flags.task in (None, run.task)
         and flags.architecture in (None, run.architecture, run.architecture.partition(".")[0])
     ]

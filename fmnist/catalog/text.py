@@ -7,6 +7,7 @@ from typing import Any
 from fmnist.catalog.diff import PartDiff, RunDiff
 from fmnist.catalog.runs import FoundRun
 from fmnist.comparison.statistics.significance import Difference
+from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import Manifest
 
 NONE = "–"
@@ -32,8 +33,8 @@ def runs_table(runs: Sequence[FoundRun]) -> str:
     return "\n".join([lines, *problems])
 
 
-def run_text(run: FoundRun) -> str:
-    """Returns the scores, the settings and the files of a run."""
+def run_text(run: FoundRun, root: str) -> str:
+    """Returns the scores, the settings and the files of a run in the storage root `root`."""
     state = f"{run.state}, champion" if run.champion else run.state
     lines = [f"{run.id}: {state}"]
     if run.problem:
@@ -49,7 +50,12 @@ def run_text(run: FoundRun) -> str:
     ]
     command = run.manifest.details.get("command", NONE)
     lines += ["", textwrap.fill(f"command: {command}", 80, subsequent_indent="  "), ""]
-    return "\n".join([*lines, _files(run.manifest)])
+    lines += [_files(run.manifest), ""]
+    folder = f"{root}/{run_folder(run.id)}"
+    places = {
+        f"{folder}/{file.path}".removesuffix(f"/{n}") for n, file in run.manifest.files.items()
+    }
+    return "\n".join([*lines, f"files in {', '.join(sorted(places))}"])
 
 
 def diff_text(a: FoundRun, b: FoundRun, diff: RunDiff) -> str:

@@ -51,9 +51,12 @@ def test_finished_unfinished_and_damaged_runs_are_told_apart(storage: Storage) -
 
 def test_the_text_of_a_run_fits_a_terminal(storage: Storage) -> None:
     run = find_run(storage, publish_scored(storage, CNN, accuracy=0.75))
-    text = run_text(run)
+    text = run_text(run, storage.uri)
     assert "75.00%" in text and "learning_rate" in text and "metrics.json" in text
-    assert max(map(len, text.splitlines())) <= 80
+    *lines, place = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    (key,) = [key for key in storage.keys("runs") if key.endswith("report.html")]
+    assert place == f"files in {storage.uri}/{key.removesuffix('/report.html')}"
 
 
 def test_a_mistyped_id_names_the_nearest(storage: Storage) -> None:
@@ -77,7 +80,7 @@ def test_what_a_manifest_claims_is_not_trusted(storage: Storage) -> None:
     publish_empty(storage, "odd")
     (run,) = list_runs(storage)
     assert (run.score("test"), run.config, run.architecture) == (None, {}, "")
-    assert "odd" in runs_table([run]) and "odd: finished" in run_text(run)
+    assert "odd" in runs_table([run]) and "odd: finished" in run_text(run, storage.uri)
 
 
 def test_other_objects_cost_nothing(

@@ -58,7 +58,11 @@ def test_the_list_is_filtered_and_sorted(storage: Storage, command: Command) -> 
     assert listed("--sort", "id") == sorted([best, dense, worst, "shapes-cnn-0"])
     assert listed("--architecture", "dense") == [dense]
     assert listed("--least", "0.6", "--part", "test") == [best, dense]
-    assert command("list", "--task", "fashion") == (0, f"{storage.uri}: found no such run\n")
+    assert command("list", "--architecture", "x") == (0, f"{storage.uri}: found no such run\n")
+    code, told = command("list", "--task", "fashion")
+    assert code == 2 and "has no run of the task 'fashion', found shapes" in told
+    code, told = command("list", "--least", "92")
+    assert code == 2 and "least is 92, expected a share" in told
     found = json.loads(command("list", "--json")[1])
     assert [run["id"] for run in found] == [best, dense, worst, "shapes-cnn-0"]
     assert found[0]["details"]["scores"]["test"]["accuracy"] == 0.9
@@ -68,7 +72,10 @@ def test_the_list_is_filtered_and_sorted(storage: Storage, command: Command) -> 
 def test_one_run_and_two(storage: Storage, command: Command) -> None:
     a = publish_scored(storage, CNN, accuracy=0.9)
     b = publish_scored(storage, replace(CNN, epochs=3), accuracy=0.5)
-    assert "90.00%" in command("show", a)[1]
+    shown = command("show", a)[1]
+    assert "90.00%" in shown
+    (key,) = [key for key in storage.keys(f"runs/{a}") if key.endswith("report.html")]
+    assert f"files in {storage.uri}/{key.removesuffix('/report.html')}\n" in shown
     assert json.loads(command("show", a, "--json")[1])["state"] == "finished"
     assert "-40.00 points" in command("diff", a, b)[1]
     found = json.loads(command("diff", a, b, "--json")[1])
@@ -77,6 +84,15 @@ def test_one_run_and_two(storage: Storage, command: Command) -> None:
     assert code == 2 and a in told
     code, told = command("best", "--architecture", "resnet")
     assert code == 2 and "no finished run" in told
+
+
+def test_runs_of_two_tasks_are_not_compared(storage: Storage, command: Command) -> None:
+    a = publish_scored(storage, CNN, accuracy=0.9)
+    storage.write("runs/birds-cnn-0/begun.json", b"{}")
+    code, told = command("diff", a, "birds-cnn-0")
+    assert code == 2 and "runs of the tasks shapes and birds" in told
+    code, told = command("best")
+    assert code == 2 and "expected --task with one of birds, shapes" in told
 
 
 def test_verify_ends_with_1_and_names_what_is_damaged(storage: Storage, command: Command) -> None:
