@@ -93,10 +93,12 @@ def run(flags: Flags) -> JobResult | None:
     runs = with_seeds(grid.cells, flags.seeds)
     specs = run_specs(dataset, runs, cluster, storage, command=command(), config=config)
     specs = [spec.with_files(files) for spec in specs]
+    source = dataset.source
     del dataset  # its images are in the object store now
     if flags.dry_run:
         print_estimate(specs, grid)
         return None
+    print(f"{len(grid.cells)} cells, {len(specs)} runs with the images of {source}", flush=True)
     failures = None
     if grid.search:
         again = partial(specs_like, specs[0], config, files)

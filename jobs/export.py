@@ -39,8 +39,7 @@ class Flags:
     to: str | None = None
     """For data: a new folder, or s3://… for Parquet; not needed for image files."""
     format: Format = "parquet"
-    """For data parquet (train/ and test/), or csv (train.csv and testX.csv, which has no labels);
-    for a model onnx, saved_model or litert."""
+    """For data parquet, or csv (no labels in testX.csv); for a model onnx, saved_model or litert."""
     task: str | None = None
     """fashion, competition, or a .toml file; by default what image files are, else fashion."""
     data: str = "auto"
@@ -64,11 +63,13 @@ def run(flags: Flags) -> None:
 
 
 def _export_data(flags: Flags) -> None:
-    from fmnist.data.export import copy_parquet, export_csv, export_parquet
+    from fmnist.data.export import copy_parquet, export_csv, export_parquet, find_target
     from fmnist.data.locations import locate
     from jobs.support.connect import job_storage
     from jobs.support.images import find_data
 
+    if flags.to:
+        find_target(flags.to)  # before anything is decoded
     task = find_task(flags.task) if flags.task else None
     storage = job_storage(flags.storage, dry_run=True)  # raw formats need none, so none is made
     data = find_data(flags.data, task, flags.images, storage)
@@ -111,7 +112,7 @@ def _check_use(flags: Flags) -> None:
     of_model = flags.format in MODEL_FORMATS
     if flags.run and not of_model:
         names = " or ".join(MODEL_FORMATS)
-        raise UserError(f"--run exports a model: found --format {flags.format}, expected {names}")
+        raise UserError(f"--run exports a model: expected --format {names}, not {flags.format}")
     if flags.run and flags.to:
         raise UserError("--run exports a model into --storage: found --to, which is for data")
     if of_model and not flags.run:

@@ -20,6 +20,7 @@ from fmnist.recipes import RECIPES
 from fmnist.registry.retention_settings import Retention, check_retention
 from fmnist.retraining.gate import Gate, check_gate
 from fmnist.run_settings import Cluster, Training, check
+from fmnist.scoring.settings import check_actors
 from fmnist.tasks import find_task
 from jobs.support.config import job_config
 from jobs.support.flags import (
@@ -157,6 +158,7 @@ def check_flags(flags: Flags) -> "list[OwnNetwork]":
         lambda: check_retention(flags.retention),
         lambda: None if flags.rollback else find_task(flags.task or DEFAULT_TASK),
         lambda: check_images(flags.images),
+        lambda: check_actors(flags.actors),
         lambda: _check_rollback(flags),
         lambda: _check_ingest(flags),
     )

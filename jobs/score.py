@@ -9,10 +9,12 @@ again, a finished job is found, and an unfinished one scores what is left.
 
 from dataclasses import dataclass, replace
 
+from fmnist.errors import together
 from fmnist.run_settings import Precision
 from fmnist.scoring.settings import (
     PredictionSettings,
     Tta,
+    check_actors,
     check_choices,
     check_model,
     resolve_precision,
@@ -58,7 +60,10 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> None:
-    check_choices(tta=flags.tta, precision=flags.precision, gpu=flags.gpu)
+    together(
+        lambda: check_choices(tta=flags.tta, precision=flags.precision, gpu=flags.gpu),
+        lambda: check_actors(flags.actors),
+    )
     from fmnist.scoring.inputs import find_inputs
     from fmnist.scoring.run import score
     from fmnist.stages import stage

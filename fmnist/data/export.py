@@ -11,7 +11,7 @@ from fmnist.data.formats import competition_csv, parquet
 from fmnist.data.locations import Location, locate
 from fmnist.errors import UserError
 from fmnist.storage.atomic import atomic_folder
-from fmnist.storage.errors import READ_ERRORS, explain
+from fmnist.storage.errors import READ_ERRORS, explain, read_errors
 
 
 def export_parquet(dataset: Dataset, target: str) -> None:
@@ -65,12 +65,22 @@ def copy_parquet(source: Location, target: str) -> None:
     _publish(target, write)
 
 
-def _publish(target: str, write: Callable[[fs.FileSystem, str], None]) -> None:
+def find_target(target: str) -> Location:
+    """Returns where an export goes; raises UserError unless it is a new or empty folder."""
     location = locate(target)
     if location.filesystem is None:
         raise UserError(f"{target}: expected a path, file:// or s3:// to write to")
+    with read_errors(target):
+        is_file = location.filesystem.get_file_info(location.path).type == fs.FileType.File
+    if is_file:
+        raise UserError(f"{target}: is a file, expected a new folder")
     if location.names():
         raise UserError(f"{target}: is not empty, expected a new folder")
+    return location
+
+
+def _publish(target: str, write: Callable[[fs.FileSystem, str], None]) -> None:
+    location = find_target(target)
     try:
         if isinstance(location.filesystem, fs.LocalFileSystem):
             with atomic_folder(Path(location.path)) as folder:

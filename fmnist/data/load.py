@@ -56,8 +56,8 @@ def find_format(location: Location) -> Format:
         return found[0]
     first = next(iter(idx.FILES.values()))[0]
     raise UserError(
-        f"{location.uri}: found {' and '.join(found) or 'no'} data, expected either the IDX files"
-        f" ({first}, …), {' and '.join(competition_csv.FILES.values())}, or Parquet files"
+        f"{location.uri}: found {' and '.join(found) or 'no'} data, expected image files, the IDX "
+        f"files ({first}, …), {' and '.join(competition_csv.FILES.values())}, or Parquet files"
     )
 
 

@@ -126,7 +126,7 @@ def read_infos(rows: Rows, part: ImagePart, start: int) -> dict[ImageInfo, str]:
 def too_many_error(bad: list[BadImage], allowed: int) -> UserError:
     """Makes the error for more bad images than are allowed; names the first by part and row."""
     first = min(bad, key=lambda each: (each.part != "train", each.row))
-    more = "" if len(bad) == 1 else f" ({len(bad)} such images were found)"
+    more = "" if len(bad) == 1 else f" ({len(bad)} such images were found so far)"
     return UserError(
         f"{first.name}: {first.reason}{more}; expected at most {allowed} images that can't be used"
         " (--max-bad-rows)"

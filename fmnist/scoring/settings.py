@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from fmnist.errors import UserError
-from fmnist.run_settings import CHOICES, Precision
+from fmnist.run_settings import CHOICES, Precision, least_and_most
 
 if TYPE_CHECKING:
     from fmnist.runs.published import PublishedModel
@@ -59,6 +59,12 @@ def check_choices(*, tta: str, precision: str, gpu: bool) -> None:
             "2020: a job does not know the GPUs of all nodes"
         )
     UserError.raise_if(problems)
+
+
+def check_actors(actors: int | str | None) -> None:
+    """Raises UserError for what is neither a number of actors nor a range of them."""
+    if actors is not None:
+        least_and_most("actors", actors)
 
 
 def check_model(model: "PublishedModel", settings: PredictionSettings) -> None:

@@ -41,8 +41,9 @@ def read_config(place: str, flags: type) -> dict[str, Value]:
 
     Raises UserError that lists all unknown keys, each with the nearest name, and all wrong types.
     """
+    content = read_file(NAME, place)
     try:
-        found = tomllib.loads(read_file(NAME, place).decode())
+        found = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no TOML
         raise UserError(f"{NAME} {place}: {error or 'is nested too deeply'}") from error
     kinds = flag_types(flags)
@@ -95,7 +96,8 @@ def read_file(what: str, place: str) -> bytes:
     try:
         return Path(place).expanduser().read_bytes()
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~nobody
-        raise UserError(f"{what} {place!r}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{what} {place!r}: {reason}") from error
 
 
 def _problem(name: str, value: Any, kinds: Mapping[str, Kinds]) -> str | None:

@@ -121,4 +121,4 @@ def _described(manifest: Manifest, task: Task) -> str:
         f"{'grey' if channels == 1 else 'colour'}; {len(task.classes)} classes: {classes}"
     )
     left_out = manifest.details["left_out"]
-    return text + (f"; {left_out} left out (quarantine.parquet)" if left_out else "")
+    return text + (f"; {left_out} of them left out (quarantine.parquet)" if left_out else "")

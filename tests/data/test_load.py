@@ -145,8 +145,8 @@ def test_a_train_part_without_labels_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "mistake"),
     [
-        ([], "found no data, expected either the IDX files"),
-        (["readme.txt"], "found no data, expected either the IDX files"),
+        ([], "found no data, expected image files, the IDX files"),
+        (["readme.txt"], "found no data, expected image files, the IDX files"),
         (["train.csv", "test.parquet"], "found csv and parquet data"),
         (["train-labels-idx1-ubyte.gz", "testX.csv"], "found idx and csv data"),
     ],

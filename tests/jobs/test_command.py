@@ -51,6 +51,8 @@ def test_help_imports_nothing_that_takes_time(job: str) -> None:
         (("train", "--recipe", "slow"), "unknown recipe"),
         (("compare", "--architecture", "vgg"), "unknown architecture 'vgg'"),
         (("score",), "--run"),
+        (("score", "--run", "r1", "--actors", "0", "--tta", "x"), "2 mistakes"),
+        (("retrain", "--actors", "3:1"), "actors is 3:1"),
         (("retrain", "--margin", "2"), "margin is 2.0"),
         (("export", "--to", "x", "--task", "birds"), "unknown task 'birds'"),
         (("runs", "lst"), "list"),
@@ -99,6 +101,8 @@ def test_a_mistyped_command_names_the_nearest(monkeypatch, capsys) -> None:
     [
         (("re",), "retrain"),
         (("train", "--opti"), "--optimizer"),
+        (("train", "--augm"), "--augmentation"),
+        (("export", "--form"), "--format"),
         (("train", "--optimizer", ""), "adam rmsprop sgd muon"),
         (("train", "--architecture", "resnet9"), "resnet9 resnet9-brightness"),
         (("comp",), "compare completion"),

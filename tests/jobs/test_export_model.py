@@ -27,8 +27,8 @@ def test_a_model_is_exported_once_and_its_digests_are_verified(tmp_path: Path) -
     told = re.sub(r"(?m)^.* …\n", "", done.stdout)
     assert re.search("^export r1-litert-[0-9a-f]{12} is finished$", told, re.MULTILINE)
     assert "15, all with the labels that Keras gives" in told and " of a probability" in told
-    (file,) = re.findall(r"(/\S+\.tflite)$", told, re.MULTILINE)
-    assert Path(file).is_file()
+    (folder,) = re.findall(r"^  files in (/\S+):$", told, re.MULTILINE)
+    assert Path(folder, "model.tflite").is_file()
     found = verify(storage)
     assert (found.results, found.damaged) == (2, [])
 
@@ -41,8 +41,11 @@ def test_a_model_is_exported_once_and_its_digests_are_verified(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--run", "r1"), "--run exports a model: found --format parquet, expected onnx or"),
-        (("--run", "r1", "--format", "csv"), "found --format csv, expected onnx or saved_model or"),
+        (("--run", "r1"), "--run exports a model: expected --format onnx or"),
+        (
+            ("--run", "r1", "--format", "csv"),
+            "expected --format onnx or saved_model or litert, not csv",
+        ),
         (("--run", "r1", "--format", "onnx", "--to", "x"), "found --to, which is for data"),
         (("--to", "x", "--format", "litert"), "--format litert is for a model: found no --run"),
         (("--run", "r1", "--format", "saved_model"), "expected the folder of a finished run"),

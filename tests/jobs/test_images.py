@@ -45,7 +45,7 @@ def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path
         "--learning-rate", "2e-3", *SMALL,
     )  # fmt: skip
     assert trained.returncode == 0, trained.stdout + trained.stderr
-    assert "12 × 12 pixels, colour; 2 classes: left, right; 1 left out" in trained.stdout
+    assert "12 × 12 pixels, colour; 2 classes: left, right; 1 of them left out" in trained.stdout
     assert "ingest stream: as asked for" in trained.stdout
     found = re.search(r"^run (photos-dense-\w+) is finished", trained.stdout, re.MULTILINE)
     assert found, trained.stdout
