@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 CONFIG = "config.toml"
+HEAD = "# This result again: fmnist"  # how the file begins; the job's name follows
 NETWORK = "network.py"  # beside it, if the run's network is the user's own
 Value = str | int | float | bool | tuple[str, ...] | None
 # The flags of every job that say which data a run was trained on. All others are its settings.
@@ -46,7 +47,7 @@ class JobConfig:
             for name, value in self.values.items()
             if value is not None
         ]
-        use = f"# This result again: fmnist {self.job} --config {CONFIG} {self.flag}".rstrip()
+        use = f"{HEAD} {self.job} --config {CONFIG} {self.flag}".rstrip()
         return "\n".join([use, *lines, ""])
 
     def _written(self, value: Value) -> Value:

@@ -39,7 +39,7 @@ class Flags:
     to: str | None = None
     """For data: a new folder, or s3://… for Parquet; not needed for image files."""
     format: Format = "parquet"
-    """For data parquet, or csv (no labels in testX.csv); for a model onnx, saved_model or litert."""
+    """For data parquet, or csv (no labels in testX.csv); for a model onnx, saved_model, litert."""
     task: str | None = None
     """fashion, competition, or a .toml file; by default what image files are, else fashion."""
     data: str = "auto"

@@ -32,7 +32,8 @@ def main(uri: str, folder: str) -> None:
 def describe(error: Exception) -> str:
     """Returns the error in one line, without what an address has of a user and a password."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return USER_INFO.sub("//", text)[:LONGEST]
+    text = USER_INFO.sub("//", text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 2]} …"
 
 
 if __name__ == "__main__":

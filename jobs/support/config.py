@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fmnist.errors import UserError
-from fmnist.job_config import JobConfig, Value
+from fmnist.job_config import HEAD, JobConfig, Value
 
 NAME = "config"  # of the flag
 # Flags that say how a job was started, and not what came of it; a recipe is in the other values.
@@ -43,11 +43,19 @@ def read_config(place: str, flags: type) -> dict[str, Value]:
     """
     content = read_file(NAME, place)
     try:
-        found = tomllib.loads(content.decode())
+        text = content.decode()
+        found = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no TOML
         raise UserError(f"{NAME} {place}: {error or 'is nested too deeply'}") from error
     kinds = flag_types(flags)
     problems = {name: _problem(name, value, kinds) for name, value in found.items()}
+    unknown = found.keys() - kinds.keys() - set(FLAGS_ONLY)
+    if unknown and text.startswith(f"{HEAD} "):
+        job = text.removeprefix(HEAD).split()[0]
+        raise UserError(
+            f"{NAME} {place}: was written by fmnist {job}, and has keys that this job has not: "
+            f"{', '.join(sorted(unknown))}"
+        )
     UserError.raise_if([f"{NAME} {place}: {problem}" for problem in problems.values() if problem])
     return {name: _converted(value, kinds[name]) for name, value in found.items()}
 

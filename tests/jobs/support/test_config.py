@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.job_config import DATA_FLAGS
+from fmnist.job_config import DATA_FLAGS, JobConfig
 from fmnist.recipes import RECIPES
 from fmnist.run_settings import Cluster, Training
 from jobs import compare, export, retrain, score, train
@@ -49,6 +49,15 @@ def test_a_job_keeps_its_own_defaults(parsed: Any) -> None:
     assert (flags.cluster.keep_checkpoints, flags.learning_rate) == (1, "1e-3,1e-4")
     assert parsed(retrain, "margin = 0.01").gate.margin == 0.01
     assert parsed(train, 'workers = "1:4"').training.workers == "1:4"
+
+
+def test_the_file_of_another_job_is_called_that(fails: Any) -> None:
+    place = Path("../run.toml").absolute()
+    config = JobConfig(job="train", values={"seed": 1, "epochs": 2, "select": "best"})
+    place.write_text(config.to_toml())
+    message = fails(compare, "--config", str(place))
+    assert f"config {place}: was written by fmnist train, and has keys" in message
+    assert message.rstrip().endswith("that this job has not: seed, select")
 
 
 def test_all_mistakes_are_in_one_message_with_the_nearest_names(fails: Any) -> None:
