@@ -1,6 +1,7 @@
 """Errors that the user can correct, as opposed to bugs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -30,6 +31,14 @@ class UserError(ValueError):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.problems = [message]
+
+
+def unknown(what: str, value: str, known: Iterable[str], *, more: str = "") -> str:
+    """Says which values are known, and `more` that is possible, and which one may be meant."""
+    known = list(known)
+    close = get_close_matches(value, known, n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return f"unknown {what} {value!r}: expected one of {', '.join(known)}{more}{meant}"
 
 
 class StorageError(UserError):

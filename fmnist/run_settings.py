@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from fmnist.errors import UserError, together
+from fmnist.errors import UserError, together, unknown
 from fmnist.tasks import Augmentation, Task
 
 # `models.architectures` has a network for each name, `training.worker.optimizers` an optimizer.
@@ -183,10 +183,8 @@ def _wrong_choices(training: Training) -> list[str]:
         own = field == "architecture"
         if value in choices or (own and is_own(value)):
             continue
-        expected = ", ".join(choices) + (", or FILE.py:FUNCTION" if own else "")
-        problems.append(
-            f"unknown {field} {value!r}: expected one of {expected}" + _WHY_NOT.get(value, "")
-        )
+        more = ", or FILE.py:FUNCTION" if own else _WHY_NOT.get(value, "")
+        problems.append(unknown(field, value, choices, more=more))
     return problems
 
 

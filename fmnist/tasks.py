@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fmnist.errors import UserError
+from fmnist.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,8 +144,7 @@ def find_task(name_or_file: str) -> Task:
     if name_or_file in TASKS:
         return TASKS[name_or_file]
     if not name_or_file.endswith(".toml"):
-        known = ", ".join(TASKS)
-        raise UserError(f"unknown task {name_or_file!r}: expected one of {known}, or a .toml file")
+        raise UserError(unknown("task", name_or_file, TASKS, more=", or a .toml file"))
     if not name_or_file.isprintable():
         raise UserError(f"task file {name_or_file!r} has a character that can't be printed")
     where = f"task file {name_or_file}"

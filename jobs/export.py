@@ -15,7 +15,7 @@ from typing import Annotated, Literal, get_args
 
 import tyro
 
-from fmnist.errors import UserError, together
+from fmnist.errors import UserError, together, unknown
 from fmnist.exports.formats import FORMATS as MODEL_FORMATS
 from fmnist.exports.formats import check_installed
 from fmnist.tasks import find_task
@@ -108,7 +108,7 @@ def _export_model(flags: Flags, run: str) -> None:
 def _check_use(flags: Flags) -> None:
     """Raises UserError for a format that there is not, and for flags of the two uses together."""
     if flags.format not in FORMATS:
-        raise UserError(f"unknown format {flags.format!r}: expected one of {', '.join(FORMATS)}")
+        raise UserError(unknown("format", flags.format, FORMATS))
     of_model = flags.format in MODEL_FORMATS
     if flags.run and not of_model:
         names = " or ".join(MODEL_FORMATS)

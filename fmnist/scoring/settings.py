@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from fmnist.errors import UserError
+from fmnist.errors import UserError, unknown
 from fmnist.run_settings import CHOICES, Precision, least_and_most
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ USUAL = PredictionSettings()
 def check_choices(*, tta: str, precision: str, gpu: bool) -> None:
     """Raises UserError that lists the flags with a value that they cannot have."""
     problems = [
-        f"unknown {name} {value!r}: expected one of {', '.join(known)}"
+        unknown(name, value, known)
         for name, value, known in (
             ("tta", tta, get_args(Tta)),
             ("precision", precision, CHOICES["precision"]),

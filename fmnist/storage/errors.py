@@ -49,6 +49,7 @@ S3_REASONS = {
     "SignatureDoesNotMatch": "the secret key in the environment does not belong to its access key",
     "ExpiredToken": "the credentials in the environment have expired",
 }
+ARROW_REASONS = {"NETWORK_CONNECTION": "the connection failed", "ACCESS_DENIED": NO_PERMISSION}
 TRIES = 8  # of what boto does not try again itself
 
 
@@ -93,7 +94,7 @@ def explain(error: BaseException) -> str:
         return f"its gzip data are corrupt ({error})"
     text = str(error)
     if found := re.search(r"AWS Error (\w+) during (\w+)", text):  # from Arrow
-        return f"S3 error {found[1]} in {found[2]}"
+        return ARROW_REASONS.get(found[1], f"S3 error {found[1]} in {found[2]}")
     if isinstance(error, FileNotFoundError):
         return "no such file or folder"
     if isinstance(error, PermissionError):

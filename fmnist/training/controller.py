@@ -67,13 +67,18 @@ def fit(spec: RunSpec, context: RunContext) -> RunResult:
     checkpoint and end, and this job waits for the lease again.
     """
     monitor, key = context.monitor, f"{spec.folder}/{LEASE}"
+
+    def tell_waiting(text: str) -> None:
+        monitor.add_note.remote(text)
+        monitor.set_stage.remote("waiting for the other job")
+
     while True:
         try:
             with (
                 hold_lease(
                     spec.storage,
                     key,
-                    notify=monitor.add_note.remote,
+                    notify=tell_waiting,
                     on_loss=monitor.request_preemption.remote,
                 ) as lease,
                 remove_stale_placement_groups(),
@@ -105,6 +110,7 @@ def _fit_with_lease(spec: RunSpec, context: RunContext, lease: Lease) -> RunResu
 def _fit_once(spec: RunSpec, context: RunContext) -> RunResult:
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
+    context.monitor.set_stage.remote("starting the workers")
     cluster = spec.cluster
     # Ray Train needs a folder for its own records. They are thrown away: all that a run needs to
     # continue is in our storage.

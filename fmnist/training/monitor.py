@@ -41,7 +41,7 @@ class RunMonitor:
         self._peak = 0.0  # images a second; 0: not measured yet
         self._notes: list[str] = []
         self._fraction = 0.0
-        self._stage = "starting the workers"
+        self._stage = "starting"
         self._error: str | None = None
         self._stop_requested = self._preemption_requested = False
         self._last_report: float | None = None  # time of the last report of a worker

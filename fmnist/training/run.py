@@ -65,7 +65,7 @@ def train(
         dataset, training, cluster, storage, command=command, config=config, splits=splits
     ).with_files(files)
     del dataset  # whose images are in the object store now, unless the caller needs them
-    print(f"run {spec.id}: epochs {training.epochs}, images {images:,} of {source}", flush=True)
+    print(f"run {spec.id}: {images:,} images ({source})", flush=True)
     with mark_storage(storage) as mark, show_progress(spec.id, training.epochs) as monitor:
         _fit_in_task(spec, RunContext(monitor=monitor, mark=mark))
     published = read_manifest(storage, folder)

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar, get_args, get_origin
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from fmnist.errors import UserError
+from fmnist.errors import UserError, unknown
 from fmnist.recipes import RECIPES
 from jobs.support.config import flag_types, read_config, with_values
 
@@ -104,7 +104,7 @@ def parse_flags(flags: type[Flags], description: str | None) -> Flags:
 def _with_recipe(flags: Flags, name: str) -> Flags:
     """Returns the flags with the settings of that recipe in their dataclasses."""
     if name not in RECIPES:
-        raise UserError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)}")
+        raise UserError(unknown("recipe", name, RECIPES))
     settings = asdict(RECIPES[name])
     del settings["ingest"]  # this is no recipe's, but the job's
     changes = {

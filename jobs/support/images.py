@@ -1,5 +1,6 @@
 """Image files for jobs: decoded into the storage once, and described to the user."""
 
+import logging
 from dataclasses import dataclass, replace
 
 from fmnist.data.dataset import Dataset
@@ -8,12 +9,15 @@ from fmnist.data.locations import OFFICIAL, Location, locate
 from fmnist.errors import UserError
 from fmnist.ingest.classes import name_for
 from fmnist.ingest.run import Ingestion, IngestionPlan, find_images, ingest, plan_ingestion
+from fmnist.ingest.source import ImageSource
 from fmnist.stages import stage
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task, find_task, to_task
 from jobs.support.connect import ensure_ray
 from jobs.support.flags import DEFAULT_TASK, SIZE, ImageFlags, check_images
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,8 @@ def find_data(
                 f"{place}: found no image files, for which --size, --test and --max-bad-rows are"
             )
         return Data(task=task or find_task(default_task), place=location or OFFICIAL)
+    if scored and task:
+        warn_of_other_classes(place, source, task)
     plan = plan_ingestion(source.to_score() if scored else source, _settings(task, flags))
     if dry_run:
         _check_decoded(place, plan, storage)
@@ -73,6 +79,19 @@ def find_data(
         place=decoded,
         source=f"images at {place}" + (f", {left_out} left out" if left_out else ""),
     )
+
+
+def warn_of_other_classes(place: str, source: ImageSource, task: Task) -> None:
+    """Warns of images whose folders or labels are classes, but none of the model's."""
+    part = source.parts.get("test") or source.parts["train"]
+    found = {str(label) for label in part.labels or ()}
+    if found and not found & {*task.classes, *map(str, range(len(task.classes)))}:
+        log.warning(
+            "%s: its classes (%s) are none of the model's (%s), which it gives to the images",
+            place,
+            ", ".join(sorted(found)[:5]),
+            ", ".join(task.classes[:5]),
+        )
 
 
 def _check_decoded(place: str, plan: IngestionPlan, storage: Storage) -> None:

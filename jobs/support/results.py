@@ -28,7 +28,7 @@ MOST_CELLS = 10  # in a table; the page has all
 def print_files(
     storage: Storage, folder: str, manifest: Manifest, *, facts: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """Prints facts, and the files of a result by the folders where they are; returns the page."""
+    """Prints facts, and the files of a result by their folders; returns the page or a folder."""
     print_facts(facts)
     by_folder: dict[str, list[str]] = {}
     for name in manifest.files:
@@ -37,8 +37,9 @@ def print_files(
     for place, names in by_folder.items():
         print(f"  files in {place}:")
         print(fill("  ".join(names), 80, initial_indent=INDENT, subsequent_indent=INDENT))
-    has_page = PAGE in manifest.files
-    return file_place(storage, folder, manifest, PAGE) if has_page else f"{storage.uri}/{folder}"
+    if PAGE in manifest.files:
+        return file_place(storage, folder, manifest, PAGE)
+    return next(iter(by_folder), f"{storage.uri}/{folder}")
 
 
 def file_place(storage: Storage, folder: str, manifest: Manifest, name: str) -> str:

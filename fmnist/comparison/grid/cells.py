@@ -19,7 +19,7 @@ from fmnist.comparison.grid.settings import (
     shown_settings,
     value_text,
 )
-from fmnist.errors import UserError, together
+from fmnist.errors import UserError, together, unknown
 from fmnist.run_settings import Training, resolve_auto
 from fmnist.tasks import Task
 
@@ -75,7 +75,7 @@ def make_grid(
     ablated = read_ablated(ablate, problems)
     name = comparison or ("" if given or ablate else "report")
     if name and name not in COMPARISONS:
-        problems.append(f"unknown comparison {name!r}: expected one of {', '.join(COMPARISONS)}")
+        problems.append(unknown("comparison", name, COMPARISONS))
     groups: Sequence[Axes] = COMPARISONS.get(name, ({},))
     problems += [
         f"found --comparison {name}, which has the axis {each}, and values of {each}; expected one "

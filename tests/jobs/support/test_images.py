@@ -1,0 +1,32 @@
+"""What is told of image files before they are decoded."""
+
+from pathlib import Path
+
+import pytest
+
+from fmnist.data.locations import locate
+from fmnist.ingest.run import find_images
+from fmnist.tasks import Task
+from jobs.support.images import warn_of_other_classes
+from tests.ingest.pictures import write_pictures
+
+TASK = Task(name="pets", classes=("cat", "dog"), shape=(6, 5, 1))
+
+
+@pytest.mark.parametrize(
+    ("folders", "warned"),
+    [
+        (("bee/", "ant/"), "its classes (ant, bee) are none of the model's (cat, dog)"),
+        (("bee/", "cat/"), ""),
+        (("0/", "1/"), ""),
+        (("",), ""),
+    ],
+)
+def test_images_to_score_whose_classes_are_others_are_told(
+    folders: tuple[str, ...], warned: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pictures(tmp_path, [f"test/{folder}1.png" for folder in folders])
+    source = find_images(locate(str(tmp_path)))
+    assert source
+    warn_of_other_classes(str(tmp_path), source, TASK)
+    assert warned in caplog.text and bool(warned) == bool(caplog.records)
