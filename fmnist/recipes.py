@@ -2,8 +2,8 @@
 
 The recipes that are named after minutes are meant to reach their accuracy on two CPU cores whose
 bfloat16 matrix peak (`python -m benchmarks.peak`) is 860 GFLOP/s; elsewhere they take longer in
-proportion. docs/records.md has the results of those that `benchmarks.time_to_accuracy` has measured;
-what a recipe "aims at" is an estimate from operations. Seconds are for that machine.
+proportion. docs/records.md has the results of those that `benchmarks.time_to_accuracy` has
+measured; what a recipe "aims at" is an estimate from operations. Seconds are for that machine.
 """
 
 from dataclasses import replace
