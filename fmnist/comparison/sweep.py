@@ -21,12 +21,8 @@ from fmnist.cluster.nodes import ON_THE_HEAD, head_memory, on_this_node
 from fmnist.cluster.progress_bar import POLL_INTERVAL
 from fmnist.cluster.resources import max_workers
 from fmnist.cluster.shared_folder import Mark, mark_storage
-from fmnist.comparison.progress import (
-    SweepMonitorHandle,
-    SweepProgress,
-    run_monitor,
-    start_sweep_monitor,
-)
+from fmnist.comparison.monitor import SweepMonitorHandle, run_monitor, start_sweep_monitor
+from fmnist.comparison.progress import SweepProgress
 from fmnist.errors import UserError
 from fmnist.run_settings import least_and_most
 from fmnist.runs.history import EpochRow

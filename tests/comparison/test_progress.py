@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from fmnist.comparison import progress
-from fmnist.comparison.progress import SweepProgress, SweepUpdate
+from fmnist.comparison.monitor import SweepUpdate
+from fmnist.comparison.progress import SweepProgress
 
 NAMES = {"r1": "cnn seed 0", "r2": "dense seed 0", "r3": "resnet seed 0"}
 
