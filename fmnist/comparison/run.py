@@ -105,9 +105,13 @@ def _publish(
         page = comparison_page(comparison, evidence)
         (files / "report.html").write_text(page, encoding="utf-8")
         (files / "results.md").write_text(comparison_markdown(comparison), encoding="utf-8")
-        ranking = {"ranking": [row.cell.name for row in rank_cells(comparison)]}
-        facts = json.dumps(comparison.to_json() | ranking, indent=1, allow_nan=False)
-        (files / FACTS).write_text(facts)
+        rows = rank_cells(comparison)
+        facts = comparison.to_json()
+        facts |= {
+            "ranking": [row.cell.name for row in rows],
+            "labels": {row.cell.name: row.label for row in rows},  # short names
+        }
+        (files / FACTS).write_text(json.dumps(facts, indent=1, allow_nan=False))
         pq.write_table(comparison_table(comparison), files / "results.parquet")
         if config:
             (files / CONFIG).write_text(config.to_toml(), encoding="utf-8")

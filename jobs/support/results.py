@@ -66,13 +66,18 @@ def print_cells(facts: bytes) -> None:
     """Prints the mean accuracies of the best cells of a comparison; takes its comparison.json."""
     found = json.loads(facts)
     cells = {cell["name"]: [run["scores"] for run in cell["runs"]] for cell in found["cells"]}
-    # The first version of the file had no ranking.
+    # The first versions of the file had no ranking, and no short names.
     ranked = [name for name in found.get("ranking", cells) if cells[name]]
+    labels = found.get("labels", {})
     left_out = f" (best {MOST_CELLS} of {len(ranked)})" if len(ranked) > MOST_CELLS else ""
     print_table(
         (f"cell{left_out}", "runs", *PARTS),
         [
-            (name, str(len(cells[name])), *(_mean_accuracy(cells[name], part) for part in PARTS))
+            (
+                labels.get(name, name),
+                str(len(cells[name])),
+                *(_mean_accuracy(cells[name], part) for part in PARTS),
+            )
             for name in ranked[:MOST_CELLS]
         ],
     )

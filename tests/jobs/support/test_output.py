@@ -71,11 +71,12 @@ def test_a_comparison_shows_its_best_cells(
         return {"name": name, "runs": [{"scores": each} for each in scores]}
 
     cells = [cell("dense adam", 0.5, 0.7), cell("cnn adam", 0.9), cell("failed")]
-    facts = json.dumps({"cells": cells, "ranking": ["cnn adam", "dense adam", "failed"]}).encode()
+    ranking = {"ranking": ["cnn adam", "dense adam", "failed"], "labels": {"cnn adam": "cnn"}}
+    facts = json.dumps({"cells": cells, **ranking}).encode()
     print_cells(facts)
     assert capsys.readouterr().out.splitlines() == [
         "  cell        runs  validation  test",
-        "  cnn adam       1      0.9000     –",
+        "  cnn            1      0.9000     –",
         "  dense adam     2      0.6000     –",
     ]
     monkeypatch.setattr(results, "MOST_CELLS", 1)
