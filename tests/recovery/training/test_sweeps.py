@@ -23,9 +23,13 @@ OURS = (  # all that a comparison prints
     r".* seed \d+: going on after epoch \d+, step \d+",
     r".* seed \d+: checkpoint [\d.]+ is damaged and not used: .*",
     r".* seed \d+: epoch \d+/\d+  loss .*",
+    r"stopping as soon as the runs have saved their state",
     r"comparison \S+ is finished: \d of \d runs",
+    r"  cell +runs +validation +test",
+    r"  \S+ +\d+ +[\d.]+ +[\d.]+",
     r"  files in /.*:",
     r"    ((config.toml|report.html|results.md|comparison.json|results.parquet)( +|$))+",
+    r"open /.*",
 )
 
 
@@ -154,7 +158,7 @@ def test_no_more_runs_at_once_than_the_heads_memory_holds(real_images, tmp_path)
         options = ("--epochs", "1", "--batch", "50")
         comparison.start(*options, "--dry-run")
         assert comparison.driver.wait() == 0, comparison.log
-        assert "1 CPUs, 1 at once" in comparison.log
+        assert "at once: 1, workers of each: 1, CPUs of a worker: 1" in comparison.log
         comparison.end(*options)
         assert "room for 1 runs at once" in comparison.log
         assert "room for the workers of 2" in comparison.log
