@@ -16,7 +16,7 @@ install = flock $(1).lock sh -c 'test $(VENV)/$(1).stamp -nt $(1).txt || { \
 .PHONY: run test test-recovery chaos lint pins setup setup-test browser ceph
 
 run: setup  ## Trains, evaluates and scores on the real Fashion-MNIST
-	@echo "recipe fashion-1min: a small convolutional network, for 5 epochs (docs/records.md)"
+	@echo "recipe fashion-1min: a small convolutional network, 5 epochs"
 	@$(BIN)/python -m jobs.train --recipe fashion-1min --score --storage $(STORAGE)
 
 test: setup-test browser ceph  ## Runs the tests, but for those of what may die
