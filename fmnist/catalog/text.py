@@ -51,11 +51,8 @@ def run_text(run: FoundRun, root: str) -> str:
     command = run.manifest.details.get("command", NONE)
     lines += ["", textwrap.fill(f"command: {command}", 80, subsequent_indent="  "), ""]
     lines += [_files(run.manifest), ""]
-    folder = f"{root}/{run_folder(run.id)}"
-    places = {
-        f"{folder}/{file.path}".removesuffix(f"/{n}") for n, file in run.manifest.files.items()
-    }
-    return "\n".join([*lines, f"files in {', '.join(sorted(places))}"])
+    places = sorted(run.manifest.names_by_folder(f"{root}/{run_folder(run.id)}"))
+    return "\n".join([*lines, f"files in {', '.join(places)}"])
 
 
 def diff_text(a: FoundRun, b: FoundRun, diff: RunDiff) -> str:

@@ -21,6 +21,7 @@ Network = Callable[[Any, Any, str], Any]
 
 MOMENTUM = 0.9  # of moving statistics: Keras' 0.99 lags behind where a run has some hundred steps
 BASIS = 96  # sigmoids of an image's brightness
+OUTPUT = "probabilities"  # name of the last layer
 BRIGHTEST = 0.8  # of a mean pixel; hardly an image of Fashion-MNIST is brighter
 
 
@@ -226,7 +227,7 @@ def build(
         network = own.features if own else ARCHITECTURES[architecture]
         features = network(layers, scaled, activation)
         probabilities = layers.Dense(
-            len(task.classes), activation="softmax", dtype="float32", name="probabilities"
+            len(task.classes), activation="softmax", dtype="float32", name=OUTPUT
         )(features)
         with own.errors() if own else nullcontext():
             return keras.Model(pixels, probabilities, name=own.function if own else architecture)

@@ -46,6 +46,13 @@ class Manifest:
     files: dict[str, FileEntry]
     details: JsonObject
 
+    def names_by_folder(self, prefix: str) -> dict[str, list[str]]:
+        """Names of the files by the folders where they lie; `prefix` is the result's folder."""
+        found: dict[str, list[str]] = {}
+        for name, file in self.files.items():
+            found.setdefault(f"{prefix}/{file.path}".removesuffix(f"/{name}"), []).append(name)
+        return found
+
 
 def publish(
     storage: Storage,

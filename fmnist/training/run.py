@@ -59,13 +59,12 @@ def train(
     with stage("sharing the images with the workers"):
         splits = make_splits(dataset, training.validation, cluster.cache_size)
     begin(dataset, training, storage)
-    images, source = dataset.count_labelled(), dataset.source
     cluster = replace(cluster, cpus_per_worker=cpus)
     spec = RunSpec.of(
         dataset, training, cluster, storage, command=command, config=config, splits=splits
     ).with_files(files)
+    print(f"run {spec.id}: {dataset.count_labelled():,} images ({dataset.source})", flush=True)
     del dataset  # whose images are in the object store now, unless the caller needs them
-    print(f"run {spec.id}: {images:,} images ({source})", flush=True)
     with mark_storage(storage) as mark, show_progress(spec.id, training.epochs) as monitor:
         _fit_in_task(spec, RunContext(monitor=monitor, mark=mark))
     published = read_manifest(storage, folder)

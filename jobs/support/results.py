@@ -30,10 +30,7 @@ def print_files(
 ) -> str:
     """Prints facts, and the files of a result by their folders; returns the page or a folder."""
     print_facts(facts)
-    by_folder: dict[str, list[str]] = {}
-    for name in manifest.files:
-        place = file_place(storage, folder, manifest, name).removesuffix(f"/{name}")
-        by_folder.setdefault(place, []).append(name)
+    by_folder = manifest.names_by_folder(f"{storage.uri}/{folder}")
     for place, names in by_folder.items():
         print(f"  files in {place}:")
         print(fill("  ".join(names), 80, initial_indent=INDENT, subsequent_indent=INDENT))

@@ -48,6 +48,7 @@ def test_help_imports_nothing_that_takes_time(job: str) -> None:
     [
         (("train", "--epochs", "0", "--size", "big"), "2 mistakes"),
         (("train", "--epoch", "1"), "--epochs"),
+        (("train", "--recipe", "slow"), "unknown recipe"),
         (("train", "--recipe", "quik"), "did you mean quick?"),
         (("compare", "--architecture", "vgg"), "unknown architecture 'vgg'"),
         (("score",), "--run"),

@@ -29,12 +29,17 @@ SIZE = 3 * (40 + 15) * 720  # of three copies of all images
 @pytest.mark.parametrize(
     ("wanted", "memory", "kind", "line"),
     [
-        ("auto", 2 * SIZE, Dataset, "ingest memory: 3 copies of the images fit into half"),
+        (
+            "auto",
+            2 * SIZE,
+            Dataset,
+            "ingest memory: 3 copies of the images fit into half of the memory, 0.0 of",
+        ),
         (
             "auto",
             2 * SIZE - 1,
             ShardedDataset,
-            "ingest stream: 3 copies of the images do not fit into half",
+            "ingest stream: 3 copies of the images do not fit into half of the memory, 0.0 of",
         ),
         ("memory", 2 * SIZE - 1, Dataset, "ingest memory: as asked for"),
         ("stream", 2 * SIZE, ShardedDataset, "ingest stream: as asked for"),

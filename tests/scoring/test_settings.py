@@ -116,10 +116,11 @@ def test_mirror_images_are_refused_where_nobody_says_that_they_make_sense() -> N
 
 def test_unknown_choices_are_all_in_one_message() -> None:
     with pytest.raises(UserError) as error:
-        check_choices(tta="rotate", precision="half", gpu=False)
+        check_choices(tta="rotate", precision="float16", gpu=False)
     assert error.value.problems == [
         "unknown tta 'rotate': expected one of none, flip",
-        "unknown precision 'half': expected one of auto, float32, bfloat16",
+        "unknown precision 'float16': expected one of auto, float32, bfloat16"
+        "; did you mean bfloat16?",
     ]
     with pytest.raises(UserError, match="precision is auto with --gpu"):
         check_choices(tta="none", precision="auto", gpu=True)

@@ -11,11 +11,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fmnist.models.architectures import OUTPUT
 from fmnist.run_settings import Training
 
 START = 1 / 25  # of the peak: the rate of the first step
 WARM_UP = 1 / 4  # of all steps of the run
-OUTPUT = "probabilities"  # the network's last layer
 
 
 class FusedAdam(keras.optimizers.Adam):
