@@ -52,8 +52,10 @@ def test_workers_and_the_controller_are_killed(
     disturbed.end()
     assert outcome(storage_uri, small) == undisturbed[1]
     out = capfd.readouterr().out
-    for epoch in (1, 2, 3):
+    for epoch in (1, 2):
         assert f"training again after epoch {epoch}, step 0; " in out
+    # Ray ends the workers of a dead controller by SIGTERM, so they may save within the epoch.
+    assert "training again after epoch 3, step " in out
     print(out)  # time from failure to training again; printed for people
 
 
