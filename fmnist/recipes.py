@@ -7,8 +7,20 @@ measured; what a recipe "aims at" is an estimate from operations. Seconds are fo
 """
 
 from dataclasses import replace
+from typing import Literal
 
 from fmnist.run_settings import Training
+
+RecipeName = Literal[
+    "report",
+    "quick",
+    "fashion-1min",
+    "fashion-4min",
+    "fashion-20min",
+    "fashion-40min",
+    "competition-2min",
+    "competition-40min",
+]
 
 _FAST = Training(
     architecture="convnet",
@@ -25,7 +37,7 @@ _LONG = replace(
     _FAST, architecture="resnet9", optimizer="adam", learning_rate=4e-3, label_smoothing=0.1
 )
 
-RECIPES = {
+RECIPES: dict[str, Training] = {
     # The settings of the report: 400 epochs at batch 1024. It reached 91.37% validation accuracy on
     # the `competition` task. About 2 hours on two CPU cores:
     #   python -m jobs.train --recipe report --task competition

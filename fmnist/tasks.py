@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Augmentation = Literal["none", "flip", "shift-flip", "shift-flip-erase", "lossless-shift-flip"]
 
+TaskName = Literal["fashion", "competition"]
+
 NEVER = float("inf")  # a threshold that no sum of pixels exceeds
 ALWAYS = -1.0  # a threshold that every sum of pixels exceeds
 

@@ -74,8 +74,8 @@ def _names_or_text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | N
         nargs=1,
         metavar="NAME",
         instance_from_str=lambda words: words[0],
-        is_instance=lambda value: isinstance(value, str),
-        str_from_instance=lambda value: [value],
+        is_instance=lambda value: value is None or isinstance(value, str),
+        str_from_instance=lambda value: [str(value)],
         choices=names[0],
     )
 

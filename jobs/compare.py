@@ -21,7 +21,7 @@ import tyro
 from fmnist.comparison.grid.cells import Grid, resolve_grid, with_seeds
 from fmnist.errors import together
 from fmnist.run_settings import Cluster, Training
-from fmnist.tasks import find_task
+from fmnist.tasks import TaskName, find_task
 from jobs.support.config import job_config
 from jobs.support.flags import ImageFlags, check_images, command, parse_flags
 from jobs.support.grid import GridFlags, axes_with_recipe, comparison_name, find_grid
@@ -57,7 +57,7 @@ class Flags(GridFlags):
     """Print the cells, the resources and an estimate of the time, and end."""
     on_finish: str | None = None
     """Shell command that is called when the job has ended, also if it has failed."""
-    task: str | None = None
+    task: TaskName | str | None = None
     """fashion, competition, or a .toml file; by default what image files are, else competition."""
     data: str = "auto"
     """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""

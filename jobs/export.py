@@ -18,7 +18,7 @@ import tyro
 from fmnist.errors import UserError, together, unknown
 from fmnist.exports.formats import FORMATS as MODEL_FORMATS
 from fmnist.exports.formats import check_installed
-from fmnist.tasks import find_task
+from fmnist.tasks import TaskName, find_task
 from jobs.support.config import job_config
 from jobs.support.flags import DEFAULT_TASK, ImageFlags, check_images, parse_flags
 from jobs.support.launch import launch
@@ -40,7 +40,7 @@ class Flags:
     """For data: a new folder, or s3://… for Parquet; not needed for image files."""
     format: Format = "parquet"
     """For data parquet, or csv (no labels in testX.csv); for a model onnx, saved_model, litert."""
-    task: str | None = None
+    task: TaskName | str | None = None
     """fashion, competition, or a .toml file; by default what image files are, else fashion."""
     data: str = "auto"
     """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""

@@ -19,6 +19,7 @@ from fmnist.scoring.settings import (
     check_model,
     resolve_precision,
 )
+from fmnist.tasks import TaskName
 from jobs.support.config import job_config
 from jobs.support.flags import ImageFlags, parse_flags
 from jobs.support.launch import launch
@@ -33,7 +34,7 @@ class Flags:
     """Print nothing but warnings, errors and where the result is."""
     run: str
     """Id of a run in the storage, or the folder or URI of one anywhere."""
-    task: str | None = None
+    task: TaskName | str | None = None
     """fashion, competition or a task file; without it, what the model was trained for."""
     data: str = "auto"
     """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""

@@ -13,9 +13,9 @@ import tyro
 
 from fmnist.errors import together
 from fmnist.job_config import JobConfig
-from fmnist.recipes import RECIPES
+from fmnist.recipes import RECIPES, RecipeName
 from fmnist.run_settings import Cluster, Ingest, Training, check
-from fmnist.tasks import find_task
+from fmnist.tasks import TaskName, find_task
 from jobs.support.config import job_config
 from jobs.support.flags import (
     DEFAULT_RECIPE,
@@ -45,9 +45,9 @@ class Flags:
     """TOML file of flags, local or s3://…; flags that are given here win."""
     quiet: bool = False
     """Print nothing but warnings, errors and where the result is."""
-    recipe: str = DEFAULT_RECIPE
+    recipe: RecipeName | str = DEFAULT_RECIPE
     """Named configuration, such as quick or fashion-4min; the other flags change it."""
-    task: str | None = None
+    task: TaskName | str | None = None
     """fashion, competition, or a .toml file; by default what image files are, else fashion."""
     data: str = "auto"
     """Path or URI of image files, IDX files, CSV files or Parquet; auto: Fashion-MNIST."""

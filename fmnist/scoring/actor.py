@@ -71,6 +71,7 @@ class ScoringActor:
             examples.ids,
             probabilities,
             self._model.run,
+            classes=self._model.task.classes,
             names=None if self._names is None else self._names.take(pa.array(rows)),
             with_probabilities=self._settings.probabilities,
         )

@@ -8,7 +8,7 @@ ignored.
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,11 +22,12 @@ LABELS = "labels"  # the folder of Parquet files
 SUBMISSION = "submission.csv"
 SUFFIX = ".parquet"
 
-# The columns of a prediction. The run id of the model is the same in all rows, hence a dictionary.
+# The columns of a prediction. The few different names of classes and models make dictionaries.
 ID = pa.field("id", pa.int64())
 NAME = pa.field("name", pa.string())  # of an image that was a file
 LABEL = pa.field("label", pa.int64())
-MODEL = pa.field("model", pa.dictionary(pa.int32(), pa.string()))
+CLASS = pa.field("class", pa.dictionary(pa.int32(), pa.string()))  # the name of the label
+MODEL = pa.field("model", pa.dictionary(pa.int32(), pa.string()))  # id of its run
 PROBABILITIES = pa.field("probabilities", pa.list_(pa.float32()))  # of each class; if asked for
 
 
@@ -35,21 +36,24 @@ def to_table(
     probabilities: np.ndarray,
     run: str,
     *,
+    classes: Sequence[str],
     names: pa.Array | None = None,
     with_probabilities: bool,
 ) -> pa.Table:
-    """Makes predictions of run `run` from (n,) int64 ids and (n, classes) float32 probabilities.
+    """Makes predictions of run `run` from (n,) int64 ids and (n, k) float32 probabilities.
 
-    The label is the most probable class, the first of them at a tie.
+    The label is the most probable one of the k `classes`, the first of them at a tie.
     """
-    rows, classes = probabilities.shape
+    rows = len(probabilities)
+    labels = probabilities.argmax(axis=1)
     columns = {ID: ids} if names is None else {ID: ids, NAME: names}
     columns |= {
-        LABEL: probabilities.argmax(axis=1),
-        MODEL: pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([run])),
+        LABEL: labels,
+        CLASS: pa.DictionaryArray.from_arrays(labels.astype(np.int32), pa.array(classes)),
+        MODEL: pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([run])),
     }
     if with_probabilities:
-        offsets = np.arange(rows + 1, dtype=np.int32) * classes
+        offsets = np.arange(rows + 1, dtype=np.int32) * len(classes)
         flat = pa.array(probabilities.ravel())
         columns[PROBABILITIES] = pa.ListArray.from_arrays(offsets, flat)
     return pa.table(list(columns.values()), schema=pa.schema(list(columns)))
@@ -70,6 +74,11 @@ class CollectedLabels:
     def scored(self) -> np.ndarray:
         """Mask (n,) bool of the ids that have a label."""
         return self.labels >= 0
+
+    def class_counts(self) -> list[int]:
+        """Returns how many images have each label."""
+        counts = np.bincount(self.labels[self.scored()], minlength=self.classes)
+        return [int(count) for count in counts]
 
     def add_files(self, storage: Storage, prefix: str, names: Iterable[str]) -> list[str]:
         """Adds the labels of these files; returns the names of the files that it refused.

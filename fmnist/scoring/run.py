@@ -45,10 +45,10 @@ def score(
 ) -> Manifest:
     """Returns the published predictions of the model for the inputs; makes them unless they exist.
 
-    They are Parquet files in `labels/` (id int64, label int64, model string, and if asked for
-    `probabilities`, a list of float32) and `submission.csv`. `actors` is a number or a range such
-    as 2:16; by default there are as many as the cluster has room for, and it may grow. Of jobs that
-    score the same at once one does it, and the others wait. `config`, the flags of the job, is
+    They are Parquet files in `labels/` (id int64, label int64, class and model string, and if asked
+    for `probabilities`, a list of float32) and `submission.csv`. `actors` is a number or a range
+    such as 2:16; by default there are as many as the cluster has room for, and it may grow. Of jobs
+    that score the same at once one does it, and the others wait. `config`, the flags of the job, is
     published too. Raises UserError for more actors than the cluster can have, a GPU that TensorFlow
     doesn't see, a model that can't predict, actors that die each time, and data that change.
     """
@@ -124,6 +124,7 @@ def _publish(
         "dataset": {"source": inputs.source, "fingerprint": inputs.fingerprint},
         "versions": versions(),
         "images": len(inputs.ids),
+        "class_counts": collected.class_counts(),
         "taken_over": taken_over,  # labels from an earlier attempt
         "actors": job.pool_size[1],
         "cpus_per_actor": job.settings.cpus,

@@ -68,7 +68,7 @@ def flag_types(flags: type) -> dict[str, Kinds]:
             assert isinstance(hint, type)
             found |= flag_types(hint)
         elif name not in FLAGS_ONLY:
-            found[name] = _kinds(hint)
+            found[name] = kinds_of(hint)
     return found
 
 
@@ -137,11 +137,11 @@ def _shown(value: Any) -> str:
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
 
 
-def _kinds(hint: Any) -> Kinds:
-    """Returns what a flag's value can be, but for None: there is no null in TOML."""
+def kinds_of(hint: Any) -> Kinds:
+    """Returns what the value of a flag of this type can be, but for None."""
     if isinstance(hint, UnionType) or get_origin(hint) is Union:  # that of a Literal is the latter
         found = [kind for kind in get_args(hint) if kind is not type(None)]
-        return tuple(kind for each in found for kind in _kinds(each))
+        return tuple(kind for each in found for kind in kinds_of(each))
     return get_args(hint) if get_origin(hint) is Literal else (get_origin(hint) or hint,)
 
 

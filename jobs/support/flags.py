@@ -4,18 +4,20 @@ import argparse
 import re
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
-from typing import Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fmnist.errors import UserError, unknown
 from fmnist.recipes import RECIPES
-from jobs.support.config import flag_types, read_config, with_values
+from jobs.support.config import KINDS, flag_types, kinds_of, read_config, with_values
 
 ON_FINISH = "--on-finish"
 HIDDEN = "…"
+WORDS: dict[type, str] = {int: "N", float: "NUMBER", str: "TEXT"}  # for values, in the help
 DEFAULT_RECIPE = "quick"
 DEFAULT_TASK = "fashion"  # where the data don't say what they are
 SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
@@ -51,19 +53,34 @@ _registry = ConstructorRegistry()
 
 
 @_registry.primitive_rule
-def _choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
-    """Shows the choices of a Literal in the help, but takes any text.
+def _value(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Reads numbers, text and the names of a Literal, and shows in the help what a flag takes.
 
-    tyro would end the process at the first wrong choice; `run_settings.check` lists all mistakes.
+    Where there are names, any text is taken: tyro would end the process at the first wrong name;
+    `run_settings.check` lists all mistakes.
     """
-    if get_origin(info.type) is not Literal:
+    kinds = kinds_of(info.type)
+    names = [kind for kind in kinds if isinstance(kind, str)]
+    types = [kind for kind in kinds if isinstance(kind, type)]
+    if not {*types} <= WORDS.keys():
         return None
+    choices = ["{" + " | ".join(names) + "}"] if names else []
+
+    def read(words: list[str]) -> int | float | str:
+        for kind in (int, float):
+            if kind in types:
+                with suppress(ValueError):
+                    return kind(words[0])
+        if names or str in types:
+            return words[0]
+        raise ValueError(f"found {words[0]!r}, expected {KINDS[types[0]]}")
+
     return PrimitiveConstructorSpec(
         nargs=1,
-        metavar="{" + "|".join(get_args(info.type)) + "}",
-        instance_from_str=lambda words: words[0],
-        is_instance=lambda value: isinstance(value, str),
-        str_from_instance=lambda value: [value],
+        metavar=" | ".join([*choices, *(WORDS[kind] for kind in types)]),
+        instance_from_str=read,
+        is_instance=lambda value: value is None or isinstance(value, int | float | str),
+        str_from_instance=lambda value: ["none" if value is None else str(value)],
     )
 
 
@@ -117,7 +134,7 @@ def _with_recipe(flags: Flags, name: str) -> Flags:
 
 def parse_command(commands: type[Flags], description: str | None) -> Flags:
     """Reads one of several commands and its flags."""
-    return tyro.cli(commands, prog=_program(), description=description)
+    return tyro.cli(commands, prog=_program(), description=description, registry=_registry)
 
 
 def command() -> str:

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import tyro
 
-from fmnist.comparison.grid.cells import COMPARISONS, Grid, check_size, make_grid
+from fmnist.comparison.grid.cells import COMPARISONS, ComparisonName, Grid, check_size, make_grid
 from fmnist.comparison.grid.optuna_search import OptunaSearch
 from fmnist.comparison.grid.search import SEARCH, read_space
 from fmnist.comparison.grid.settings import ALWAYS_SHOWN, AXES
 from fmnist.errors import UserError, together
-from fmnist.recipes import RECIPES
+from fmnist.recipes import RECIPES, RecipeName
 from fmnist.run_settings import Cluster, Precision, Training, check
 
 DEFAULT_RECIPE = "report"
@@ -41,9 +41,9 @@ class Base:
 class GridFlags:
     """What is compared."""
 
-    recipe: str = DEFAULT_RECIPE
+    recipe: RecipeName | str = DEFAULT_RECIPE
     """Settings that cells have where nothing else sets them: see fmnist/recipes.py."""
-    comparison: str | None = None
+    comparison: ComparisonName | str | None = None
     """architectures, activations, optimizers or report."""
     axis: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """NAME=VALUE,VALUE of any setting of training, such as batch=256,1024; one value sets it."""

@@ -4,7 +4,10 @@ It imports nothing that takes time: `--help` and mistakes in flags are answered 
 is imported. Therefore the jobs import Ray, Arrow and whatever uses them in their functions.
 """
 
+import io
 import logging
+import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -19,6 +22,7 @@ FAILED = 1  # exit codes
 USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
+READER_LEFT = 141  # as of a program that SIGPIPE ended
 
 Flags = TypeVar("Flags")
 
@@ -30,6 +34,8 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], JobResult | None])
     last, the command of `--on-finish` is called.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a log shows each line when it is printed
     flags, result = None, None
     try:
         flags = parse()
@@ -46,6 +52,8 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], JobResult | None])
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(TERMINATED if terminated.is_set() else INTERRUPTED)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            sys.exit(READER_LEFT)
         from jobs.support.connect import failure
 
         message = failure(error)
@@ -55,3 +63,13 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], JobResult | None])
         sys.exit(FAILED)
     finally:
         call_on_finish(flags, result, sys.exc_info()[1])
+
+
+def _reader_left() -> bool:
+    """True if whatever read this process' output has ended, such as `head`; drops the rest then."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)  # errors are told always
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
+    return True

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
 from textwrap import fill
 from typing import Any
@@ -22,7 +22,7 @@ PAGE = "report.html"
 INDENT = "    "  # of names of files
 SHOWN = ("accuracy", "loss")
 PARTS = ("validation", "test")  # of a comparison's cells
-MOST_CELLS = 10  # in a table; the page has all
+MOST_ROWS = 10  # in a table; the pages and files have all
 
 
 def print_files(
@@ -66,7 +66,7 @@ def print_cells(facts: bytes) -> None:
     # The first versions of the file had no ranking, and no short names.
     ranked = [name for name in found.get("ranking", cells) if cells[name]]
     labels = found.get("labels", {})
-    left_out = f" (best {MOST_CELLS} of {len(ranked)})" if len(ranked) > MOST_CELLS else ""
+    left_out = f" (best {MOST_ROWS} of {len(ranked)})" if len(ranked) > MOST_ROWS else ""
     print_table(
         (f"cell{left_out}", "runs", *PARTS),
         [
@@ -75,7 +75,7 @@ def print_cells(facts: bytes) -> None:
                 str(len(cells[name])),
                 *(_mean_accuracy(cells[name], part) for part in PARTS),
             )
-            for name in ranked[:MOST_CELLS]
+            for name in ranked[:MOST_ROWS]
         ],
     )
 
@@ -89,9 +89,21 @@ def _mean_accuracy(scores: list[Any], part: str) -> str:
 def print_predictions(storage: Storage, manifest: Manifest) -> str:
     """Prints where published predictions are; returns the submission."""
     where = f"{storage.uri}/{predictions_folder(manifest.id)}"
-    print(f"predictions {manifest.id} for {manifest.details['images']:,} images are finished")
-    print_facts([("model", manifest.details["run"]), ("labels", f"{where}/{LABELS}/")])
+    details = manifest.details
+    print(f"predictions {manifest.id} for {details['images']:,} images are finished")
+    counts = dict(zip(details["task"]["classes"], details["class_counts"], strict=True))
+    print_table(("class", "images", "share"), _class_rows(counts, details["images"]))
+    print_facts([("model", details["run"]), ("labels", f"{where}/{LABELS}/")])
     return f"{where}/{SUBMISSION}"
+
+
+def _class_rows(counts: Mapping[str, int], images: int) -> list[tuple[str, str, str]]:
+    """Returns a row for each class; of many, for the ones that most images have, and the rest."""
+    if len(counts) > MOST_ROWS:
+        most = dict(sorted(counts.items(), key=lambda each: -each[1])[:MOST_ROWS])
+        rest = f"{len(counts) - MOST_ROWS} others"
+        counts = most | {rest: images - sum(most.values())}
+    return [(name, f"{count:,}", f"{count / images:.1%}") for name, count in counts.items()]
 
 
 def print_export(storage: Storage, manifest: Manifest) -> str:

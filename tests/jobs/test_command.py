@@ -43,11 +43,27 @@ def test_help_imports_nothing_that_takes_time(job: str) -> None:
     assert f"usage: fmnist {job} " in done.stdout
 
 
+def test_help_says_in_words_what_a_flag_takes() -> None:
+    shown = watched("train", "--help").stdout
+    for flag in (
+        "--resume TEXT ",
+        "--epochs N ",
+        "--test NUMBER ",
+        "--workers N | TEXT ",
+        "--optimizer {adam | rmsprop | sgd | muon} ",
+        "--task {fashion | competition} | TEXT ",
+    ):
+        assert f"│ {flag}" in shown, flag
+
+
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
         (("train", "--epochs", "0", "--size", "big"), "2 mistakes"),
         (("train", "--epoch", "1"), "--epochs"),
+        (("train", "--epochs", "ten"), "--epochs: found 'ten', expected a whole number"),
+        (("train", "--seed", "1.5"), "--seed: found '1.5', expected a whole number"),
+        (("retrain", "--max-drift", "low"), "--max-drift: found 'low', expected a number"),
         (("train", "--recipe", "slow"), "unknown recipe"),
         (("train", "--recipe", "quik"), "did you mean quick?"),
         (("compare", "--architecture", "vgg"), "unknown architecture 'vgg'"),
@@ -106,6 +122,9 @@ def test_a_mistyped_command_names_the_nearest(monkeypatch, capsys) -> None:
         (("export", "--form"), "--format"),
         (("train", "--optimizer", ""), "adam rmsprop sgd muon"),
         (("train", "--architecture", "resnet9"), "resnet9 resnet9-brightness"),
+        (("train", "--recipe", "fashion-4"), "fashion-4min fashion-40min"),
+        (("score", "--task", ""), "fashion competition"),
+        (("compare", "--comparison", "a"), "architectures activations"),
         (("comp",), "compare completion"),
         (("score", "--prob"), "--probabilities"),
         (("runs", "ver"), "verify"),

@@ -1,5 +1,6 @@
 """Computes the expected predictions of a model, and checks published ones against them."""
 
+from collections import Counter
 from typing import Any
 
 import pyarrow.dataset as pads
@@ -37,11 +38,15 @@ def read(storage: Storage, manifest: Manifest) -> tuple[bytes, Any]:
 
 
 def check_against(storage: Storage, manifest: Manifest, expected: dict[int, int]) -> None:
-    """Checks that each id has one row with the right label, and that no other files exist."""
+    """Checks that each id has one row with the right label and class, and no other file exists."""
     csv, table = read(storage, manifest)
     assert csv == csv_of(expected)
     assert table["id"].to_pylist() == sorted(expected)
     assert dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True)) == expected
+    classes = manifest.details["task"]["classes"]
+    assert table["class"].to_pylist() == [classes[expected[number]] for number in sorted(expected)]
+    counts = Counter(expected.values())
+    assert manifest.details["class_counts"] == [counts[label] for label in range(len(classes))]
     prefix = predictions_folder(manifest.id)
     files = {f"{prefix}/{name}" for name in [*manifest.files, "manifest.json"]}
     assert set(storage.keys(prefix)) == files

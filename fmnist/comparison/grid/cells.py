@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from math import prod
+from typing import Literal
 
 from fmnist.comparison.grid.axes import read_ablated, read_axes
 from fmnist.comparison.grid.optuna_search import OptunaSearch
@@ -22,6 +23,8 @@ from fmnist.comparison.grid.settings import (
 from fmnist.errors import UserError, together, unknown
 from fmnist.run_settings import Training, resolve_auto
 from fmnist.tasks import Task
+
+ComparisonName = Literal["architectures", "activations", "optimizers", "report"]
 
 # The published report's three tables; `report` is their union, with the cell that all share once.
 COMPARISONS: dict[str, tuple[Axes, ...]] = {

@@ -1,7 +1,10 @@
 """Ends of a job that finds no cluster, or in whose cluster a process dies."""
 
+import os
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,8 @@ from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 from ray.train import WorkerGroupError
 
 from jobs.support.connect import start_ray
-from jobs.support.launch import FAILED, USER_ERROR, launch
+from jobs.support.launch import FAILED, READER_LEFT, USER_ERROR, launch
+from tests.support.paths import ROOT
 
 
 def ends(run: Callable[[], Any]) -> int:
@@ -26,6 +30,24 @@ def ends(run: Callable[[], Any]) -> int:
 def closed_port() -> str:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("job", ["train --help", "runs --help", "runs verify --storage ."])
+def test_a_reader_that_has_enough_is_no_error(job: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = f"{sys.executable} -m jobs.{job}".split()
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (READER_LEFT, "")
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error() -> None:
+    def run() -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        launch(lambda: None, lambda _: run())
 
 
 @pytest.mark.parametrize(

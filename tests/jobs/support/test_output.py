@@ -79,7 +79,7 @@ def test_a_comparison_shows_its_best_cells(
         "  cnn            1      0.9000     –",
         "  dense adam     2      0.6000     –",
     ]
-    monkeypatch.setattr(results, "MOST_CELLS", 1)
+    monkeypatch.setattr(results, "MOST_ROWS", 1)
     print_cells(facts)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("  cell (best 1 of 2)")
@@ -131,15 +131,32 @@ def test_a_quiet_job_prints_paths_alone_but_its_warnings(
 
 def test_predictions_say_where_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     storage = open_storage(str(tmp_path))
-    details = {"images": 12_345, "run": "r1"}
+    task = {"name": "pets", "classes": ["cat", "dog"]}
+    details = {"images": 12_345, "run": "r1", "task": task, "class_counts": [12_000, 345]}
     manifest = Manifest(kind="predictions", id="p1", files={}, details=details)
     submission = print_predictions(storage, manifest)
     assert submission == f"{storage.uri}/predictions/p1/submission.csv"
     assert capsys.readouterr().out.splitlines() == [
         "predictions p1 for 12,345 images are finished",
+        "  class  images  share",
+        "  cat    12,000  97.2%",
+        "  dog       345   2.8%",
         "  model   r1",
         f"  labels  {storage.uri}/predictions/p1/labels/",
     ]
+
+
+def test_of_many_classes_those_with_most_images_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = [f"c{number}" for number in range(12)]
+    details = {"images": 24, "run": "r1", "task": {"classes": classes}}
+    details["class_counts"] = [1, 1, *[2] * 9, 4]
+    manifest = Manifest(kind="predictions", id="p1", files={}, details=details)
+    print_predictions(open_storage(str(tmp_path)), manifest)
+    lines = capsys.readouterr().out.splitlines()[2:-2]
+    assert [line.split()[0] for line in lines] == ["c11", *classes[2:11], "2"]
+    assert lines[-1].split() == ["2", "others", "2", "8.3%"]
 
 
 def test_columns_are_aligned_and_nothing_has_no_lines(capsys: pytest.CaptureFixture[str]) -> None:
