@@ -9,6 +9,8 @@ Only `rm` writes. With --json, the answer is for programs.
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -123,7 +125,8 @@ def run(flags: Flags) -> None:
     from fmnist.storage.open import open_storage
 
     command = flags.command
-    storage = open_storage(command.storage, writable=isinstance(command, Remove))
+    with _shown(f"asking for {command.storage}"):
+        storage = open_storage(command.storage, writable=isinstance(command, Remove))
     match command:
         case List():
             print_list(command, storage)
@@ -172,13 +175,15 @@ def print_best(flags: Best, storage: "Storage") -> None:
 
 
 def print_run(flags: Place, run: "FoundRun", storage: "Storage") -> None:
-    """Prints one run."""
+    """Prints one run; ends the process with exit code 1 if it is damaged."""
     from fmnist.catalog.text import run_text
 
     if flags.json:
         _print_json(run.to_json())
     else:
         print(run_text(run, storage.uri))
+    if run.problem:
+        sys.exit(FAILED)
 
 
 def print_diff(flags: Diff, storage: "Storage") -> None:
@@ -221,7 +226,8 @@ def verify(flags: Verify, storage: "Storage") -> None:
     """Prints each damaged file; ends the process with exit code 1 if there is one."""
     from fmnist.catalog.verify import verify
 
-    found = verify(storage)
+    with _shown("reading every file"):
+        found = verify(storage)
     if flags.json:
         _print_json(asdict(found))
     else:
@@ -239,7 +245,8 @@ def chosen(flags: Chosen, storage: "Storage") -> "list[FoundRun]":
     """
     from fmnist.catalog.runs import list_runs
 
-    runs = list_runs(storage)
+    with _shown("reading the manifests of all runs"):
+        runs = list_runs(storage)
     tasks = sorted({run.task for run in runs})
     if runs and flags.task not in (None, *tasks):
         raise UserError(
@@ -251,6 +258,15 @@ def chosen(flags: Chosen, storage: "Storage") -> "list[FoundRun]":
         if flags.task in (None, run.task)
         and flags.architecture in (None, run.architecture, run.architecture.partition(".")[0])
     ]
+
+
+@contextmanager
+def _shown(text: str) -> Iterator[None]:
+    """Says on a terminal what is done, apart from the answer, which a program may read."""
+    from rich.console import Console  # here: help needs none
+
+    with Console(stderr=True).status(text):
+        yield
 
 
 def _print_json(value: Any) -> None:

@@ -13,10 +13,11 @@ from typing import Any, Literal, TypeVar
 from fmnist.errors import StorageError, UserError
 from fmnist.registry.champion import read_champion
 from fmnist.runs.ids import parse_run_id, run_folder
+from fmnist.storage.lease import LEASE, is_held
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 
-State = Literal["finished", "unfinished", "damaged"]
+State = Literal["finished", "training", "unfinished", "damaged"]
 Part = Literal["validation", "test", "train"]
 
 THREADS = 10  # as many connections as boto keeps open
@@ -49,6 +50,12 @@ class FoundRun:
     def config(self) -> dict[str, Any]:
         """The settings as the manifest has them; empty without one."""
         return _object(self.manifest and self.manifest.details.get("config"))
+
+    @property
+    def finished_at(self) -> str | None:
+        """When the run was published: ISO 8601 in UTC; older versions did not tell it."""
+        value = self.manifest and self.manifest.details.get("finished_at")
+        return value if isinstance(value, str) else None
 
     def score(self, part: str, metric: str = "accuracy") -> float | None:
         """Returns a score on a part of the data, or None where it is not known."""
@@ -109,7 +116,8 @@ def _find(storage: Storage, run: str, champions: frozenset[str]) -> FoundRun:
     try:
         manifest = read_manifest(storage, run_folder(run))
         if manifest is None:
-            state = "unfinished"
+            held = is_held(storage, f"{run_folder(run)}/{LEASE}")
+            state = "training" if held else "unfinished"
         elif (manifest.kind, manifest.id) != ("run", run):
             problem = f"its manifest is that of {manifest.kind} {manifest.id}"
     except StorageError:

@@ -11,6 +11,8 @@ from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import Manifest
 
 NONE = "–"
+CHAMPION = "*"  # the mark of one in a table
+DATE = len("2026-01-31")  # of a time in ISO 8601
 PERCENT = ("accuracy", "precision", "recall", "f1")
 
 
@@ -26,17 +28,20 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def runs_table(runs: Sequence[FoundRun]) -> str:
-    """Returns one line a run, and below it what is wrong with the damaged ones."""
-    headers = ("run", "state", "valid.", "test", "epochs", "seed")
-    lines = table(headers, [_row(run) for run in runs])
-    problems = [f"damaged: {run.problem}" for run in runs if run.problem]
-    return "\n".join([lines, *problems])
+    """Returns one line a run, and below what the marks mean and what is wrong with damaged ones."""
+    headers = ("run", "", "finished", "valid.", "test", "epochs", "seed")
+    lines = [table(headers, [_row(run) for run in runs])]
+    if any(run.champion for run in runs):
+        lines.append(f"{CHAMPION} champion")
+    lines += [f"damaged: {run.problem}" for run in runs if run.problem]
+    return "\n".join(lines)
 
 
 def run_text(run: FoundRun, root: str) -> str:
     """Returns the scores, the settings and the files of a run in the storage root `root`."""
-    state = f"{run.state}, champion" if run.champion else run.state
-    lines = [f"{run.id}: {state}"]
+    at = f" at {run.finished_at}" if run.finished_at else ""
+    champion = ", champion" if run.champion else ""
+    lines = [f"{run.id}: {run.state}{at}{champion}"]
     if run.problem:
         lines.append(run.problem)
     if run.manifest is None:
@@ -68,7 +73,8 @@ def diff_text(a: FoundRun, b: FoundRun, diff: RunDiff) -> str:
 def _row(run: FoundRun) -> tuple[str, ...]:
     scores = (_number(run.score(part), "accuracy") for part in ("validation", "test"))
     settings = (str(run.config.get(name, NONE)) for name in ("epochs", "seed"))
-    return (run.id, "champion" if run.champion else run.state, *scores, *settings)
+    state = run.finished_at[:DATE] if run.finished_at else run.state
+    return (run.id, CHAMPION if run.champion else "", state, *scores, *settings)
 
 
 def _facts(run: FoundRun) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,12 @@ def hold_lease(
         ended.set()
         heartbeat.join()
         lease.release()
+
+
+def is_held(storage: Storage, key: str) -> bool:
+    """True if a job has shown within `EXPIRY` that it lives; the clock is that of the storage."""
+    written = storage.modification_times(key).get(key)
+    return written is not None and datetime.now(UTC) - written < timedelta(seconds=EXPIRY)
 
 
 class Lease:

@@ -27,6 +27,7 @@ def test_finished_unfinished_and_damaged_runs_are_told_apart(storage: Storage) -
     cnn, dense = (publish_scored(storage, each, accuracy=0.5) for each in (CNN, DENSE))
     assert promote(storage, "shapes", dense, expected=None, command="a test")
     storage.write("runs/shapes-cnn-000000000000/begun.json", b"{}")
+    storage.write("runs/shapes-cnn-333333333333/lease.json", b"{}")
     storage.write("runs/shapes-cnn-111111111111/manifest.json", b"half of it")
     publish_empty(storage, "shapes-cnn-222222222222", kind="comparison")
 
@@ -39,12 +40,14 @@ def test_finished_unfinished_and_damaged_runs_are_told_apart(storage: Storage) -
         "shapes-cnn-000000000000": ("unfinished", False),
         "shapes-cnn-111111111111": ("damaged", False),
         "shapes-cnn-222222222222": ("damaged", False),
+        "shapes-cnn-333333333333": ("training", False),
     }
     assert (runs[dense].task, runs[dense].architecture) == ("shapes", "dense")
     assert "found no JSON" in str(runs["shapes-cnn-111111111111"].problem)
     lines = runs_table(list(runs.values())).splitlines()
     (line,) = [line for line in lines if line.startswith(dense)]
-    assert line.split() == [dense, "champion", "50.00%", "50.00%", "400", "3"]
+    assert line.split() == [dense, "*", "2026-01-31", "50.00%", "50.00%", "400", "3"]
+    assert "* champion" in lines
     assert sum(line.startswith("damaged: ") for line in lines) == 2
     assert max(map(len, lines[:6])) <= 80
 
@@ -52,6 +55,7 @@ def test_finished_unfinished_and_damaged_runs_are_told_apart(storage: Storage) -
 def test_the_text_of_a_run_fits_a_terminal(storage: Storage) -> None:
     run = find_run(storage, publish_scored(storage, CNN, accuracy=0.75))
     text = run_text(run, storage.uri)
+    assert "finished at 2026-01-31T12:00:00+00:00" in text
     assert "75.00%" in text and "learning_rate" in text and "metrics.json" in text
     *lines, place = text.splitlines()
     assert max(map(len, lines)) <= 80

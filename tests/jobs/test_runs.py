@@ -66,7 +66,7 @@ def test_the_list_is_filtered_and_sorted(storage: Storage, command: Command) -> 
     found = json.loads(command("list", "--json")[1])
     assert [run["id"] for run in found] == [best, dense, worst, "shapes-cnn-0"]
     assert found[0]["details"]["scores"]["test"]["accuracy"] == 0.9
-    assert command("best")[1].startswith(f"{best}: finished\n")
+    assert command("best")[1].startswith(f"{best}: finished at 2026-01-31")
 
 
 def test_one_run_and_two(storage: Storage, command: Command) -> None:
@@ -93,6 +93,13 @@ def test_runs_of_two_tasks_are_not_compared(storage: Storage, command: Command) 
     assert code == 2 and "runs of the tasks shapes and birds" in told
     code, told = command("best")
     assert code == 2 and "expected --task with one of birds, shapes" in told
+
+
+def test_a_damaged_run_is_shown_with_exit_code_1(storage: Storage, command: Command) -> None:
+    storage.write("runs/shapes-cnn-0/manifest.json", b"half of it")
+    for flags in ((), ("--json",)):
+        code, told = command("show", "shapes-cnn-0", *flags)
+        assert code == 1 and "found no JSON" in told
 
 
 def test_verify_ends_with_1_and_names_what_is_damaged(storage: Storage, command: Command) -> None:

@@ -53,6 +53,14 @@ def test_a_lease_is_free_again_after_its_block(storage):
     assert storage.read_version(KEY) is None and not told
 
 
+def test_a_lease_is_held_while_its_holder_beats(storage, monkeypatch):
+    assert not lease.is_held(storage, KEY)
+    with hold_lease(storage, KEY, notify=pytest.fail):
+        assert lease.is_held(storage, KEY)
+        monkeypatch.setattr(lease, "EXPIRY", -1.0)
+        assert not lease.is_held(storage, KEY)
+
+
 def test_whoever_comes_second_waits_until_the_first_leaves(storage):
     order, told = [], []
     inside, leave = threading.Event(), threading.Event()

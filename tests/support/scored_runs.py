@@ -33,6 +33,7 @@ def publish_scored(
         "task": SHAPES.details,
         "dataset": {"source": "samples", "fingerprint": fingerprint},
         "config": asdict(training) | asdict(Cluster()),
+        "finished_at": "2026-01-31T12:00:00+00:00",
         "command": "fmnist train " + "--a-flag value " * 12,
         "scores": {
             part: {"examples": IMAGES, "loss": found.loss, "accuracy": found.accuracy}

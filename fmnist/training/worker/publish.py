@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import keras
@@ -121,6 +122,7 @@ def _publish(
         **session.network_size(),
         "best_epoch": page.best_epoch,
         "seconds": seconds,
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": page.versions,
         "hardware": page.hardware,
         "scores": {name: _headline(evaluation) for name, evaluation in evaluations.items()},
