@@ -19,13 +19,14 @@ from fmnist.errors import UserError, together, unknown
 from fmnist.exports.formats import FORMATS as MODEL_FORMATS
 from fmnist.exports.formats import check_installed
 from fmnist.tasks import TaskName, find_task
-from jobs.support.config import job_config
+from jobs.support.config import absolute_place, job_config
 from jobs.support.flags import DEFAULT_TASK, ImageFlags, check_images, parse_flags
 from jobs.support.launch import launch
 from jobs.support.output import print_facts, print_path, print_table
 
 Format = Literal["parquet", "csv", "onnx", "saved_model", "litert"]
 FORMATS = get_args(Format)
+WRITTEN = "the data set is written"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +77,18 @@ def _export_data(flags: Flags) -> None:
     if data.source and flags.format == "parquet":
         if flags.to:
             copy_parquet(locate(data.place), flags.to)
-        print_path(flags.to or str(data))
+            print(WRITTEN)
+        print_path(absolute_place(flags.to) if flags.to else str(data))
         return
     if not flags.to:
         raise UserError("found no --to, expected a new folder to write to")
     dataset = data.load()
     {"parquet": export_parquet, "csv": export_csv}[flags.format](dataset, flags.to)
-    print("the data set is written")
+    print(WRITTEN)
     parts = (("train", dataset.train), ("test", dataset.test))
     print_table(("images", "number"), [(name, f"{len(part):,}") for name, part in parts if part])
     print_facts([("fingerprint", dataset.fingerprint)])
-    print_path(flags.to)
+    print_path(absolute_place(flags.to))
 
 
 def _export_model(flags: Flags, run: str) -> None:

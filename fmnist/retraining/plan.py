@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from fmnist.data.dataset import Dataset, labelled
+from fmnist.errors import UserError
 from fmnist.models.network_files import NO_FILES, NetworkFiles
 from fmnist.registry.champion import Champion, read_champion
 from fmnist.retraining.held_out import HeldOut, hold_out
@@ -13,6 +14,7 @@ from fmnist.run_settings import Training, resolve_auto
 from fmnist.runs.ids import run_folder, run_id
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage
+from fmnist.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +55,14 @@ def make_plan(
     the challenger gets the first seed from the configured one on of which no run is published and
     none was champion: run ids follow from configuration and data, so another training needs
     another seed.
+
+    Raises UserError if the champion has other classes, or takes images of another shape.
     """
     task = dataset.task
     training = resolve_auto(training, task, len(labelled(dataset)))
     champion = read_champion(storage, task.name)
+    if champion:
+        _check_same_task(storage, champion, task)
     pending = _find_pending(dataset, training, storage, champion)
     if pending:
         training = replace(training, seed=pending.seed)
@@ -75,6 +81,25 @@ def make_plan(
         no_training=no_training,
         pending=pending,
     )
+
+
+def _check_same_task(storage: Storage, champion: Champion, task: Task) -> None:
+    """Raises UserError where another task has the same name: a folder of images gives its own."""
+    manifest = read_manifest(storage, run_folder(champion.run))
+    found = manifest.details.get("task") if manifest else None
+    if not isinstance(found, dict):
+        return
+    problems = [
+        f"it has the {name} {found.get(name)!r}, and the data {value!r}"
+        for name, value in (("classes", list(task.classes)), ("shape", list(task.shape)))
+        if found.get(name) != value
+    ]
+    if problems:
+        raise UserError(
+            f"the champion of the task {task.name!r} is run {champion.run}: {'; '.join(problems)}. "
+            "Expected data of the same task; without --task, a folder of images has its own name "
+            "for a task, and another --storage or a task file keeps two of one name apart"
+        )
 
 
 def _find_pending(

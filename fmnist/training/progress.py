@@ -25,7 +25,7 @@ def show_progress(run: str, epochs: int) -> Iterator[MonitorHandle]:
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"),
         TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
-    task, stages, has_header = bar.add_task("starting", total=1.0), StageLog(), False
+    task, stages, has_header = bar.add_task("starting", total=1.0, start=False), StageLog(), False
 
     def show() -> None:
         nonlocal has_header
@@ -33,6 +33,10 @@ def show_progress(run: str, epochs: int) -> Iterator[MonitorHandle]:
             update: RunUpdate = ray.get(monitor.read.remote(), timeout=READ_TIMEOUT)
         except ray.exceptions.RayError:  # whoever waits for the run gets the error
             return
+        if update.stage:
+            bar.reset(task, start=False)  # it pulses, since nothing is counted
+        else:
+            bar.start_task(task)
         bar.update(task, completed=update.fraction, description=update.stage or "training")
         if (line := stages.look(update.stage)) and not console.is_terminal:
             console.print(line, markup=False, highlight=False)

@@ -20,7 +20,6 @@ from jobs.support.output import print_facts, print_table
 
 PAGE = "report.html"
 INDENT = "    "  # of names of files
-SHOWN = ("accuracy", "loss")
 PARTS = ("validation", "test")  # of a comparison's cells
 MOST_ROWS = 10  # in a table; the pages and files have all
 
@@ -49,14 +48,17 @@ def print_run(storage: Storage, manifest: Manifest) -> str:
     print(f"run {manifest.id} is finished")
     found = manifest.details["scores"]
     print_table(
-        ("images", "number", "accuracy", "loss"),
-        [
-            (name, f"{found[part]['examples']:,}", *(f"{found[part][each]:.4f}" for each in SHOWN))
-            for part, name in SPLITS.items()
-            if part in found
-        ],
+        ("images", "number", "loss", "accuracy", "95% interval"),
+        [_score_row(name, found[part]) for part, name in SPLITS.items() if part in found],
     )
     return print_files(storage, run_folder(manifest.id), manifest)
+
+
+def _score_row(part: str, scores: Mapping[str, Any]) -> tuple[str, ...]:
+    # Earlier versions published no intervals.
+    interval = "–".join(f"{bound:.2%}" for bound in scores.get("accuracy_interval", ()))
+    images, loss, accuracy = (scores[name] for name in ("examples", "loss", "accuracy"))
+    return part, f"{images:,}", f"{loss:.4f}", f"{accuracy:.2%}", interval
 
 
 def print_cells(facts: bytes) -> None:
@@ -83,7 +85,7 @@ def print_cells(facts: bytes) -> None:
 def _mean_accuracy(scores: list[Any], part: str) -> str:
     """Returns the mean over the runs that were evaluated on this part, or a dash."""
     found = [each[part]["accuracy"] for each in scores if part in each]
-    return f"{mean(found):.4f}" if found else "–"
+    return f"{mean(found):.2%}" if found else "–"
 
 
 def print_predictions(storage: Storage, manifest: Manifest) -> str:

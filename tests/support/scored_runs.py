@@ -36,7 +36,12 @@ def publish_scored(
         "finished_at": "2026-01-31T12:00:00+00:00",
         "command": "fmnist train " + "--a-flag value " * 12,
         "scores": {
-            part: {"examples": IMAGES, "loss": found.loss, "accuracy": found.accuracy}
+            part: {
+                "examples": IMAGES,
+                "loss": found.loss,
+                "accuracy": found.accuracy,
+                "accuracy_interval": list(found.intervals["accuracy"]),
+            }
             for part, found in evaluations.items()
         },
     }

@@ -167,7 +167,8 @@ def _page(
 
 def _headline(evaluation: Evaluation) -> dict[str, Any]:
     """Returns the scores that the manifest itself has."""
-    return {name: getattr(evaluation, name) for name in ("examples", "loss", "accuracy")}
+    scores = {name: getattr(evaluation, name) for name in ("examples", "loss", "accuracy")}
+    return scores | {"accuracy_interval": list(evaluation.intervals["accuracy"])}
 
 
 def _hardware(session: Session) -> dict[str, Any]:

@@ -49,9 +49,9 @@ def test_a_run_ends_with_a_table_its_files_and_one_path_to_open(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"run {manifest.id} is finished"
     assert [line.split() for line in lines[1:5]] == [
-        ["images", "number", "accuracy", "loss"],
+        ["images", "number", "loss", "accuracy", "95%", "interval"],
         *(
-            [part, "400", "0.9000", lines[2].split()[-1]]
+            [part, "400", lines[2].split()[2], "90.00%", "86.67%–92.57%"]
             for part in ("training", "validation", "test")
         ),
     ]
@@ -76,8 +76,8 @@ def test_a_comparison_shows_its_best_cells(
     print_cells(facts)
     assert capsys.readouterr().out.splitlines() == [
         "  cell        runs  validation  test",
-        "  cnn            1      0.9000     –",
-        "  dense adam     2      0.6000     –",
+        "  cnn            1      90.00%     –",
+        "  dense adam     2      60.00%     –",
     ]
     monkeypatch.setattr(results, "MOST_ROWS", 1)
     print_cells(facts)
