@@ -27,7 +27,7 @@ from jobs.support.flags import (
 )
 from jobs.support.launch import launch
 from jobs.support.networks import config_with_files, read_files, read_networks, try_networks
-from jobs.support.output import print_facts, print_path
+from jobs.support.output import print_path
 
 if TYPE_CHECKING:
     from fmnist.data.dataset import Dataset
@@ -124,7 +124,7 @@ def score_test_images(
         inputs = find_inputs(data.task, data.place)
     settings = PredictionSettings(gpu=gpu)
     scored = score(model=model, inputs=inputs, storage=storage, settings=settings, config=config)
-    print_facts([("submission", print_predictions(storage, scored))])
+    print_predictions(storage, scored)
 
 
 def report(storage: "Storage", manifest: "Manifest") -> str:

@@ -25,7 +25,9 @@ def show_count(action: str, unit: str, total: int, count: Callable[[], int]) -> 
         TextColumn(action), BarColumn(), TextColumn("{task.percentage:.0f}%  {task.fields[pace]}"),
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
-    task = bar.add_task(action, total=total, pace="", start=False)  # it pulses until it is started
+    task = bar.add_task(
+        action, total=total, pace="starting", start=False
+    )  # it pulses until it is started
     if not console.is_terminal:
         console.print(line(f"{action} {total:,} {unit}"), markup=False, highlight=False)
     pace = Pace(unit, total)
@@ -35,7 +37,7 @@ def show_count(action: str, unit: str, total: int, count: Callable[[], int]) -> 
         nonlocal logged
         done = count()
         text = pace.describe(done)
-        bar.update(task, completed=done, pace=text or "starting")
+        bar.update(task, completed=done, pace="finishing" if done >= total else text or "starting")
         if text:
             bar.start_task(task)
         now = time.monotonic()

@@ -95,8 +95,10 @@ def print_predictions(storage: Storage, manifest: Manifest) -> str:
     print(f"predictions {manifest.id} for {details['images']:,} images are finished")
     counts = dict(zip(details["task"]["classes"], details["class_counts"], strict=True))
     print_table(("class", "images", "share"), _class_rows(counts, details["images"]))
-    print_facts([("model", details["run"]), ("labels", f"{where}/{LABELS}/")])
-    return f"{where}/{SUBMISSION}"
+    submission = f"{where}/{SUBMISSION}"
+    labels = f"{where}/{LABELS}/"
+    print_facts([("model", details["run"]), ("labels", labels), ("submission", submission)])
+    return submission
 
 
 def _class_rows(counts: Mapping[str, int], images: int) -> list[tuple[str, str, str]]:

@@ -25,8 +25,8 @@ def test_durations(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
-    """Returns the output while a count goes 500, 1,000, 1,500 … of 4,000 images."""
+def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool, last: int = 3_999) -> str:
+    """Returns the output while a count goes 500, 1,000, 1,500 … up to `last` of 4,000 images."""
     output = io.StringIO()
     monkeypatch.setattr(progress_bar, "POLL_INTERVAL", 0.01)
     monkeypatch.setattr(progress_bar, "LOG_INTERVAL", 0.05)
@@ -35,8 +35,8 @@ def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
         "Console",
         lambda **options: Console(file=output, force_terminal=terminal, width=80, **options),
     )
-    done = iter(range(500, 4_500, 500))
-    with show_count("scoring", "images", 4_000, lambda: next(done, 4_000)):
+    done = iter(range(500, 4_000, 500))
+    with show_count("scoring", "images", 4_000, lambda: next(done, last)):
         time.sleep(0.3)
     return output.getvalue()
 
@@ -52,3 +52,4 @@ def test_a_terminal_has_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) ->
     text = shown(monkeypatch, terminal=True)
     assert "scoring" in text and "images/s" in text and "100%" in text
     assert text.endswith("\x1b[2K")  # the line is cleared
+    assert "finishing" in shown(monkeypatch, terminal=True, last=4_000)

@@ -141,8 +141,9 @@ def test_predictions_say_where_they_are(tmp_path: Path, capsys: pytest.CaptureFi
         "  class  images  share",
         "  cat    12,000  97.2%",
         "  dog       345   2.8%",
-        "  model   r1",
-        f"  labels  {storage.uri}/predictions/p1/labels/",
+        "  model       r1",
+        f"  labels      {storage.uri}/predictions/p1/labels/",
+        f"  submission  {submission}",
     ]
 
 
@@ -154,7 +155,7 @@ def test_of_many_classes_those_with_most_images_are_shown(
     details["class_counts"] = [1, 1, *[2] * 9, 4]
     manifest = Manifest(kind="predictions", id="p1", files={}, details=details)
     print_predictions(open_storage(str(tmp_path)), manifest)
-    lines = capsys.readouterr().out.splitlines()[2:-2]
+    lines = capsys.readouterr().out.splitlines()[2:-3]
     assert [line.split()[0] for line in lines] == ["c11", *classes[2:11], "2"]
     assert lines[-1].split() == ["2", "others", "2", "8.3%"]
 
