@@ -20,6 +20,7 @@ class SplitScores(TypedDict):
     examples: NotRequired[int]  # unknown for a run that was stopped early
     loss: float
     accuracy: float
+    accuracy_interval: NotRequired[list[float]]  # of 95% confidence, where the run was evaluated
 
 
 @dataclass(frozen=True, kw_only=True)

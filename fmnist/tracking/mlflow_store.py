@@ -43,7 +43,9 @@ class MlflowStore:
 
         The runs that belong to it become its children. A run that has another parent keeps it.
         """
-        result = read_result(self._storage, folder)
+        return self._tell(read_result(self._storage, folder), parent)
+
+    def _tell(self, result: TrackedResult, parent: str | None) -> str:
         run = self._find(result) or self._begin(result)
         told: str = run.info.run_id
         if parent and PARENT not in run.data.tags:
@@ -53,6 +55,8 @@ class MlflowStore:
             for child in result.runs:
                 if is_published(self._storage, child):
                     self.tell(run_folder(child), parent=told)
+            for stopped in result.stopped:
+                self._tell(stopped, told)
             self._client.set_terminated(told, status="FINISHED")
         if result.kind == "retraining":
             self.tell_champion(result.task)

@@ -14,6 +14,7 @@ from fmnist.storage.open import Storage
 
 # By kind: the file that has all facts of the result.
 FACTS = {"comparison": "comparison.json", "retraining": "summary.json"}
+CELL_FIELDS = ("name", "parameters", "layers", "runs", "failures")  # all others are settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,8 @@ class TrackedResult:
     """A published run, comparison or retraining.
 
     `files` are paths or URIs by name. `scores` are final numbers, `history` those of each epoch.
-    `runs` are the ids of the runs that belong to it.
+    `runs` are the ids of the runs that belong to it, `stopped` the runs of a comparison that were
+    stopped early: they are not published, but their facts are the comparison's.
     """
 
     id: str
@@ -36,6 +38,7 @@ class TrackedResult:
     facts: Mapping[str, str] = field(default_factory=dict)
     history: Sequence[EpochRow] = ()
     runs: Sequence[str] = ()
+    stopped: Sequence["TrackedResult"] = ()
 
     @property
     def seconds(self) -> float:
@@ -63,17 +66,12 @@ def is_published(storage: Storage, run: str) -> bool:
 def _run(storage: Storage, folder: str, manifest: Manifest) -> TrackedResult:
     details = manifest.details
     history = read_history(storage, folder, manifest) if HISTORY in manifest.files else []
-    scores = {
-        f"{part}_{name}": float(found[name])
-        for part, found in details.get("scores", {}).items()
-        for name in ("loss", "accuracy")
-    }
     size = {name: details[name] for name in ("parameters", "layers") if name in details}
     return TrackedResult(
         **_common(storage, folder, manifest),
         task=details["task"]["name"],
         params=details["config"] | size,
-        scores=scores,
+        scores=_final_scores(details.get("scores", {})),
         dataset=details.get("dataset", {}),
         facts={"model_sha256": manifest.files[MODEL].sha256} if MODEL in manifest.files else {},
         history=history,
@@ -84,16 +82,47 @@ def _comparison(
     storage: Storage, folder: str, manifest: Manifest, facts: dict[str, Any]
 ) -> TrackedResult:
     details = manifest.details
-    runs = [run for cell in facts["cells"] for run in cell["runs"]]
+    common = _common(storage, folder, manifest)
+    runs = [(cell, run) for cell in facts["cells"] for run in cell["runs"]]
     return TrackedResult(
-        **_common(storage, folder, manifest),
+        **common,
         task=facts["task"]["name"],
         params=facts["config"] | {"seeds": facts["seeds"], "cells": len(facts["cells"])},
         scores={name: float(details[name]) for name in ("runs", "failed")},
         dataset=facts["dataset"],
         facts={"best_cell": details["best"]} if details["best"] else {},
-        runs=[run["id"] for run in runs if run["stopped_at"] is None],
+        runs=[run["id"] for _, run in runs if run["stopped_at"] is None],
+        stopped=[
+            _stopped(common, facts, cell, run)
+            for cell, run in runs
+            if run["stopped_at"] is not None
+        ],
     )
+
+
+def _stopped(
+    common: dict[str, Any], facts: dict[str, Any], cell: dict[str, Any], run: dict[str, Any]
+) -> TrackedResult:
+    """Returns a run that the comparison stopped early; its place is that of the comparison."""
+    settings = {name: value for name, value in cell.items() if name not in CELL_FIELDS}
+    size = {name: run[name] for name in ("parameters", "layers")}
+    return TrackedResult(
+        **common | {"id": run["id"], "kind": "run", "files": {}},
+        task=facts["task"]["name"],
+        params=facts["config"] | settings | {"seed": run["seed"]} | size,
+        scores=_final_scores(run["scores"]),
+        dataset=facts["dataset"],
+        facts={"stopped_at": str(run["stopped_at"])},
+        history=run["history"],
+    )
+
+
+def _final_scores(parts: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        f"{part}_{name}": float(found[name])
+        for part, found in parts.items()
+        for name in ("loss", "accuracy")
+    }
 
 
 def _retraining(

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,17 @@ def publish_run(storage: Storage, seed: int = 0) -> str:
     )
 
 
-def publish_comparison(storage: Storage, runs: Sequence[str]) -> str:
-    """Publishes a comparison of a cell with these runs, by folder; returns its folder."""
+def publish_comparison(
+    storage: Storage, runs: Sequence[str], *, stopped: Collection[str] = ()
+) -> str:
+    """Publishes a comparison of a cell with these runs, by folder; returns its folder.
+
+    Those in `stopped` were stopped early, after their first epoch.
+    """
     whole = a_comparison(seeds=len(runs), epochs=2)
     cell = whole.cells[0]
     same = [
-        replace(run, id=folder.rpartition("/")[2])
+        replace(run, id=folder.rpartition("/")[2], stopped_at=1 if folder in stopped else None)
         for run, folder in zip(cell.runs, runs, strict=True)
     ]
     comparison = replace(whole, task=FASHION, cells=[replace(cell, runs=same)])

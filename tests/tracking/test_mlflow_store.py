@@ -105,6 +105,27 @@ def test_runs_of_a_comparison_are_its_children_unless_they_have_a_parent(
     assert runs[parent].tags["fmnist.best_cell"] and PARENT not in runs[parent].tags
 
 
+def test_runs_that_were_stopped_early_are_children_without_files(
+    mlflow_experiment: str, storage: Storage
+) -> None:
+    folders = [publish_run(storage), "runs/fashion-cnn-1"]
+    store = MlflowStore(storage)
+    comparison = publish_comparison(storage, folders, stopped=folders[1:])
+    parent = store.tell(comparison)
+    children = [
+        run.data for run in all_runs(mlflow_experiment) if run.data.tags.get(PARENT) == parent
+    ]
+    assert len(children) == 2
+    (stopped,) = [run for run in children if run.tags["fmnist.id"] == "fashion-cnn-1"]
+    assert stopped.tags["fmnist.stopped_at"] == "1"
+    assert stopped.tags["fmnist.place"] == f"{storage.uri}/{comparison}"
+    assert not any(name.startswith("fmnist.file.") for name in stopped.tags)
+    assert stopped.params["seed"] == "1" and stopped.params["architecture"]
+    assert {"loss", "validation_accuracy"} <= stopped.metrics.keys()
+    assert store.tell(comparison) == parent
+    assert len(all_runs(mlflow_experiment)) == 3
+
+
 def test_the_champion_is_an_alias_that_follows_every_move(
     mlflow_experiment: str, storage: Storage
 ) -> None:
