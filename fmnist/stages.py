@@ -13,13 +13,18 @@ SHOW_AFTER = 2.0  # seconds
 
 
 @contextmanager
-def stage(text: str) -> Iterator[None]:
-    """Shows what is being done until the block ends."""
-    from rich.console import Console  # here: it takes a tenth of a second, and help needs none
+def stage(text: str, *, logged: bool = True) -> Iterator[None]:
+    """Shows what is being done until the block ends.
 
-    console = Console(soft_wrap=True)
-    if console.is_terminal:
-        with console.status(text):
+    Without `logged`, it is shown on a terminal alone, and apart from standard output, which has an
+    answer for programs.
+    """
+    from rich.console import Console  # here: it takes a tenth of a second, and help needs none
+    from rich.markup import escape
+
+    console = Console(soft_wrap=True, stderr=not logged)
+    if console.is_terminal or not logged:
+        with console.status(escape(text)):
             yield
         return
     timer = threading.Timer(SHOW_AFTER, print, [line(text)], {"flush": True})

@@ -11,6 +11,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from jobs.support.launch import USER_ERROR, launch
+from jobs.support.output import outlast_reader
 
 PROGRAM = "fmnist"
 JOBS = ("train", "compare", "score", "retrain", "export", "runs")
@@ -27,6 +28,7 @@ class Completion:
 
 def main() -> None:
     """Runs the job that the first argument names, with the other arguments as its flags."""
+    outlast_reader()
     name, *flags = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print(_help())

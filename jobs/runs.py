@@ -9,8 +9,6 @@ Only `rm` writes. With --json, the answer is for programs.
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +17,7 @@ import tyro
 from tyro.conf import Positional
 
 from fmnist.errors import UserError
+from fmnist.stages import stage
 from jobs.support.flags import parse_command
 from jobs.support.launch import FAILED, launch
 
@@ -125,7 +124,7 @@ def run(flags: Flags) -> None:
     from fmnist.storage.open import open_storage
 
     command = flags.command
-    with _shown(f"asking for {command.storage}"):
+    with stage(f"looking at {command.storage}", logged=False):
         storage = open_storage(command.storage, writable=isinstance(command, Remove))
     match command:
         case List():
@@ -226,7 +225,7 @@ def verify(flags: Verify, storage: "Storage") -> None:
     """Prints each damaged file; ends the process with exit code 1 if there is one."""
     from fmnist.catalog.verify import verify
 
-    with _shown("reading every file"):
+    with stage("reading every file", logged=False):
         found = verify(storage)
     if flags.json:
         _print_json(asdict(found))
@@ -245,7 +244,7 @@ def chosen(flags: Chosen, storage: "Storage") -> "list[FoundRun]":
     """
     from fmnist.catalog.runs import list_runs
 
-    with _shown("reading the manifests of all runs"):
+    with stage("reading the manifests of all runs", logged=False):
         runs = list_runs(storage)
     tasks = sorted({run.task for run in runs})
     if runs and flags.task not in (None, *tasks):
@@ -258,15 +257,6 @@ def chosen(flags: Chosen, storage: "Storage") -> "list[FoundRun]":
         if flags.task in (None, run.task)
         and flags.architecture in (None, run.architecture, run.architecture.partition(".")[0])
     ]
-
-
-@contextmanager
-def _shown(text: str) -> Iterator[None]:
-    """Says on a terminal what is done, apart from the answer, which a program may read."""
-    from rich.console import Console  # here: help needs none
-
-    with Console(stderr=True).status(text):
-        yield
 
 
 def _print_json(value: Any) -> None:

@@ -124,7 +124,7 @@ def score_test_images(
         inputs = find_inputs(data.task, data.place)
     settings = PredictionSettings(gpu=gpu)
     scored = score(model=model, inputs=inputs, storage=storage, settings=settings, config=config)
-    print_predictions(storage, scored)
+    print_predictions(storage, scored, opened=False)
 
 
 def report(storage: "Storage", manifest: "Manifest") -> str:

@@ -1,7 +1,7 @@
-"""The runs in a storage root: finished, unfinished and damaged ones, and which are champions.
+"""The runs in a storage root, which of them train now, and which are champions.
 
-Only the names of the folders are listed, and one manifest of each run is read, so that neither
-checkpoints nor scored files cost anything, however many there are.
+Only the names of the folders are listed, and of each run one manifest is read or one lease looked
+at, so that neither checkpoints nor scored files cost anything, however many there are.
 """
 
 from collections.abc import Callable, Iterable

@@ -71,6 +71,10 @@ class FailedRun:
     reason: str
 
 
+# What a cell has in comparison.json; all others are its settings.
+CELL_FIELDS = ("name", "parameters", "layers", "runs", "failures")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComparedCell:
     """A cell of the grid with its runs; the size of its network is None if no run was trained.

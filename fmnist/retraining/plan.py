@@ -12,6 +12,7 @@ from fmnist.retraining.promotion import rolled_back_reason
 from fmnist.retraining.result import Outcome
 from fmnist.run_settings import Training, resolve_auto
 from fmnist.runs.ids import run_folder, run_id
+from fmnist.runs.published import check_same_task
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task
@@ -56,13 +57,13 @@ def make_plan(
     none was champion: run ids follow from configuration and data, so another training needs
     another seed.
 
-    Raises UserError if the champion has other classes, or takes images of another shape.
+    Raises UserError if the champion has other classes, takes images of another shape, or is gone.
     """
     task = dataset.task
     training = resolve_auto(training, task, len(labelled(dataset)))
     champion = read_champion(storage, task.name)
     if champion:
-        _check_same_task(storage, champion, task)
+        _check_champion(storage, champion, task)
     pending = _find_pending(dataset, training, storage, champion)
     if pending:
         training = replace(training, seed=pending.seed)
@@ -83,23 +84,16 @@ def make_plan(
     )
 
 
-def _check_same_task(storage: Storage, champion: Champion, task: Task) -> None:
+def _check_champion(storage: Storage, champion: Champion, task: Task) -> None:
     """Raises UserError where another task has the same name: a folder of images gives its own."""
-    manifest = read_manifest(storage, run_folder(champion.run))
-    found = manifest.details.get("task") if manifest else None
-    if not isinstance(found, dict):
-        return
-    problems = [
-        f"it has the {name} {found.get(name)!r}, and the data {value!r}"
-        for name, value in (("classes", list(task.classes)), ("shape", list(task.shape)))
-        if found.get(name) != value
-    ]
-    if problems:
+    try:
+        check_same_task(storage, run_folder(champion.run), task)
+    except UserError as error:
         raise UserError(
-            f"the champion of the task {task.name!r} is run {champion.run}: {'; '.join(problems)}. "
-            "Expected data of the same task; without --task, a folder of images has its own name "
-            "for a task, and another --storage or a task file keeps two of one name apart"
-        )
+            f"the champion of the task {task.name!r} can't be compared: {error}. Without --task, "
+            "the name of a folder of images is that of its task: another --storage, or a task "
+            "file, keeps two of one name apart"
+        ) from error
 
 
 def _find_pending(

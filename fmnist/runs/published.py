@@ -66,7 +66,7 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
     """
     where = f"{storage.uri}/{prefix}"
     manifest = _read_run(storage, prefix, where)
-    _check_task(_task_fields(manifest, where), task, where)
+    _check_task(manifest, task, where)
     data = read_published(storage, prefix, manifest, MODEL)
     digest = manifest.files[MODEL].sha256
     config = manifest.details.get("config")
@@ -77,6 +77,12 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
         data=data,
         training=config if isinstance(config, dict) else {},
     )
+
+
+def check_same_task(storage: Storage, prefix: str, task: Task) -> None:
+    """Raises UserError unless the run in the folder at `prefix` was trained for this `task`."""
+    where = f"{storage.uri}/{prefix}"
+    _check_task(_read_run(storage, prefix, where), task, where)
 
 
 def load_classifier(
@@ -159,7 +165,8 @@ def _task_fields(manifest: Manifest, where: str) -> dict[str, Any]:
     return found
 
 
-def _check_task(found: dict[str, Any], task: Task, where: str) -> None:
+def _check_task(manifest: Manifest, task: Task, where: str) -> None:
+    found = _task_fields(manifest, where)
     expected = {"name": task.name, "shape": list(task.shape), "classes": list(task.classes)}
     problems = [
         f"{where}: the model's {name} is {found[name]!r}, expected {value!r}"

@@ -58,7 +58,7 @@ def hold_lease(
 
 
 def is_held(storage: Storage, key: str) -> bool:
-    """True if a job has shown within `EXPIRY` that it lives; the clock is that of the storage."""
+    """True if a job has shown within `EXPIRY` that it lives, if this clock is the storage's."""
     written = storage.modification_times(key).get(key)
     return written is not None and datetime.now(UTC) - written < timedelta(seconds=EXPIRY)
 

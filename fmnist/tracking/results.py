@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fmnist.comparison.facts import CELL_FIELDS
 from fmnist.errors import UserError
 from fmnist.runs.history import EpochRow
 from fmnist.runs.ids import run_folder
@@ -14,7 +15,6 @@ from fmnist.storage.open import Storage
 
 # By kind: the file that has all facts of the result.
 FACTS = {"comparison": "comparison.json", "retraining": "summary.json"}
-CELL_FIELDS = ("name", "parameters", "layers", "runs", "failures")  # all others are settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,10 +33,10 @@ def show_progress(run: str, epochs: int) -> Iterator[MonitorHandle]:
             update: RunUpdate = ray.get(monitor.read.remote(), timeout=READ_TIMEOUT)
         except ray.exceptions.RayError:  # whoever waits for the run gets the error
             return
-        if update.stage:
-            bar.reset(task, start=False)  # it pulses, since nothing is counted
-        else:
+        if not update.stage:
             bar.start_task(task)
+        elif bar.tasks[0].started:  # it pulses again, since nothing is counted
+            bar.reset(task, start=False, completed=update.fraction)  # type: ignore[arg-type]
         bar.update(task, completed=update.fraction, description=update.stage or "training")
         if (line := stages.look(update.stage)) and not console.is_terminal:
             console.print(line, markup=False, highlight=False)

@@ -120,6 +120,8 @@ def _problem(name: str, value: Any, kinds: Mapping[str, Kinds]) -> str | None:
     fits = type(_converted(value, expected)) in expected
     if value in expected or (fits and not (isinstance(value, float) and not math.isfinite(value))):
         return None
+    if str in expected:  # whatever names there are
+        expected = tuple(kind for kind in expected if isinstance(kind, type))
     wanted = " or ".join(kind if isinstance(kind, str) else KINDS[kind] for kind in expected)
     return f"{name} is {_shown(value)}, expected {wanted}"
 

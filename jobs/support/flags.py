@@ -6,7 +6,8 @@ import shlex
 import sys
 from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, get_args
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -17,6 +18,7 @@ from jobs.support.config import KINDS, flag_types, kinds_of, read_config, with_v
 
 ON_FINISH = "--on-finish"
 HIDDEN = "…"
+NONE = "none"  # the value of a flag that has none
 WORDS: dict[type, str] = {int: "N", float: "NUMBER", str: "TEXT"}  # for values, in the help
 DEFAULT_RECIPE = "quick"
 DEFAULT_TASK = "fashion"  # where the data don't say what they are
@@ -49,15 +51,11 @@ def check_images(flags: ImageFlags) -> None:
     UserError.raise_if(problems)
 
 
-_registry = ConstructorRegistry()
-
-
-@_registry.primitive_rule
-def _value(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+def _value(info: PrimitiveTypeInfo, *, strict: bool) -> PrimitiveConstructorSpec[Any] | None:
     """Reads numbers, text and the names of a Literal, and shows in the help what a flag takes.
 
-    Where there are names, any text is taken: tyro would end the process at the first wrong name;
-    `run_settings.check` lists all mistakes.
+    tyro ends the process at the first wrong name. So where it is not `strict`, any text is a name,
+    and the job lists all mistakes. `none` takes a value of a file away.
     """
     kinds = kinds_of(info.type)
     names = [kind for kind in kinds if isinstance(kind, str)]
@@ -66,7 +64,9 @@ def _value(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         return None
     choices = ["{" + " | ".join(names) + "}"] if names else []
 
-    def read(words: list[str]) -> int | float | str:
+    def read(words: list[str]) -> int | float | str | None:
+        if words[0].lower() == NONE and type(None) in get_args(info.type):
+            return None
         for kind in (int, float):
             if kind in types:
                 with suppress(ValueError):
@@ -80,8 +80,15 @@ def _value(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         metavar=" | ".join([*choices, *(WORDS[kind] for kind in types)]),
         instance_from_str=read,
         is_instance=lambda value: value is None or isinstance(value, int | float | str),
-        str_from_instance=lambda value: ["none" if value is None else str(value)],
+        str_from_instance=lambda value: [NONE if value is None else str(value)],
+        choices=tuple(names) if strict and names and not types else None,
     )
+
+
+def _registry(*, strict: bool) -> ConstructorRegistry:
+    registry = ConstructorRegistry()
+    registry.primitive_rule(partial(_value, strict=strict))
+    return registry
 
 
 def parse_flags(flags: type[Flags], description: str | None) -> Flags:
@@ -112,7 +119,7 @@ def parse_flags(flags: type[Flags], description: str | None) -> Flags:
         flags,
         prog=_program(),
         description=description,
-        registry=_registry,
+        registry=_registry(strict=False),
         default=with_values(default, values),
     )
     return found
@@ -134,7 +141,9 @@ def _with_recipe(flags: Flags, name: str) -> Flags:
 
 def parse_command(commands: type[Flags], description: str | None) -> Flags:
     """Reads one of several commands and its flags."""
-    return tyro.cli(commands, prog=_program(), description=description, registry=_registry)
+    return tyro.cli(
+        commands, prog=_program(), description=description, registry=_registry(strict=True)
+    )
 
 
 def command() -> str:

@@ -4,10 +4,7 @@ It imports nothing that takes time: `--help` and mistakes in flags are answered 
 is imported. Therefore the jobs import Ray, Arrow and whatever uses them in their functions.
 """
 
-import io
 import logging
-import os
-import select
 import signal
 import sys
 from collections.abc import Callable
@@ -15,14 +12,13 @@ from typing import TypeVar
 
 from fmnist.errors import UserError
 from jobs.support.on_finish import JobResult, call_on_finish
-from jobs.support.output import quiet_if_asked
+from jobs.support.output import outlast_reader, quiet_if_asked
 from jobs.support.sigterm import terminate, terminated
 
 FAILED = 1  # exit codes
 USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
-READER_LEFT = 141  # as of a program that SIGPIPE ended
 
 Flags = TypeVar("Flags")
 
@@ -34,8 +30,7 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], JobResult | None])
     last, the command of `--on-finish` is called.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # a log shows each line when it is printed
+    outlast_reader()
     flags, result = None, None
     try:
         flags = parse()
@@ -52,8 +47,6 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], JobResult | None])
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(TERMINATED if terminated.is_set() else INTERRUPTED)
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _reader_left():
-            sys.exit(READER_LEFT)
         from jobs.support.connect import failure
 
         message = failure(error)
@@ -63,13 +56,3 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], JobResult | None])
         sys.exit(FAILED)
     finally:
         call_on_finish(flags, result, sys.exc_info()[1])
-
-
-def _reader_left() -> bool:
-    """True if whatever read this process' output has ended, such as `head`; drops the rest then."""
-    poll = select.poll()
-    poll.register(sys.stdout, 0)  # errors are told always
-    if not poll.poll(0):
-        return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
-    return True

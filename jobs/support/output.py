@@ -1,5 +1,6 @@
 """What a job prints: how it gets on and what came of it, or with `--quiet` a path alone."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,40 @@ from pathlib import Path
 from typing import TextIO
 
 _paths: TextIO | None = None  # where a quiet job prints them; None: the job is not quiet
+
+
+class _LastingOutput(io.TextIOWrapper):
+    """Standard output that goes nowhere once its reader has ended."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._drop()
+
+    def _drop(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+
+def outlast_reader() -> None:
+    """Lets this process go on when what reads its output ends, such as `head`.
+
+    A line of output must not decide whether a job publishes its result, nor who is told of it. Each
+    line is written when it is printed.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
+        sys.stdout = _LastingOutput(
+            sys.stdout.buffer, sys.stdout.encoding, sys.stdout.errors, line_buffering=True
+        )
 
 
 @contextmanager

@@ -88,16 +88,19 @@ def _mean_accuracy(scores: list[Any], part: str) -> str:
     return f"{mean(found):.2%}" if found else "–"
 
 
-def print_predictions(storage: Storage, manifest: Manifest) -> str:
-    """Prints where published predictions are; returns the submission."""
+def print_predictions(storage: Storage, manifest: Manifest, *, opened: bool = True) -> str:
+    """Prints where published predictions are; returns the submission.
+
+    If that is not what the user opens, its place is printed too.
+    """
     where = f"{storage.uri}/{predictions_folder(manifest.id)}"
     details = manifest.details
     print(f"predictions {manifest.id} for {details['images']:,} images are finished")
     counts = dict(zip(details["task"]["classes"], details["class_counts"], strict=True))
     print_table(("class", "images", "share"), _class_rows(counts, details["images"]))
     submission = f"{where}/{SUBMISSION}"
-    labels = f"{where}/{LABELS}/"
-    print_facts([("model", details["run"]), ("labels", labels), ("submission", submission)])
+    facts = [("model", details["run"]), ("labels", f"{where}/{LABELS}/")]
+    print_facts(facts if opened else [*facts, ("submission", submission)])
     return submission
 
 

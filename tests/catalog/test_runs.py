@@ -52,6 +52,21 @@ def test_finished_unfinished_and_damaged_runs_are_told_apart(storage: Storage) -
     assert max(map(len, lines[:6])) <= 80
 
 
+def test_a_run_whose_job_is_silent_does_not_train(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write("runs/shapes-cnn-0/lease.json", b"{}")
+    monkeypatch.setattr("fmnist.storage.lease.EXPIRY", -1.0)
+    assert [run.state for run in list_runs(storage)] == ["unfinished"]
+
+
+def test_a_run_of_an_earlier_version_has_no_date(storage: Storage) -> None:
+    publish_empty(storage, "shapes-cnn-0")
+    (run,) = list_runs(storage)
+    assert runs_table([run]).splitlines()[1].split()[:2] == ["shapes-cnn-0", "finished"]
+    assert run_text(run, storage.uri).startswith("shapes-cnn-0: finished\n")
+
+
 def test_the_text_of_a_run_fits_a_terminal(storage: Storage) -> None:
     run = find_run(storage, publish_scored(storage, CNN, accuracy=0.75))
     text = run_text(run, storage.uri)

@@ -2,10 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
+from fmnist.comparison.grid.cells import COMPARISONS, ComparisonName
+from fmnist.recipes import RECIPES, RecipeName
+from fmnist.tasks import TASKS, TaskName
 from jobs.command import JOBS, main
 from tests.support.paths import ROOT
 
@@ -73,6 +78,8 @@ def test_help_says_in_words_what_a_flag_takes() -> None:
         (("retrain", "--margin", "2"), "margin is 2.0"),
         (("export", "--to", "x", "--task", "birds"), "unknown task 'birds'"),
         (("runs", "lst"), "list"),
+        (("runs", "list", "--part", "all"), "--part"),
+        (("runs", "list", "--sort", "date"), "--sort"),
         (("export", "--to", "x", "--format", "xml"), "unknown format 'xml'"),
     ],
 )
@@ -91,6 +98,15 @@ def test_without_a_job_all_are_listed_within_80_columns(monkeypatch, capsys) -> 
         shown = capsys.readouterr().out
         assert all(f"\n  {job} " in shown for job in JOBS)
         assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("names", "known"),
+    [(RecipeName, RECIPES), (TaskName, TASKS), (ComparisonName, COMPARISONS)],
+    ids=["recipes", "tasks", "comparisons"],
+)
+def test_all_names_are_completed(names: Any, known: Mapping[str, object]) -> None:
+    assert get_args(names) == tuple(known)
 
 
 def test_every_job_is_a_command() -> None:

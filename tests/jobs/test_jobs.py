@@ -149,15 +149,13 @@ def test_a_scoring_job_prints_its_own_lines_and_no_others(tmp_path):
     number = printed_id(done.stdout, "predictions")
     assert (done.returncode, done.stderr) == (0, "")
     slow = (" …", " left")  # stages and speed, which are shown after some seconds
-    submission = f"{storage.uri}/predictions/{number}/submission.csv"
     first, header, *rest = [line for line in done.stdout.splitlines() if not line.endswith(slow)]
     assert first == f"predictions {number} for 300 images are finished"
     assert header.split() == ["class", "images", "share"]
     classes = len(SHAPES.classes)
     assert [line.split()[0] for line in rest[:classes]] == list(SHAPES.classes)
     assert rest[classes:] == [
-        "  model       r1",
-        f"  labels      {storage.uri}/predictions/{number}/labels/",
-        f"  submission  {submission}",
-        f"open {submission}",
+        "  model   r1",
+        f"  labels  {storage.uri}/predictions/{number}/labels/",
+        f"open {storage.uri}/predictions/{number}/submission.csv",
     ]

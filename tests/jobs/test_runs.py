@@ -95,6 +95,15 @@ def test_runs_of_two_tasks_are_not_compared(storage: Storage, command: Command) 
     assert code == 2 and "expected --task with one of birds, shapes" in told
 
 
+def test_a_storage_with_brackets_in_its_name_is_a_path(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["runs", "list", "--storage", "/nowhere[/bold]"])
+    with pytest.raises(SystemExit):
+        launch(runs.parse, runs.run)
+    assert "storage /nowhere[/bold]: there is no such folder" in capsys.readouterr().err
+
+
 def test_a_damaged_run_is_shown_with_exit_code_1(storage: Storage, command: Command) -> None:
     storage.write("runs/shapes-cnn-0/manifest.json", b"half of it")
     for flags in ((), ("--json",)):

@@ -16,8 +16,8 @@ from tests.support.scored_runs import publish_scored
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"classes": ("cat", "dog", "cow", "hen")}, r"has the classes \['circle', .*'cat', 'dog'"),
-        ({"shape": (20, 12, 3)}, r"has the shape \[12, 20, 3\], and the data \[20, 12, 3\]"),
+        ({"classes": ("cat", "dog", "cow", "hen")}, r"classes is \['circle', .*'cat', 'dog'"),
+        ({"shape": (20, 12, 3)}, r"shape is \[12, 20, 3\], expected \[20, 12, 3\]"),
     ],
 )
 def test_another_task_of_the_same_name_is_refused(
@@ -29,5 +29,7 @@ def test_another_task_of_the_same_name_is_refused(
     data = readable(1)
     assert make_plan(data, RECIPE, storage).no_training is None
     data = replace(data, task=replace(SHAPES, **other))
-    with pytest.raises(UserError, match=f"the task 'shapes' is run {run}: it {message}"):
+    with pytest.raises(
+        UserError, match=f"'shapes' can't be compared: .*{run}: the model's {message}"
+    ):
         make_plan(data, RECIPE, storage)

@@ -124,6 +124,9 @@ def test_runs_that_were_stopped_early_are_children_without_files(
     assert {"loss", "validation_accuracy"} <= stopped.metrics.keys()
     assert store.tell(comparison) == parent
     assert len(all_runs(mlflow_experiment)) == 3
+    another = publish_comparison(storage, folders[1:], stopped=folders[1:], id="another")
+    assert store.tell(another) != parent
+    assert len(all_runs(mlflow_experiment)) == 5
 
 
 def test_the_champion_is_an_alias_that_follows_every_move(

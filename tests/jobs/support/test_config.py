@@ -39,6 +39,12 @@ def test_flags_win_over_the_file_and_the_file_over_the_recipe(parsed: Any) -> No
     assert parsed(train, content, "--recipe", "quick").training.batch == RECIPES["quick"].batch
 
 
+def test_none_takes_a_value_of_the_file_away(parsed: Any) -> None:
+    content = 'size = "8x8"\ncpus_per_worker = 2\n'
+    flags = parsed(train, content, "--size", "none", "--cpus-per-worker", "None")
+    assert (flags.images.size, flags.cluster.cpus_per_worker) == (None, None)
+
+
 def test_a_file_can_give_what_a_flag_must_give(parsed: Any) -> None:
     assert parsed(score, 'run = "fashion-cnn-0"').run == "fashion-cnn-0"
     assert parsed(export, 'to = "there"\nformat = "csv"').format == "csv"

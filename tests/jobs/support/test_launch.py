@@ -15,7 +15,7 @@ from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 from ray.train import WorkerGroupError
 
 from jobs.support.connect import start_ray
-from jobs.support.launch import FAILED, READER_LEFT, USER_ERROR, launch
+from jobs.support.launch import FAILED, USER_ERROR, launch
 from tests.support.paths import ROOT
 
 
@@ -32,22 +32,64 @@ def closed_port() -> str:
         return f"127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("job", ["train --help", "runs --help", "runs verify --storage ."])
-def test_a_reader_that_has_enough_is_no_error(job: str) -> None:
+JOB = """
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from fmnist.cluster.progress_bar import show_count
+from jobs.support.launch import launch
+from jobs.support.on_finish import JobResult
+
+@dataclass
+class Flags:
+    on_finish: str = "echo $FMNIST_OUTCOME $FMNIST_EXIT_CODE > told"
+
+def run(flags):
+    for number in range(10_000):
+        print(number)
+    with show_count("counting", "things", 3, lambda: 3):
+        pass
+    Path("published").touch()
+    return JobResult(outcome="finished", summary="")
+
+launch(Flags, run)
+"""
+
+
+def without_reader(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Runs Python with these arguments, whose output nobody reads any more."""
     reader, writer = os.pipe()
     os.close(reader)
-    command = f"{sys.executable} -m jobs.{job}".split()
-    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (READER_LEFT, "")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *arguments]
+    try:
+        return subprocess.run(
+            command, cwd=cwd, env=environment, stdout=writer, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(writer)
 
 
-def test_a_pipe_that_breaks_elsewhere_is_an_error() -> None:
-    def run() -> None:
-        raise BrokenPipeError
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-m", "jobs.train", "--help"),
+        ("-m", "jobs.runs", "verify", "--storage", "."),
+        ("-c", "from jobs.command import main; main()", "--help"),
+        ("-c", "from jobs.command import main; main()", "completion", "bash"),
+    ],
+    ids=lambda arguments: " ".join(arguments[-2:]),
+)
+def test_a_reader_that_has_enough_is_no_error(arguments: tuple[str, ...]) -> None:
+    done = without_reader(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
 
-    with pytest.raises(BrokenPipeError):
-        launch(lambda: None, lambda _: run())
+
+def test_a_job_whose_reader_left_publishes_and_tells(tmp_path: Path) -> None:
+    done = without_reader("-c", JOB, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "published").exists()
+    assert (tmp_path / "told").read_text() == "finished 0\n"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from fmnist.pages.scores import SPLITS
 from fmnist.run_settings import Training
 from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import Manifest, publish, read_manifest
@@ -47,18 +48,28 @@ def test_a_run_ends_with_a_table_its_files_and_one_path_to_open(
     storage, manifest = published
     page = Path(print_run(storage, manifest))
     lines = capsys.readouterr().out.splitlines()
+    scores = manifest.details["scores"]
     assert lines[0] == f"run {manifest.id} is finished"
     assert [line.split() for line in lines[1:5]] == [
         ["images", "number", "loss", "accuracy", "95%", "interval"],
         *(
-            [part, "400", lines[2].split()[2], "90.00%", "86.67%–92.57%"]
-            for part in ("training", "validation", "test")
+            [name, "400", f"{scores[part]['loss']:.4f}", "90.00%", "86.67%–92.57%"]
+            for part, name in SPLITS.items()
         ),
     ]
     assert len({len(line) for line in lines[1:5]}) == 1
     assert lines[5:] == [f"  files in {page.parent}:", "    metrics.json  report.html"]
     assert page.name == "report.html" and page.is_file()
     assert all(len(line) <= WIDTH for line in lines if storage.uri not in line)
+
+
+def test_a_run_of_an_earlier_version_has_no_intervals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = {"test": {"examples": 10, "loss": 0.5, "accuracy": 0.9}}
+    manifest = Manifest(kind="run", id="r1", files={}, details={"scores": scores})
+    print_run(open_storage(str(tmp_path)), manifest)
+    assert capsys.readouterr().out.splitlines()[2].split() == ["test", "10", "0.5000", "90.00%"]
 
 
 def test_a_comparison_shows_its_best_cells(
@@ -134,7 +145,7 @@ def test_predictions_say_where_they_are(tmp_path: Path, capsys: pytest.CaptureFi
     task = {"name": "pets", "classes": ["cat", "dog"]}
     details = {"images": 12_345, "run": "r1", "task": task, "class_counts": [12_000, 345]}
     manifest = Manifest(kind="predictions", id="p1", files={}, details=details)
-    submission = print_predictions(storage, manifest)
+    submission = print_predictions(storage, manifest, opened=False)
     assert submission == f"{storage.uri}/predictions/p1/submission.csv"
     assert capsys.readouterr().out.splitlines() == [
         "predictions p1 for 12,345 images are finished",
@@ -155,7 +166,7 @@ def test_of_many_classes_those_with_most_images_are_shown(
     details["class_counts"] = [1, 1, *[2] * 9, 4]
     manifest = Manifest(kind="predictions", id="p1", files={}, details=details)
     print_predictions(open_storage(str(tmp_path)), manifest)
-    lines = capsys.readouterr().out.splitlines()[2:-3]
+    lines = capsys.readouterr().out.splitlines()[2:-2]
     assert [line.split()[0] for line in lines] == ["c11", *classes[2:11], "2"]
     assert lines[-1].split() == ["2", "others", "2", "8.3%"]
 
