@@ -98,7 +98,7 @@ def run(flags: Flags) -> JobResult | None:
     if flags.dry_run:
         print_estimate(specs, grid)
         return None
-    print(f"{len(grid.cells)} cells, {len(specs)} runs with the images of {source}", flush=True)
+    print(f"{len(grid.cells)} cells, {len(specs)} runs; data: {source}", flush=True)
     failures = None
     if grid.search:
         again = partial(specs_like, specs[0], config, files)

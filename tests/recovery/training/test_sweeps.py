@@ -18,7 +18,7 @@ from tests.support.servers.head import ROOT, environment
 
 OURS = (  # all that a comparison prints
     r"(looking for image files|reading the data|starting Ray) …",
-    r"\d+ cells, \d+ runs with the images of .*",
+    r"\d+ cells, \d+ runs; data: .*",
     r".* seed \d+: (running|done)",
     r".* seed \d+: going on after epoch \d+, step \d+",
     r".* seed \d+: checkpoint [\d.]+ is damaged and not used: .*",
