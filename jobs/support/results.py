@@ -127,14 +127,16 @@ def print_export(storage: Storage, manifest: Manifest) -> str:
 def print_plan(storage: Storage, plan: Plan) -> None:
     """Prints what a retraining would do."""
     champion = plan.champion
-    print(f"data        {plan.dataset.source}, fingerprint {plan.dataset.fingerprint}")
+    print(f"data        {plan.dataset.source}")
+    print(f"fingerprint {plan.dataset.fingerprint}")
     print(f"champion    {f'{champion.run} (move {champion.counter})' if champion else 'none'}")
     if pending := plan.pending:
         promoted = f"the promotion of {pending.run} (move {pending.counter})"
         print(f"to finish   {promoted}, without a summary")
         return
     if plan.no_training:
-        print(f"nothing to train: {plan.no_training.reason} It would score what is not scored yet")
+        reason = f"nothing to train: {plan.no_training.reason}"
+        print(fill(f"{reason} It would score what is not scored yet", 80))
         return
     published = read_manifest(storage, run_folder(plan.challenger))
     print(f"challenger  {plan.challenger}, {'published already' if published else 'to be trained'}")
