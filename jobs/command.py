@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union
 
 import tyro
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from jobs.support.flags import flag_registry
 from jobs.support.launch import USER_ERROR, launch
 from jobs.support.output import outlast_reader
 
@@ -17,8 +17,6 @@ PROGRAM = "fmnist"
 JOBS = ("train", "compare", "score", "retrain", "export", "runs")
 COMPLETION = "completion"
 SHELLS = ("bash", "zsh", "fish")
-
-_registry = ConstructorRegistry()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +60,7 @@ def print_completion(shell: str) -> None:
         Union[commands],  # noqa: UP007 (made while it runs)
         prog=PROGRAM,
         args=["--tyro-write-completion", shell, "-"],
-        registry=_registry,
-    )
-
-
-@_registry.primitive_rule
-def _names_or_text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
-    """Completes the names that a flag knows where it takes other text, too, as for networks."""
-    names = [get_args(each) for each in get_args(info.type) if get_origin(each) is Literal]
-    if not names:
-        return None
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="NAME",
-        instance_from_str=lambda words: words[0],
-        is_instance=lambda value: value is None or isinstance(value, str),
-        str_from_instance=lambda value: [str(value)],
-        choices=names[0],
+        registry=flag_registry(completed=True),
     )
 
 

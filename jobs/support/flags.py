@@ -51,11 +51,14 @@ def check_images(flags: ImageFlags) -> None:
     UserError.raise_if(problems)
 
 
-def _value(info: PrimitiveTypeInfo, *, strict: bool) -> PrimitiveConstructorSpec[Any] | None:
+def _value(
+    info: PrimitiveTypeInfo, *, strict: bool, completed: bool
+) -> PrimitiveConstructorSpec[Any] | None:
     """Reads numbers, text and the names of a Literal, and shows in the help what a flag takes.
 
     tyro ends the process at the first wrong name. So where it is not `strict`, any text is a name,
-    and the job lists all mistakes. `none` takes a value of a file away.
+    and the job lists all mistakes. A script that completes flags has all names that they
+    know. `none` takes a value of a file away.
     """
     kinds = kinds_of(info.type)
     names = [kind for kind in kinds if isinstance(kind, str)]
@@ -81,13 +84,17 @@ def _value(info: PrimitiveTypeInfo, *, strict: bool) -> PrimitiveConstructorSpec
         instance_from_str=read,
         is_instance=lambda value: value is None or isinstance(value, int | float | str),
         str_from_instance=lambda value: [NONE if value is None else str(value)],
-        choices=tuple(names) if strict and names and not types else None,
+        choices=tuple(names) if names and (completed or (strict and not types)) else None,
     )
 
 
-def _registry(*, strict: bool) -> ConstructorRegistry:
+def flag_registry(*, strict: bool = False, completed: bool = False) -> ConstructorRegistry:
+    """Returns tyro's rules for values: `strict` refuses unknown names, else the job does.
+
+    The rules for a shell's script are `completed`.
+    """
     registry = ConstructorRegistry()
-    registry.primitive_rule(partial(_value, strict=strict))
+    registry.primitive_rule(partial(_value, strict=strict, completed=completed))
     return registry
 
 
@@ -119,7 +126,7 @@ def parse_flags(flags: type[Flags], description: str | None) -> Flags:
         flags,
         prog=_program(),
         description=description,
-        registry=_registry(strict=False),
+        registry=flag_registry(),
         default=with_values(default, values),
     )
     return found
@@ -142,7 +149,7 @@ def _with_recipe(flags: Flags, name: str) -> Flags:
 def parse_command(commands: type[Flags], description: str | None) -> Flags:
     """Reads one of several commands and its flags."""
     return tyro.cli(
-        commands, prog=_program(), description=description, registry=_registry(strict=True)
+        commands, prog=_program(), description=description, registry=flag_registry(strict=True)
     )
 
 
