@@ -83,7 +83,7 @@ def test_the_help_shows_what_a_setting_can_be(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         train.parse()
     shown = capsys.readouterr().out
-    assert "{relu|tanh|sigmoid}" in shown and "{last|best}" in shown
+    assert "{relu | tanh | sigmoid}" in shown and "{last | best}" in shown
 
 
 def test_an_unknown_recipe_and_an_unknown_task_name_the_known_ones(fails):
