@@ -48,7 +48,8 @@ def test_a_process_of_its_own_tells_a_server(
 ) -> None:
     monkeypatch.setenv(TRACKING_URI, mlflow_server)
     tell_mlflow(storage, publish_run(storage))
-    assert caplog.records == []
+    # Threads of Ray Data, which other tests have started, write into the same log.
+    assert [record for record in caplog.records if record.name.startswith("fmnist")] == []
     client = MlflowClient()
     (run,) = client.search_runs([client.get_experiment_by_name(mlflow_settings).experiment_id])
     assert (run.info.status, run.data.metrics["test_accuracy"]) == ("FINISHED", 0.9)
