@@ -60,7 +60,7 @@ def print_completion(shell: str) -> None:
         Union[commands],  # noqa: UP007 (made while it runs)
         prog=PROGRAM,
         args=["--tyro-write-completion", shell, "-"],
-        registry=flag_registry(completed=True),
+        registry=flag_registry(strict=True),
     )
 
 

@@ -25,9 +25,8 @@ def show_count(action: str, unit: str, total: int, count: Callable[[], int]) -> 
         TextColumn(action), BarColumn(), TextColumn("{task.percentage:.0f}%  {task.fields[pace]}"),
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
-    task = bar.add_task(
-        action, total=total, pace="starting", start=False
-    )  # it pulses until it is started
+    # It pulses until it is started.
+    task = bar.add_task(action, total=total, pace="starting", start=False)
     if not console.is_terminal:
         console.print(line(f"{action} {total:,} {unit}"), markup=False, highlight=False)
     pace = Pace(unit, total)

@@ -51,14 +51,11 @@ def check_images(flags: ImageFlags) -> None:
     UserError.raise_if(problems)
 
 
-def _value(
-    info: PrimitiveTypeInfo, *, strict: bool, completed: bool
-) -> PrimitiveConstructorSpec[Any] | None:
+def _value(info: PrimitiveTypeInfo, *, strict: bool) -> PrimitiveConstructorSpec[Any] | None:
     """Reads numbers, text and the names of a Literal, and shows in the help what a flag takes.
 
     tyro ends the process at the first wrong name. So where it is not `strict`, any text is a name,
-    and the job lists all mistakes. A script that completes flags has all names that they
-    know. `none` takes a value of a file away.
+    and the job lists all mistakes. `none` takes a value of a file away.
     """
     kinds = kinds_of(info.type)
     names = [kind for kind in kinds if isinstance(kind, str)]
@@ -84,17 +81,17 @@ def _value(
         instance_from_str=read,
         is_instance=lambda value: value is None or isinstance(value, int | float | str),
         str_from_instance=lambda value: [NONE if value is None else str(value)],
-        choices=tuple(names) if names and (completed or (strict and not types)) else None,
+        choices=tuple(names) if strict and names else None,
     )
 
 
-def flag_registry(*, strict: bool = False, completed: bool = False) -> ConstructorRegistry:
-    """Returns tyro's rules for values: `strict` refuses unknown names, else the job does.
+def flag_registry(*, strict: bool = False) -> ConstructorRegistry:
+    """Returns tyro's rules for values.
 
-    The rules for a shell's script are `completed`.
+    By `strict` ones, as for a shell's script, a flag that knows names takes these alone.
     """
     registry = ConstructorRegistry()
-    registry.primitive_rule(partial(_value, strict=strict, completed=completed))
+    registry.primitive_rule(partial(_value, strict=strict))
     return registry
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import mean
 from textwrap import fill
@@ -107,7 +108,7 @@ def print_predictions(storage: Storage, manifest: Manifest, *, opened: bool = Tr
 def _class_rows(counts: Mapping[str, int], images: int) -> list[tuple[str, str, str]]:
     """Returns a row for each class; of many, for the ones that most images have, and the rest."""
     if len(counts) > MOST_ROWS:
-        most = dict(sorted(counts.items(), key=lambda each: -each[1])[:MOST_ROWS])
+        most = dict(Counter(counts).most_common(MOST_ROWS))
         rest = f"{len(counts) - MOST_ROWS} others"
         counts = most | {rest: images - sum(most.values())}
     return [(name, f"{count:,}", f"{count / images:.1%}") for name, count in counts.items()]

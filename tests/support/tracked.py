@@ -49,7 +49,7 @@ def publish_run(storage: Storage, seed: int = 0) -> str:
 
 
 def publish_comparison(
-    storage: Storage, runs: Sequence[str], *, stopped: Collection[str] = (), id: str = "cmp"
+    storage: Storage, runs: Sequence[str], *, stopped: Collection[str] = (), id: str | None = None
 ) -> str:
     """Publishes a comparison of a cell with these runs, by folder; returns its folder.
 
@@ -64,7 +64,7 @@ def publish_comparison(
     comparison = replace(whole, task=FASHION, cells=[replace(cell, runs=same)])
     details = {"name": "custom", "best": cell.name, "runs": len(runs), "failed": 1, "command": ""}
     facts = json.dumps(comparison.to_json(), allow_nan=False).encode()
-    folder = f"comparisons/{id}"
+    folder = f"comparisons/{id or comparison.id}"
     return _publish(storage, folder, "comparison", details, {"comparison.json": facts})
 
 

@@ -33,7 +33,6 @@ def closed_port() -> str:
 
 
 JOB = """
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from fmnist.cluster.progress_bar import show_count
