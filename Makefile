@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORAGE ?= results
 CHAOS ?= --rounds 10
+PROCESSES ?= 2
 
 # pip fills the environment from outside, so that Debian's python3-venv is not needed; the lock lets
 # two makes run at once. A stamp is newer than its pins only after all of them were installed.
@@ -19,8 +20,10 @@ run: setup  ## Trains, evaluates and scores on the real Fashion-MNIST
 	@echo "recipe fashion-1min: a small convolutional network, 5 epochs"
 	@$(BIN)/python -m jobs.train --recipe fashion-1min --score --storage $(STORAGE)
 
+# A file of tests is run by one process, since its tests share fixtures.
 test: setup-test browser ceph  ## Runs the tests, but for those of what may die
-	@$(BIN)/python -m pytest --ignore tests/recovery
+	@$(BIN)/python -m pytest --ignore tests/recovery \
+		--numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-recovery: setup-test  ## Kills, cuts off and fills up whatever a job stands on
 	@$(BIN)/python -m pytest tests/recovery $(PYTEST)

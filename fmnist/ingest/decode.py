@@ -13,6 +13,7 @@ The rules, in the order in which they are applied:
 """
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,14 @@ def decode_image(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
             plain = plain.resize((width, height), Image.Resampling.BILINEAR)
         # Pillow's own interface for NumPy gives the same bytes, but more slowly.
         return np.frombuffer(plain.tobytes(), np.uint8).reshape(shape)
+
+
+def check_raw(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """Pixels that need no decoding, uint8 (height, width, channels). Raises BadImageError."""
+    if len(data) != math.prod(shape):
+        expected = f"{math.prod(shape)} ({' × '.join(map(str, shape))})"
+        raise BadImageError(f"it has {len(data)} bytes, expected {expected}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 @contextmanager

@@ -1,10 +1,13 @@
-"""Parquet files with encoded images, such as Hugging Face's.
+"""Parquet files with encoded images, such as Hugging Face's, or with raw ones that have names.
 
 The column `image` holds the bytes of PNG, JPEG, WebP, BMP or GIF files, or structs of `bytes` and
 `path`; `label`, which may be missing, numbers or names of classes. Names of numbers are taken from
 Hugging Face's metadata in the schema. A part's files are `train/…`, `train.parquet` or
 `train-00000-of-00001.parquet`, as they are published. The column `id`, which may be missing, holds
 the images' names, text or whole numbers; without it they are numbered by their rows.
+
+Raw images with whole numbers as ids are left to `fmnist.data.formats.parquet`, which needs no copy
+of them. With text as ids they are taken here, since only shards have names beside numbers.
 """
 
 import json
@@ -17,6 +20,7 @@ import pyarrow as pa
 from pyarrow import fs
 from pyarrow import parquet as pq
 
+from fmnist.data.formats.parquet_schema import IMAGE_TYPES
 from fmnist.data.locations import Location
 from fmnist.errors import UserError
 from fmnist.ingest.decode import BadImageError, read_info
@@ -29,7 +33,7 @@ COLUMNS = ("id", "image", "label")
 
 
 def find_encoded_parquet(location: Location) -> ImageSource | None:
-    """The Parquet files at a place, by parts; None unless they hold encoded images.
+    """The Parquet files at a place, by parts; None for raw images without names.
 
     Raises UserError for files of different schemas.
     """
@@ -40,18 +44,20 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
     if not any(by_part.values()):
         return None
     first = next(infos for infos in by_part.values() if infos)[0]
-    if not _is_encoded(location.filesystem, first.path):
+    raw = _are_raw(location.filesystem, first.path)
+    if raw is None:
         return None
     parts, classes = {}, None
     for name, found in by_part.items():
         if found:
-            parts[name], classes = _find_part(location.filesystem, [i.path for i in found])
+            parts[name], classes = _find_part(location.filesystem, [i.path for i in found], raw)
     return ImageSource(
         uri=location.uri,
         parts=parts,
         stamp=_stamp(infos),
         stamp_now=lambda: _stamp(_files(location)),
         classes=classes,
+        raw=raw,
     )
 
 
@@ -90,16 +96,33 @@ def _part(path: str) -> str:
     )
 
 
-def _is_encoded(filesystem: Any, path: str) -> bool:
-    """Returns False also for a file that can't be read: the reader of raw images says why."""
+def _are_raw(filesystem: Any, path: str) -> bool | None:
+    """Returns True for raw images with text as ids, and False for encoded images.
+
+    None for other files, and for a file that can't be read: the reader of raw images says why.
+    """
     try:
         with filesystem.open_input_file(path) as stream:
-            return _holds_images(pq.ParquetFile(stream))
+            file = pq.ParquetFile(stream)
+            if _holds_encoded(file):
+                return False
+            return True if _holds_named(file.schema_arrow) else None
     except Exception:  # a damaged file makes Arrow, and Ray's own Arrow types, raise anything
+        return None
+
+
+def _holds_named(schema: pa.Schema) -> bool:
+    if not {"id", "image"} <= set(schema.names):
         return False
+    images = schema.field("image").type
+    return _is_text(schema.field("id").type) and any(check(images) for check in IMAGE_TYPES)
 
 
-def _holds_images(file: pq.ParquetFile) -> bool:
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _holds_encoded(file: pq.ParquetFile) -> bool:
     if "image" not in file.schema_arrow.names:
         return False
     kind = file.schema_arrow.field("image").type
@@ -114,7 +137,9 @@ def _holds_images(file: pq.ParquetFile) -> bool:
     return False
 
 
-def _find_part(filesystem: Any, paths: Sequence[str]) -> tuple[ImagePart, tuple[str, ...] | None]:
+def _find_part(
+    filesystem: Any, paths: Sequence[str], raw: bool
+) -> tuple[ImagePart, tuple[str, ...] | None]:
     labels: list[str | int] = []
     names: list[str] = []
     rows: list[int] = []
@@ -142,6 +167,7 @@ def _find_part(filesystem: Any, paths: Sequence[str]) -> tuple[ImagePart, tuple[
         filesystem=filesystem,
         column="image",
         file_rows=rows,
+        raw=raw,
     )
     return part, _class_names(schema)
 
@@ -149,9 +175,7 @@ def _find_part(filesystem: Any, paths: Sequence[str]) -> tuple[ImagePart, tuple[
 def _read_values(file: pq.ParquetFile, path: str, name: str) -> list[str | int]:
     column = file.read(columns=[name])[name]
     kind = column.type
-    if not (
-        pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    ):
+    if not (pa.types.is_integer(kind) or _is_text(kind)):
         raise UserError(f"{path}: column {name!r} is {kind}, expected integers or strings")
     if column.null_count:
         row = column.to_pylist().index(None)

@@ -16,7 +16,7 @@ from pyarrow import parquet as pq
 
 from fmnist.data.formats.parquet_schema import NAME, SHARD
 from fmnist.errors import UserError
-from fmnist.ingest.decode import BadImageError, ImageInfo, decode_image, read_info
+from fmnist.ingest.decode import BadImageError, ImageInfo, check_raw, decode_image, read_info
 from fmnist.ingest.source import ImagePart, Rows
 from fmnist.storage.open import Storage
 
@@ -80,7 +80,8 @@ def write_shard(
         try:
             if isinstance(found, str):
                 raise BadImageError(found)
-            images.append(decode_image(found, shape).tobytes())
+            decode = check_raw if part.raw else decode_image
+            images.append(decode(found, shape).tobytes())
             rows.append(row)
         except BadImageError as error:
             bad.append(BadImage(part=shard.part, row=row, name=part.name(row), reason=str(error)))

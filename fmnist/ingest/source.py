@@ -1,4 +1,4 @@
-"""Image files that were found but not read yet: names, order, labels, and how to read them."""
+"""Images that were found but not read yet: their names, order and labels, and how to read them."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -93,6 +93,7 @@ class ImagePart:
     filesystem: Any
     column: str | None = None  # of the images in Parquet
     file_rows: Sequence[int] = ()  # of each Parquet file
+    raw: bool = False  # the bytes are pixels of the task's shape, not an image file
     first: int = 0  # row of the first image, in what was cut out of a part
 
     def name(self, row: int) -> str:
@@ -135,7 +136,7 @@ class ImagePart:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSource:
-    """Encoded images at one place; `stamp` changes with their files' names, sizes and times.
+    """Images at one place; `stamp` changes with their files' names, sizes and times.
 
     `stamp_now` looks at the files again.
 
@@ -147,6 +148,7 @@ class ImageSource:
     stamp: str
     stamp_now: Callable[[], str]
     classes: tuple[str, ...] | None = None
+    raw: bool = False  # pixels, which say nothing of their shape
 
     def to_score(self) -> "ImageSource":
         """The images of the test part, or else all of them by their paths, without labels."""

@@ -9,6 +9,7 @@ Interval = tuple[float, float]
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 RESAMPLES = 2000
+CELLS = 1_000_000  # of confusion matrices that are held at once
 SEED = 42  # the same evaluation always gives the same intervals
 
 
@@ -56,23 +57,28 @@ def resampled_scores(confusion: np.ndarray) -> np.ndarray:
     counts = confusion[actual, predicted]
     draws = np.random.default_rng(SEED)
     resamples = np.empty((RESAMPLES, 3, len(confusion)))
-    for scores in resamples:
-        drawn = draws.multinomial(counts.sum(), counts / counts.sum())
-        scores[:] = _scores(actual, predicted, drawn, len(confusion))
+    for block in np.array_split(resamples, -(-RESAMPLES * len(counts) // CELLS)):
+        drawn = draws.multinomial(counts.sum(), counts / counts.sum(), len(block))
+        block[:] = _scores(actual, predicted, drawn, len(confusion))
     return resamples
 
 
-def _scores(actual: np.ndarray, predicted: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
-    """Returns precision, recall and F1 of each class, (3, k), from a sparse confusion matrix."""
-    support = np.bincount(actual, counts, k)
-    chosen = np.bincount(predicted, counts, k)
-    hits = np.bincount(actual, counts * (actual == predicted), k)
-    scores = np.full((3, k), np.nan)
-    for row, total in zip(
-        scores, (np.maximum(chosen, 1), support, (support + chosen) / 2), strict=True
-    ):
-        np.divide(hits, total, out=row, where=support > 0)
+def _scores(actual: np.ndarray, predicted: np.ndarray, drawn: np.ndarray, k: int) -> np.ndarray:
+    """Returns precision, recall and F1 of each class, (n, 3, k), from n draws of all cells."""
+    support = _sums(actual, drawn, k)
+    chosen = _sums(predicted, drawn, k)
+    hits = _sums(actual, drawn * (actual == predicted), k)
+    scores = np.full((len(drawn), 3, k), np.nan)
+    totals = (np.maximum(chosen, 1), support, (support + chosen) / 2)
+    for number, total in enumerate(totals):
+        np.divide(hits, total, out=scores[:, number], where=support > 0)
     return scores
+
+
+def _sums(classes: np.ndarray, drawn: np.ndarray, k: int) -> np.ndarray:
+    """Sums the cells of each class: (n, k) from (cells,) classes and (n, cells) counts."""
+    groups = np.arange(len(drawn))[:, None] * k + classes
+    return np.bincount(groups.ravel(), drawn.ravel(), len(drawn) * k).reshape(-1, k)
 
 
 def percentiles(resamples: np.ndarray) -> Interval:

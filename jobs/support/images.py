@@ -65,6 +65,10 @@ def find_data(
         return Data(task=task or find_task(default_task), place=location or OFFICIAL)
     if scored and task:
         warn_of_other_classes(place, source, task)
+    if source.raw:
+        if flags.size:
+            raise UserError(f"{place}: its images are raw, found --size, which is for image files")
+        task = task or find_task(default_task)
     plan = plan_ingestion(source.to_score() if scored else source, _settings(task, flags))
     if dry_run:
         _check_decoded(place, plan, storage)
@@ -104,8 +108,8 @@ def _check_decoded(place: str, plan: IngestionPlan, storage: Storage) -> None:
 
 def find_task_name(place: str) -> str:
     """Name of the task of a run that was trained on this data without `--task`."""
-    has_images = place != OFFICIAL and find_images(locate(place)) is not None
-    return name_for(place) if has_images else DEFAULT_TASK
+    source = None if place == OFFICIAL else find_images(locate(place))
+    return name_for(place) if source and not source.raw else DEFAULT_TASK
 
 
 def _settings(task: Task | None, flags: ImageFlags) -> Ingestion:

@@ -107,6 +107,36 @@ def test_ids_in_parquet_are_the_images_names(ids: list[Any], tmp_path: Path) -> 
     assert [image[0] for image in table["image"].to_pylist()] == [0, 1, 2, 0, 1]
 
 
+def write_raw(path: Path, images: list[bytes]) -> None:
+    """Writes raw images with text as ids, and names of classes as labels."""
+    names = [f"shop/{row}" for row in reversed(range(len(images)))]
+    labels = [GREY.classes[row % 3] for row in range(len(images))]
+    pq.write_table(pa.table({"id": names, "image": images, "label": labels}), path)
+
+
+def test_raw_images_with_text_as_ids_keep_pixels_order_and_names(tmp_path: Path) -> None:
+    images = [bytes([shade]) * 30 for shade in range(5)]
+    write_raw(tmp_path / "named.parquet", images)
+    manifest = ingested(
+        str(tmp_path / "named.parquet"), open_storage(str(tmp_path / "results")), task=GREY
+    )
+    (shard,) = tmp_path.glob(f"results/datasets/{manifest.id}/test/*.parquet")
+    assert pq.read_table(shard).to_pydict() == {
+        "id": [0, 1, 2, 3, 4],
+        "name": ["shop/4", "shop/3", "shop/2", "shop/1", "shop/0"],
+        "image": images,
+        "label": [0, 1, 2, 0, 1],
+    }
+
+
+def test_a_raw_image_of_another_size_is_named(tmp_path: Path) -> None:
+    write_raw(tmp_path / "named.parquet", [bytes(30), bytes(29)])
+    storage = open_storage(str(tmp_path / "results"))
+    with pytest.raises(UserError, match=r"named\.parquet row 1: it has 29 bytes, expected 30 \(6"):
+        ingested(str(tmp_path / "named.parquet"), storage, task=GREY)
+    assert not [key for key in storage.keys("datasets") if key.endswith("manifest.json")]
+
+
 @pytest.mark.parametrize(
     ("ids", "message"),
     [

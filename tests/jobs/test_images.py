@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -151,6 +153,12 @@ def test_a_wrong_folder_is_one_message(
 def test_flags_for_images_need_images(fails: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     assert "found no image files, for which --size" in fails(train, "--data", "p", "--size", "8x8")
+
+
+def test_raw_images_with_names_are_not_scaled(fails: Callable[..., str], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"], "image": [bytes(784)]}), tmp_path / "p.parquet")
+    message = fails(train, "--data", "p.parquet", "--size", "8x8")
+    assert "p.parquet: its images are raw, found --size, which is for image files" in message
 
 
 def test_scoring_has_no_flag_for_a_size(monkeypatch: pytest.MonkeyPatch) -> None:

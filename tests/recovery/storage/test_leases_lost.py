@@ -1,8 +1,6 @@
 """A paused job loses its lease to another job, and stops when it notices that."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +20,7 @@ from fmnist.scoring.job import predictions_folder, predictions_id
 from fmnist.scoring.predictions import list_label_files
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
-from tests.recovery.support.runs import checkpoints, folder, outcome, wait, workers
+from tests.recovery.support.runs import checkpoints, folder, outcome, pause, wait, workers
 from tests.support.models import convolutional, publish_run
 from tests.support.paths import ROOT
 from tests.support.predictions import check_against, labels_of
@@ -74,17 +72,6 @@ def start(ray_cluster: Cluster) -> Iterator[Start]:
             return driver
 
         yield start
-
-
-def pause(processes: list[int], until: Callable[[], Any]) -> None:
-    """Stops these processes for a while, as if their machine had paused."""
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        wait(until)
-    finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
 
 
 def waits(driver: subprocess.Popen[str]) -> None:

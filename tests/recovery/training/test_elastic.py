@@ -11,14 +11,14 @@ from fmnist.run_settings import Cluster, Training
 from fmnist.runs.ids import run_folder, run_id
 from fmnist.storage.open import open_storage
 from fmnist.training.run import train
-from tests.recovery.support.runs import wait
+from tests.recovery.support.runs import pause, wait
 from tests.support import samples
 from tests.support.servers.cluster import STORE, processes
 
 # Without dropout, and by SGD, whose steps are as large as the gradients: so that the losses do not
 # depend on the number of workers by more than rounding.
 FIXED = Training(
-    architecture="dense", optimizer="sgd", learning_rate=1e-3, batch=8, epochs=40, workers=1
+    architecture="dense", optimizer="sgd", learning_rate=1e-3, batch=8, epochs=24, workers=1
 )
 ELASTIC = replace(FIXED, workers="1:3")
 # A GPU is an emulated one here, and keeps the workers to the nodes that the test adds and removes.
@@ -57,7 +57,7 @@ def check_losses(rows, fixed):
 def test_workers_follow_the_nodes(ray_cluster, tmp_path):
     """A run of up to three GPUs has one; then a second node comes, and leaves again.
 
-    The run has to outlast the 20 s after which Ray looks at its nodes again.
+    Ray looks at its nodes every 20 s. The worker is paused for so long, which spares epochs.
     """
     dataset, storage = samples.dataset(train=1600), open_storage(str(tmp_path))
     failed = []
@@ -85,6 +85,9 @@ def test_workers_follow_the_nodes(ray_cluster, tmp_path):
     thread.start()
     workers(1)
     more = ray_cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE)
+    looked = time.monotonic() + 21
+    nodes = ray_cluster.list_all_nodes()
+    pause(processes(nodes, "RayTrainWorker"), lambda: time.monotonic() > looked)
     workers(2)
     ray_cluster.remove_node(more, allow_graceful=False)
     workers(1)
@@ -92,5 +95,6 @@ def test_workers_follow_the_nodes(ray_cluster, tmp_path):
     assert not failed
     rows = history(storage, dataset, ELASTIC)
     assert [row["epoch"] for row in rows] == list(range(1, FIXED.epochs + 1))
-    train(dataset, FIXED, replace(CLUSTER, checkpoint_every=40), storage, command="a test")
+    cluster = replace(CLUSTER, checkpoint_every=FIXED.epochs)
+    train(dataset, FIXED, cluster, storage, command="a test")
     check_losses(rows, history(storage, dataset, FIXED))

@@ -21,6 +21,7 @@ def ray_cluster(s3_server: str) -> Iterator[Cluster]:
         "memory": 8 * 2**30,  # logical as well: what the head may give to the trials of a sweep
         "object_store_memory": STORE,
         "include_dashboard": False,
+        "include_log_monitor": False,  # nobody reads what it would print
         "_system_config": quick | {"health_check_failure_threshold": 4},
     }
     cluster = Cluster(initialize_head=True, head_node_args=head)
