@@ -26,7 +26,13 @@ from jobs.support.flags import (
     parse_flags,
 )
 from jobs.support.launch import launch
-from jobs.support.networks import config_with_files, read_files, read_networks, try_networks
+from jobs.support.networks import (
+    config_with_files,
+    is_published,
+    read_files,
+    read_networks,
+    try_networks,
+)
 from jobs.support.output import print_path
 
 if TYPE_CHECKING:
@@ -84,8 +90,9 @@ def run(flags: Flags) -> None:
     training = files.named(flags.training)
     if flags.resume:
         check_resumed(flags.resume, dataset, training, flags.cluster, storage)
-    ensure_ray()
-    files = try_networks(files, [training], dataset, storage)
+    if not is_published(training, dataset, storage):
+        ensure_ray()
+        files = try_networks(files, [training], dataset, storage)
     config = config_with_files(job_config("train", flags), files)
     to_score = replace(dataset, train=None) if isinstance(dataset, Dataset) else None
     held = [dataset]
@@ -113,16 +120,20 @@ def score_test_images(
     from fmnist.runs.ids import run_folder
     from fmnist.runs.published import open_model
     from fmnist.scoring.inputs import find_inputs, from_dataset
-    from fmnist.scoring.run import score
+    from fmnist.scoring.run import are_published, score
     from fmnist.scoring.settings import PredictionSettings
+    from jobs.support.connect import ensure_ray
     from jobs.support.results import print_predictions
 
     model = open_model(storage, run_folder(run), data.task)
     if to_score and not data.source:
         inputs = from_dataset(to_score)
     else:  # the shards of image files have their names, which a data set in memory has not
+        ensure_ray()
         inputs = find_inputs(data.task, data.place)
     settings = PredictionSettings(gpu=gpu)
+    if not are_published(model, inputs, settings, storage):
+        ensure_ray()
     scored = score(model=model, inputs=inputs, storage=storage, settings=settings, config=config)
     print_predictions(storage, scored, opened=False)
 

@@ -70,6 +70,14 @@ def score(
             return _score(job, lease)
 
 
+def are_published(
+    model: PublishedModel, inputs: Inputs, settings: PredictionSettings, storage: Storage
+) -> bool:
+    """Returns True if `score` finds these predictions finished, for which it needs no Ray."""
+    folder = predictions_folder(predictions_id(model, inputs, settings))
+    return read_manifest(storage, folder) is not None
+
+
 def _score(job: ScoringJob, lease: Lease) -> Manifest:
     """Raises LeaseLost before it publishes anything if another job has taken over."""
     storage, folder = job.storage, job.folder

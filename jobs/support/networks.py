@@ -82,7 +82,7 @@ def try_networks(
     import ray
 
     files, problems = files.shared(), []
-    tried = [each for each in trainings if not _is_published(each, dataset, storage)]
+    tried = [each for each in trainings if not is_published(each, dataset, storage)]
     # A process of its own, which Ray ends: TensorFlow's settings are changed in it.
     task = ray.remote(num_cpus=0, max_calls=1)(_find_problem)
     with stage("trying the network"):
@@ -94,9 +94,10 @@ def try_networks(
     return files
 
 
-def _is_published(
+def is_published(
     training: Training, dataset: "Dataset | ShardedDataset", storage: "Storage"
 ) -> bool:
+    """Returns True if the run of these settings on this data is finished."""
     from fmnist.runs.ids import run_folder, run_id
     from fmnist.storage.manifest import read_manifest
 

@@ -45,7 +45,6 @@ def run(commands: list[tuple[str, ...]], folder: Path) -> str:
         env=env | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -73,7 +73,6 @@ def run(*arguments: str, **environment: str) -> tuple[subprocess.CompletedProces
             env=os.environ | environment,
             capture_output=True,
             text=True,
-            timeout=280,
         )
     finally:
         over.set()

@@ -49,7 +49,7 @@ def run(ray_cluster, real_images):
         begin = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", *command, "--data", real_images],
-            cwd=ROOT, env=env, capture_output=True, text=True, timeout=250,
+            cwd=ROOT, env=env, capture_output=True, text=True,
         )  # fmt: skip
         print(command[0], round(time.monotonic() - begin, 1), "s")
         assert done.returncode == (2 if fails else 0), done.stdout + done.stderr
@@ -76,7 +76,6 @@ def content(uri, kind):
     return found
 
 
-@pytest.mark.timeout(500)
 def test_jobs_whose_storage_fails_for_a_while_and_for_good(run, shaken, s3_server, bucket):
     calm, rough = f"s3://{bucket}/calm", f"s3://{bucket}/rough"
     trained = printed_id(run(s3_server, *TRAIN, "--storage", calm), "run")

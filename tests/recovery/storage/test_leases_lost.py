@@ -81,7 +81,7 @@ def waits(driver: subprocess.Popen[str]) -> None:
 
 
 def ended(driver: subprocess.Popen[str]) -> str:
-    out = driver.communicate(timeout=200)[0]
+    out = driver.communicate()[0]
     assert driver.returncode == 0, out
     return out
 

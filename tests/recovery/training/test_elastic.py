@@ -53,7 +53,6 @@ def check_losses(rows, fixed):
         assert distances.index(min(distances)) == epoch, f"epoch {epoch + 1}"
 
 
-@pytest.mark.timeout(580)
 def test_workers_follow_the_nodes(ray_cluster, tmp_path):
     """A run of up to three GPUs has one; then a second node comes, and leaves again.
 

@@ -100,7 +100,6 @@ def test_a_sweep_whose_driver_is_killed_goes_on(comparison):
     assert {path: path.stat().st_mtime_ns for path in published} == before
 
 
-@pytest.mark.timeout(600)  # the test starts three jobs
 def test_a_search_that_is_killed_suggests_what_an_undisturbed_one_does(comparison, tmp_path):
     """The driver is killed in the second round of two, when this has published a run."""
     options = ("--epochs", "2", "--batch", "50", "--search", "optuna", "--trials", "4")
@@ -119,7 +118,6 @@ def test_a_search_that_is_killed_suggests_what_an_undisturbed_one_does(compariso
         assert {path.name for path in comparison.files(pattern)} == names
 
 
-@pytest.mark.timeout(600)  # the test starts three jobs
 def test_a_sweep_that_is_told_to_end_saves_its_runs_and_goes_on(comparison):
     """Ctrl-C and then SIGTERM end the comparison, of which two runs train and one waits.
 

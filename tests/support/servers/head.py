@@ -26,7 +26,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def run(*command: str, env: dict[str, str] | None = None) -> Done:
     return subprocess.run(
-        command, cwd=ROOT, env=env or environment(), capture_output=True, text=True, timeout=280
+        command, cwd=ROOT, env=env or environment(), capture_output=True, text=True
     )
 
 
