@@ -28,8 +28,7 @@ from fmnist.run_settings import Cluster, Training
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import open_model, read_history
 from fmnist.scoring.inputs import from_dataset
-from fmnist.scoring.job import predictions_folder
-from fmnist.scoring.predictions import LABELS
+from fmnist.scoring.predictions import LABELS, predictions_folder
 from fmnist.scoring.run import score
 from fmnist.scoring.settings import PredictionSettings
 from fmnist.storage.atomic import temporary_folder

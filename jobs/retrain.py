@@ -125,7 +125,8 @@ def run(flags: Flags) -> JobResult | None:
 
 def report(storage: "Storage", manifest: "Manifest") -> JobResult:
     """Prints what a retraining has published, and tells MLflow."""
-    from fmnist.retraining.run import SUMMARY, retrainings_folder
+    from fmnist.retraining.result import retrainings_folder
+    from fmnist.retraining.run import SUMMARY
     from fmnist.tracking.mlflow import tell_mlflow
     from jobs.support.results import file_place, print_retraining
 

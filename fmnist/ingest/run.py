@@ -7,26 +7,20 @@ found again, and what was killed goes on with the shards that are missing.
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import PIL
 import ray
 
 from fmnist.cluster.metrics import IMAGES_LEFT_OUT
 from fmnist.cluster.progress_bar import show_count
 from fmnist.cluster.shared_folder import Mark, mark_storage
-from fmnist.data.load import find_formats
-from fmnist.data.locations import Location
 from fmnist.errors import UserError
-from fmnist.ingest.classes import find_classes, label_numbers
-from fmnist.ingest.decode import RULES
-from fmnist.ingest.encoded_parquet import find_encoded_parquet
-from fmnist.ingest.folder import find_image_files
 from fmnist.ingest.infer import infer_task
 from fmnist.ingest.parallel import in_parallel
+from fmnist.ingest.plan import IngestionPlan
 from fmnist.ingest.shards import (
     BadImage,
     Shard,
@@ -35,81 +29,15 @@ from fmnist.ingest.shards import (
     too_many_error,
     write_shard,
 )
-from fmnist.ingest.source import ImagePart, ImageSource
-from fmnist.ingest.split import split_test
+from fmnist.ingest.source import ImagePart
 from fmnist.storage.lease import LEASE, hold_lease
-from fmnist.storage.manifest import Manifest, content_id, publish_keys, read_manifest
+from fmnist.storage.manifest import Manifest, publish_keys, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task
 
 log = logging.getLogger(__name__)
 
 QUARANTINE = "quarantine.parquet"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ingestion:
-    """Settings: `task` or `size` (height, width) give the shape of the images, if anything does.
-
-    `test` is the share of a source without a test part that becomes one, by class. At most
-    `max_bad_rows` images that can't be used are left out.
-    """
-
-    task: Task | None = None
-    size: tuple[int, int] | None = None
-    test: float = 0.0
-    max_bad_rows: int = 0
-
-
-def find_images(location: Location) -> ImageSource | None:
-    """The encoded images at a place; None where there are none, or files of a raw format.
-
-    A `train.csv` counts as the competition's only if there is no folder `train` with images.
-    """
-    if location.filesystem is None:
-        return None
-    if location.is_file():
-        return find_encoded_parquet(location)
-    formats = find_formats(location)
-    if formats == ["parquet"]:
-        return find_encoded_parquet(location)
-    if formats in ([], ["csv"]):
-        return find_image_files(location, parts_only=bool(formats))
-    return None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class IngestionPlan:
-    """Everything about an ingestion that is known before an image is read."""
-
-    source: ImageSource
-    settings: Ingestion
-    parts: dict[str, ImagePart]
-    classes: tuple[str, ...]
-    labels: dict[str, np.ndarray | None]  # (n,) int64 of each part
-    id: str
-
-    @property
-    def folder(self) -> str:
-        """Folder in the storage root that holds the decoded images."""
-        return f"datasets/{self.id}"
-
-
-def plan_ingestion(source: ImageSource, settings: Ingestion) -> IngestionPlan:
-    """Splits off the test part, and finds the classes; Ray need not be running.
-
-    Raises UserError for a source that can't be split, and for labels that are no class.
-    """
-    parts = split_test(source, settings.test)
-    classes = settings.task.classes if settings.task else find_classes(source)
-    return IngestionPlan(
-        source=source,
-        settings=settings,
-        parts=parts,
-        classes=classes,
-        labels={name: label_numbers(part, classes) for name, part in parts.items()},
-        id=_identity(source, settings),
-    )
 
 
 def ingest(plan: IngestionPlan, storage: Storage) -> Manifest:
@@ -149,14 +77,6 @@ def ingest(plan: IngestionPlan, storage: Storage) -> Manifest:
         found = publish_keys(storage, folder, names, kind="dataset", id=plan.id, details=details)
         IMAGES_LEFT_OUT.add(len(bad), task=task.name)
         return found
-
-
-def _identity(source: ImageSource, settings: Ingestion) -> str:
-    task = settings.task.details if settings.task else None
-    return content_id(
-        RULES, PIL.__version__, source.uri, source.stamp, task, settings.size, settings.test,
-        settings.max_bad_rows,
-    )  # fmt: skip
 
 
 def _write(

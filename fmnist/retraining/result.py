@@ -13,6 +13,11 @@ from fmnist.retraining.gate import Gate, GateDecision
 Outcome = Literal["promoted", "kept", "unchanged", "overtaken", "drifted"]
 
 
+def retrainings_folder(retraining_id: str) -> str:
+    """Folder in the storage root that holds a retraining's summary and page."""
+    return f"retrainings/{retraining_id}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChampionVersion:
     """The run that is or was champion, and the number of the move that made it so."""

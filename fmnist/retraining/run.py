@@ -24,7 +24,7 @@ from fmnist.retraining.page import retraining_page
 from fmnist.retraining.pending import PendingPromotion, delete_impossible, delete_pending
 from fmnist.retraining.plan import NoTraining, Plan
 from fmnist.retraining.promotion import promote_if_better
-from fmnist.retraining.result import ChampionVersion, RetrainingResult
+from fmnist.retraining.result import ChampionVersion, RetrainingResult, retrainings_folder
 from fmnist.retraining.summary import RetrainingSummary, summarize
 from fmnist.run_settings import Cluster
 from fmnist.runs.ids import run_folder
@@ -40,11 +40,6 @@ from fmnist.training.run import train
 SUMMARY = "summary.json"
 REPORT = "report.html"
 IN_MANIFEST = ("outcome", "reason", "champion", "predictions", "command")
-
-
-def retrainings_folder(retraining_id: str) -> str:
-    """Folder in the storage root that holds a retraining's summary and page."""
-    return f"retrainings/{retraining_id}"
 
 
 def retrain(

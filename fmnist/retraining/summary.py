@@ -16,8 +16,7 @@ from fmnist.retraining.plan import Plan
 from fmnist.retraining.result import ChampionVersion, Outcome, RetrainingResult
 from fmnist.run_settings import Cluster, Training
 from fmnist.runs.ids import run_folder
-from fmnist.scoring.job import predictions_folder
-from fmnist.scoring.predictions import LABELS, SUBMISSION
+from fmnist.scoring.predictions import LABELS, SUBMISSION, predictions_folder
 from fmnist.storage.manifest import Manifest, content_id, versions
 from fmnist.storage.open import Storage
 

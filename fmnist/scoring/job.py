@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fmnist.job_config import JobConfig
 from fmnist.runs.published import PublishedModel
 from fmnist.scoring.inputs import Inputs
-from fmnist.scoring.predictions import LABELS
+from fmnist.scoring.predictions import LABELS, predictions_folder
 from fmnist.scoring.settings import USUAL, PredictionSettings
 from fmnist.storage.manifest import content_id
 from fmnist.storage.open import Storage
@@ -19,11 +19,6 @@ def predictions_id(
     """Id that follows from model, images and settings alone: a second job finds the result."""
     images, probabilities = inputs.fingerprint, settings.probabilities
     return content_id(FORMAT, model.run, model.sha256, images, probabilities, *settings.id_parts)
-
-
-def predictions_folder(predictions_id: str) -> str:
-    """Folder in the storage root that holds a result of scoring."""
-    return f"predictions/{predictions_id}"
 
 
 @dataclass(frozen=True, kw_only=True)

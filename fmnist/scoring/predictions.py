@@ -31,6 +31,11 @@ MODEL = pa.field("model", pa.dictionary(pa.int32(), pa.string()))  # id of its r
 PROBABILITIES = pa.field("probabilities", pa.list_(pa.float32()))  # of each class; if asked for
 
 
+def predictions_folder(predictions_id: str) -> str:
+    """Folder in the storage root that holds a result of scoring."""
+    return f"predictions/{predictions_id}"
+
+
 def to_table(
     ids: np.ndarray,
     probabilities: np.ndarray,

@@ -15,12 +15,13 @@ from fmnist.cluster.resources import scoring_pool_size
 from fmnist.job_config import CONFIG, JobConfig
 from fmnist.runs.published import PublishedModel
 from fmnist.scoring.inputs import Inputs
-from fmnist.scoring.job import ScoringJob, predictions_folder, predictions_id
+from fmnist.scoring.job import ScoringJob, predictions_id
 from fmnist.scoring.pipeline import write_labels
 from fmnist.scoring.predictions import (
     SUBMISSION,
     CollectedLabels,
     list_label_files,
+    predictions_folder,
     to_submission,
 )
 from fmnist.scoring.settings import USUAL, PredictionSettings

@@ -21,7 +21,6 @@ from fmnist.runs.ids import begin, run_folder, run_id
 from fmnist.stages import stage
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
-from fmnist.training.controller import fit
 from fmnist.training.monitor import MonitorHandle
 from fmnist.training.progress import show_progress
 from fmnist.training.spec import RunContext, RunResult, RunSpec
@@ -73,12 +72,12 @@ def train(
 
 
 def _fit_in_task(spec: RunSpec, context: RunContext) -> None:
-    """Calls `fit` in a process of its own, so that this one can act on a signal at once."""
+    """Trains in a process of its own, so that this one can act on a signal at once."""
     task = ray.remote(
         num_cpus=0,
         max_retries=spec.cluster.max_failures,  # if the process dies, not if `fit` raises
         scheduling_strategy=on_this_node(),
-    )(fit)
+    )(_fit)
     running = task.remote(spec, context)
     try:
         result: RunResult = ray.get(running)
@@ -88,6 +87,13 @@ def _fit_in_task(spec: RunSpec, context: RunContext) -> None:
         raise
     if result.error:
         raise UserError(result.error)
+
+
+def _fit(spec: RunSpec, context: RunContext) -> RunResult:
+    # Here, since the driver has no use for Ray Train, whose import takes a second.
+    from fmnist.training.controller import fit
+
+    return fit(spec, context)
 
 
 def _stop(monitor: MonitorHandle, running: ray.ObjectRef) -> None:

@@ -11,10 +11,9 @@ from typing import Any
 from fmnist.exports.run import exports_folder
 from fmnist.pages.scores import SPLITS
 from fmnist.retraining.plan import Plan
-from fmnist.retraining.run import retrainings_folder
+from fmnist.retraining.result import retrainings_folder
 from fmnist.runs.ids import run_folder
-from fmnist.scoring.job import predictions_folder
-from fmnist.scoring.predictions import LABELS, SUBMISSION
+from fmnist.scoring.predictions import LABELS, SUBMISSION, predictions_folder
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from jobs.support.output import print_facts, print_table

@@ -10,7 +10,8 @@ import pytest
 from fmnist.data.dataset import Dataset
 from fmnist.data.load import load
 from fmnist.data.locations import locate
-from fmnist.ingest.run import Ingestion, find_images, ingest, plan_ingestion
+from fmnist.ingest.plan import Ingestion, find_images, plan_ingestion
+from fmnist.ingest.run import ingest
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 from tests.ingest.pictures import encoded, write_flat

@@ -7,7 +7,7 @@ import pytest
 from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.ingest.folder import find_image_files
-from fmnist.ingest.run import find_images
+from fmnist.ingest.plan import find_images
 from fmnist.ingest.source import ImageSource
 from tests.ingest.pictures import write_pictures
 

@@ -15,7 +15,8 @@ from fmnist.data.load import load
 from fmnist.data.locations import locate
 from fmnist.errors import UserError
 from fmnist.ingest import shards
-from fmnist.ingest.run import QUARANTINE, Ingestion, find_images, ingest, plan_ingestion
+from fmnist.ingest.plan import Ingestion, find_images, plan_ingestion
+from fmnist.ingest.run import QUARANTINE, ingest
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import Task

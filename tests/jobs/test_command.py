@@ -48,6 +48,18 @@ def test_help_imports_nothing_that_takes_time(job: str) -> None:
     assert f"usage: fmnist {job} " in done.stdout
 
 
+def test_a_training_job_imports_neither_ray_data_nor_what_its_workers_import() -> None:
+    """All that it imports before the first step, if its images are raw."""
+    heavy = ("ray.data", "ray.train", "ray.tune", "pandas", "sklearn", "scipy", "tensorflow")
+    script = (
+        "import sys, jobs.support.images, jobs.support.ingest, jobs.support.results\n"
+        "import fmnist.training.run\n"
+        f"print(sorted(set({heavy!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_help_says_in_words_what_a_flag_takes() -> None:
     shown = watched("train", "--help").stdout
     for flag in (

@@ -9,8 +9,7 @@ import pytest
 
 from fmnist.data.formats.parquet import write_part
 from fmnist.runs.ids import run_folder
-from fmnist.scoring.job import predictions_folder
-from fmnist.scoring.predictions import SUBMISSION
+from fmnist.scoring.predictions import SUBMISSION, predictions_folder
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from jobs import export, score, train

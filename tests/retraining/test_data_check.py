@@ -14,7 +14,8 @@ from fmnist.drift.limits import DriftLimits
 from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.plan import make_plan
-from fmnist.retraining.run import retrain, retrainings_folder
+from fmnist.retraining.result import retrainings_folder
+from fmnist.retraining.run import retrain
 from fmnist.run_settings import Cluster, Training
 from fmnist.scoring.inputs import find_inputs
 from fmnist.storage.manifest import Manifest

@@ -13,7 +13,8 @@ from fmnist.registry.champion import rollback
 from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.plan import make_plan
-from fmnist.retraining.run import retrain, retrainings_folder
+from fmnist.retraining.result import retrainings_folder
+from fmnist.retraining.run import retrain
 from fmnist.run_settings import Cluster, Training
 from fmnist.scoring.inputs import from_examples
 from fmnist.storage.manifest import Manifest

@@ -19,7 +19,8 @@ from fmnist.scoring.inputs import find_inputs
 from fmnist.data.formats.parquet import write_part
 from fmnist.run_settings import Cluster
 from fmnist.registry.retention_settings import Retention
-from fmnist.retraining.run import retrain, retrainings_folder
+from fmnist.retraining.result import retrainings_folder
+from fmnist.retraining.run import retrain
 from fmnist.retraining.plan import make_plan
 from fmnist.storage.open import open_storage
 from tests.support.challengers import RECIPE, readable

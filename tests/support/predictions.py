@@ -9,7 +9,8 @@ from fmnist.data.dataset import Examples
 from fmnist.models.classifier import Classifier
 from fmnist.runs.published import PublishedModel
 from fmnist.scoring.inputs import Inputs
-from fmnist.scoring.job import predictions_folder, predictions_id
+from fmnist.scoring.job import predictions_id
+from fmnist.scoring.predictions import predictions_folder
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage
 

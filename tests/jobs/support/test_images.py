@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fmnist.data.locations import locate
-from fmnist.ingest.run import find_images
+from fmnist.ingest.plan import find_images
 from fmnist.tasks import Task
 from jobs.support.images import warn_of_other_classes
 from tests.ingest.pictures import write_pictures

@@ -10,7 +10,8 @@ from fmnist.registry.champion import read_champion
 from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate
 from fmnist.retraining.plan import Plan, make_plan
-from fmnist.retraining.run import retrain, retrainings_folder
+from fmnist.retraining.result import retrainings_folder
+from fmnist.retraining.run import retrain
 from fmnist.run_settings import Cluster
 from fmnist.runs.ids import run_folder
 from fmnist.scoring.inputs import from_examples

@@ -15,7 +15,8 @@ from fmnist.data.formats.parquet import write_part
 from fmnist.errors import StorageError, UserError
 from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import find_inputs
-from fmnist.scoring.job import predictions_folder, predictions_id
+from fmnist.scoring.job import predictions_id
+from fmnist.scoring.predictions import predictions_folder
 from fmnist.scoring.run import score
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage

@@ -16,8 +16,8 @@ from fmnist.data.dataset import Dataset
 from fmnist.data.formats.parquet import write_part
 from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import find_inputs
-from fmnist.scoring.job import predictions_folder, predictions_id
-from fmnist.scoring.predictions import list_label_files
+from fmnist.scoring.job import predictions_id
+from fmnist.scoring.predictions import list_label_files, predictions_folder
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from tests.recovery.support.runs import checkpoints, folder, outcome, pause, wait, workers

@@ -1,0 +1,93 @@
+"""Finds the images at a place, and plans their ingestion: parts, classes, labels and id.
+
+Jobs whose images are raw import no more than this: Ray Data, which decodes, takes a second.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import PIL
+
+from fmnist.data.load import find_formats
+from fmnist.data.locations import Location
+from fmnist.ingest.classes import find_classes, label_numbers
+from fmnist.ingest.decode import RULES
+from fmnist.ingest.encoded_parquet import find_encoded_parquet
+from fmnist.ingest.folder import find_image_files
+from fmnist.ingest.source import ImagePart, ImageSource
+from fmnist.ingest.split import split_test
+from fmnist.storage.manifest import content_id
+from fmnist.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingestion:
+    """Settings: `task` or `size` (height, width) give the shape of the images, if anything does.
+
+    `test` is the share of a source without a test part that becomes one, by class. At most
+    `max_bad_rows` images that can't be used are left out.
+    """
+
+    task: Task | None = None
+    size: tuple[int, int] | None = None
+    test: float = 0.0
+    max_bad_rows: int = 0
+
+
+def find_images(location: Location) -> ImageSource | None:
+    """The encoded images at a place; None where there are none, or files of a raw format.
+
+    A `train.csv` counts as the competition's only if there is no folder `train` with images.
+    """
+    if location.filesystem is None:
+        return None
+    if location.is_file():
+        return find_encoded_parquet(location)
+    formats = find_formats(location)
+    if formats == ["parquet"]:
+        return find_encoded_parquet(location)
+    if formats in ([], ["csv"]):
+        return find_image_files(location, parts_only=bool(formats))
+    return None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IngestionPlan:
+    """Everything about an ingestion that is known before an image is read."""
+
+    source: ImageSource
+    settings: Ingestion
+    parts: dict[str, ImagePart]
+    classes: tuple[str, ...]
+    labels: dict[str, np.ndarray | None]  # (n,) int64 of each part
+    id: str
+
+    @property
+    def folder(self) -> str:
+        """Folder in the storage root that holds the decoded images."""
+        return f"datasets/{self.id}"
+
+
+def plan_ingestion(source: ImageSource, settings: Ingestion) -> IngestionPlan:
+    """Splits off the test part, and finds the classes; Ray need not be running.
+
+    Raises UserError for a source that can't be split, and for labels that are no class.
+    """
+    parts = split_test(source, settings.test)
+    classes = settings.task.classes if settings.task else find_classes(source)
+    return IngestionPlan(
+        source=source,
+        settings=settings,
+        parts=parts,
+        classes=classes,
+        labels={name: label_numbers(part, classes) for name, part in parts.items()},
+        id=_identity(source, settings),
+    )
+
+
+def _identity(source: ImageSource, settings: Ingestion) -> str:
+    task = settings.task.details if settings.task else None
+    return content_id(
+        RULES, PIL.__version__, source.uri, source.stamp, task, settings.size, settings.test,
+        settings.max_bad_rows,
+    )  # fmt: skip
