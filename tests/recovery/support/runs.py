@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,14 +110,15 @@ def wait(condition: Callable[[], Any], seconds: float = 120) -> Any:
 
 
 def pause(processes: list[int], until: Callable[[], Any]) -> None:
-    """Stops these processes for a while, as if their machine had paused."""
+    """Stops these processes for a while, as if their machine had paused; they may die meanwhile."""
     for process in processes:
         os.kill(process, signal.SIGSTOP)
     try:
         wait(until)
     finally:
         for process in processes:
-            os.kill(process, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
 
 
 def workers(cluster: RayCluster) -> list[int]:
