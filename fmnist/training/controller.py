@@ -6,6 +6,7 @@
 import os
 import signal
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypedDict
@@ -20,6 +21,7 @@ from fmnist.cluster.placement_groups import remove_stale_placement_groups
 from fmnist.cluster.resources import num_workers, worker_resources
 from fmnist.errors import UserError
 from fmnist.models.tensorflow import import_tensorflow
+from fmnist.run_settings import least_and_most
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.lease import LEASE, Lease, LeaseLost, hold_lease
 from fmnist.storage.manifest import read_manifest
@@ -34,6 +36,11 @@ RAY_SETTINGS = {
     # Ray's own watcher would be one more process for each run. Workers act on SIGTERM instead.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
+
+
+# Of runs with a range of workers. Ray looks at its nodes every 20 s; until then it waits for
+# workers on a node that has gone. So many seconds at a time, since its own 60 would be lost.
+ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20"}
 
 
 class TrainLoopConfig(TypedDict):
@@ -108,10 +115,11 @@ def _fit_with_lease(spec: RunSpec, context: RunContext, lease: Lease) -> RunResu
 
 
 def _fit_once(spec: RunSpec, context: RunContext) -> RunResult:
-    for name, value in RAY_SETTINGS.items():
+    cluster = spec.cluster
+    least, most = least_and_most("workers", spec.training.workers)
+    for name, value in (RAY_SETTINGS | (ELASTIC if least < most else {})).items():
         os.environ.setdefault(name, value)
     context.monitor.set_stage.remote("starting the workers")
-    cluster = spec.cluster
     # Ray Train needs a folder for its own records. They are thrown away: all that a run needs to
     # continue is in our storage.
     with _keep_sigint_handler(), temporary_folder() as records:
@@ -161,4 +169,9 @@ def _train_loop(config: TrainLoopConfig) -> RunResult:
     import_tensorflow(gpu=config["spec"].cluster.gpu)
     from fmnist.training.worker.main import run_worker  # imports Keras, so only in workers
 
-    return run_worker(config["spec"], config["context"], begin)
+    try:
+        return run_worker(config["spec"], config["context"], begin)
+    except Exception as error:
+        # The controller would import TensorFlow to unpickle one of its errors, such as that of a
+        # collective whose other rank died: seconds in which it does nothing else, and 0.5 GB.
+        raise RuntimeError("".join(traceback.format_exception(error))) from None

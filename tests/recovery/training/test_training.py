@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import ray
@@ -48,6 +49,8 @@ def test_workers_and_the_controller_are_killed(
     os.kill(workers(ray_cluster)[1], signal.SIGKILL)
     disturbed.wait_for("00003")
     (controller,) = processes(ray_cluster.list_all_nodes(), "TrainController")
+    # Not even to read the errors of the rank that was left.
+    assert "tensorflow" not in Path(f"/proc/{controller}/maps").read_text()
     os.kill(controller, signal.SIGKILL)
     disturbed.end()
     assert outcome(storage_uri, small) == undisturbed[1]
