@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyarrow import fs
 from pyarrow import parquet as pq
 
-from fmnist.data.formats.parquet_schema import IMAGE_TYPES
+from fmnist.data.formats.parquet_schema import holds_bytes
 from fmnist.data.locations import Location
 from fmnist.errors import UserError
 from fmnist.ingest.decode import BadImageError, read_info
@@ -57,7 +57,6 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
         stamp=_stamp(infos),
         stamp_now=lambda: _stamp(_files(location)),
         classes=classes,
-        raw=raw,
     )
 
 
@@ -114,8 +113,7 @@ def _are_raw(filesystem: Any, path: str) -> bool | None:
 def _holds_named(schema: pa.Schema) -> bool:
     if not {"id", "image"} <= set(schema.names):
         return False
-    images = schema.field("image").type
-    return _is_text(schema.field("id").type) and any(check(images) for check in IMAGE_TYPES)
+    return _is_text(schema.field("id").type) and holds_bytes(schema.field("image").type)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -148,7 +148,11 @@ class ImageSource:
     stamp: str
     stamp_now: Callable[[], str]
     classes: tuple[str, ...] | None = None
-    raw: bool = False  # pixels, which say nothing of their shape
+
+    @property
+    def raw(self) -> bool:
+        """True if the images are pixels, which say nothing of their shape."""
+        return any(part.raw for part in self.parts.values())
 
     def to_score(self) -> "ImageSource":
         """The images of the test part, or else all of them by their paths, without labels."""

@@ -57,12 +57,17 @@ def check_columns(schema: pa.Schema, where: str) -> None:
         elif not fields:
             if name != "label":
                 problems.append(f"{where}: no column {name!r}, expected id, image and maybe label")
-        elif name == "image" and not any(check(_plain(fields[0].type)) for check in IMAGE_TYPES):
+        elif name == "image" and not holds_bytes(_plain(fields[0].type)):
             problems.append(f"{where}: column 'image' is {fields[0].type}, expected binary")
         elif name != "image" and not pa.types.is_integer(fields[0].type):
             problems.append(f"{where}: column {name!r} is {fields[0].type}, expected int64")
     if problems:
         raise UserError.of(problems)
+
+
+def holds_bytes(kind: pa.DataType) -> bool:
+    """Returns True for the types that a column of raw images may have."""
+    return any(check(kind) for check in IMAGE_TYPES)
 
 
 def read_integers(table: pa.Table, name: str, where: str, first: int = 0) -> np.ndarray:
