@@ -1,5 +1,7 @@
 """Actors that live as long as their driver, and types for the handles of actors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, Protocol
 
 import ray
@@ -26,3 +28,16 @@ def start_lasting_actor(actor_class: type, *arguments: Any) -> Any:
         num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=on_this_node()
     )(actor_class)
     return remote_class.remote(*arguments)
+
+
+@contextmanager
+def ending(actor: Any) -> Iterator[None]:
+    """Ends an actor after the block.
+
+    Ray ends an actor of which nobody has a handle, but whatever was given to a trial of Tune is
+    kept by Tune until the driver ends.
+    """
+    try:
+        yield
+    finally:
+        ray.kill(actor)

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 import ray
 
-from fmnist.cluster.actors import RemoteMethod, start_lasting_actor
+from fmnist.cluster.actors import RemoteMethod, ending, start_lasting_actor
 from fmnist.cluster.polling import polling
 from fmnist.cluster.progress_bar import POLL_INTERVAL
 from fmnist.runs.history import EpochRow
@@ -77,13 +77,16 @@ class SweepMonitorHandle(Protocol):
     request_stop: RemoteMethod[[]]
 
 
-def start_sweep_monitor() -> SweepMonitorHandle:
-    """Starts a monitor on the caller's node."""
-    return cast(SweepMonitorHandle, start_lasting_actor(SweepMonitor))
+@contextmanager
+def sweep_monitor() -> Iterator[SweepMonitorHandle]:
+    """Starts a monitor on the caller's node, and ends it after the block."""
+    monitor = cast(SweepMonitorHandle, start_lasting_actor(SweepMonitor))
+    with ending(monitor):
+        yield monitor
 
 
 @contextmanager
-def run_monitor(sweep_monitor: SweepMonitorHandle, run: str) -> Iterator[MonitorHandle]:
+def run_monitor(of_sweep: SweepMonitorHandle, run: str) -> Iterator[MonitorHandle]:
     """Starts the monitor of one run, and reports its updates to the sweep's monitor meanwhile.
 
     After a stop was requested of the sweep, the run is asked to stop.
@@ -94,11 +97,11 @@ def run_monitor(sweep_monitor: SweepMonitorHandle, run: str) -> Iterator[Monitor
         with suppress(ray.exceptions.RayError):  # without a monitor the run trains unseen
             update: RunUpdate = ray.get(monitor.read.remote())
             sweep_update = SweepUpdate(run=run, rows=update.rows, notes=update.notes)
-            if ray.get(sweep_monitor.report.remote(sweep_update)):
+            if ray.get(of_sweep.report.remote(sweep_update)):
                 monitor.request_stop.remote()
 
     try:
         with polling(pass_on, every=POLL_INTERVAL):
             yield monitor
     finally:
-        ray.get(sweep_monitor.end.remote(run))
+        ray.get(of_sweep.end.remote(run))

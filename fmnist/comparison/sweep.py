@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from fmnist.cluster.actors import ending
 from fmnist.cluster.nodes import ON_THE_HEAD, head_memory, on_this_node
 from fmnist.cluster.progress_bar import POLL_INTERVAL
 from fmnist.cluster.resources import max_workers
 from fmnist.cluster.shared_folder import Mark, mark_storage
-from fmnist.comparison.monitor import SweepMonitorHandle, run_monitor, start_sweep_monitor
+from fmnist.comparison.monitor import SweepMonitorHandle, run_monitor, sweep_monitor
 from fmnist.comparison.progress import SweepProgress
 from fmnist.errors import UserError
 from fmnist.run_settings import least_and_most
@@ -94,25 +95,31 @@ def sweep(
     if not waiting:
         return {}
     first = next(iter(waiting.values()))
-    early_stopper = None
-    if early_stopping:
-        early_stopper = ray.remote(num_cpus=0, scheduling_strategy=on_this_node())(
-            EarlyStopper
-        ).remote(first.training.epochs, ended)
-    monitor = start_sweep_monitor()
-    if progress:
-        progress.follow(monitor)
     with (
+        sweep_monitor() as monitor,
+        _early_stopper(first.training.epochs, ended)
+        if early_stopping
+        else nullcontext() as early_stopper,
         temporary_folder() as folder,
         mark_storage(first.storage) as mark,
         _silent_tune(),
         _saving_on_interrupt(monitor, progress),
     ):
+        if progress:
+            progress.follow(monitor)
         trial = tune.with_parameters(
             _trial, waiting=waiting, monitor=monitor, early_stopper=early_stopper, mark=mark
         )
         results = _tuner(trial, list(waiting.values()), str(folder), progress).fit()
         return _failures(results)
+
+
+@contextmanager
+def _early_stopper(epochs: int, ended: dict[str, list[EpochRow]]) -> Iterator[EarlyStopperHandle]:
+    actor = ray.remote(num_cpus=0, scheduling_strategy=on_this_node())(EarlyStopper)
+    early_stopper = actor.remote(epochs, ended)
+    with ending(early_stopper):
+        yield early_stopper
 
 
 def _tuner(

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fmnist.cluster.polling import polling
+from fmnist.cluster.actors import ending
 from fmnist.cluster.progress_bar import POLL_INTERVAL, format_duration
 from fmnist.runs.history import EpochRow
 from fmnist.stages import StageLog
@@ -48,11 +49,8 @@ def show_progress(run: str, epochs: int) -> Iterator[MonitorHandle]:
                 has_header = True
             console.print(describe_epoch(row, epochs), markup=False, highlight=False)
 
-    try:
-        with bar, polling(show, every=POLL_INTERVAL):
-            yield monitor
-    finally:
-        ray.kill(monitor)
+    with ending(monitor), bar, polling(show, every=POLL_INTERVAL):
+        yield monitor
 
 
 def epoch_header(row: EpochRow) -> str:

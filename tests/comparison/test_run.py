@@ -20,6 +20,7 @@ from fmnist.errors import UserError
 from fmnist.run_settings import Cluster, Training
 from fmnist.storage.open import open_storage
 from tests.support.servers.cluster import processes
+from tests.support.waiting import wait
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -90,11 +91,7 @@ def test_a_comparison_has_all_its_cells_and_seeds(together):
 
 
 def test_resources_are_returned(together):
-    for _ in range(100):
-        if ray.available_resources().get("CPU") == 4:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{ray.available_resources()} of {ray.cluster_resources()}")
+    wait(lambda: ray.available_resources().get("CPU") == 4)
 
 
 def test_results_do_not_depend_on_how_many_run_at_once(small, together, tmp_path):
@@ -179,7 +176,7 @@ def test_a_trial_whose_worker_is_killed_ends_as_if_nothing_had_happened(
     assert cell["runs"][0] == expected
 
 
-def test_hopeless_runs_are_stopped_and_others_take_their_place(small, tmp_path):
+def test_hopeless_runs_are_stopped_and_others_take_their_place(ray_cluster, small, tmp_path):
     """Runs train one at a time: a good one first, then two that learn nothing and are stopped."""
     base = replace(BASE, epochs=3)
     one_at_a_time = replace(ONE_CPU, gpu=True)  # there is one GPU
@@ -198,3 +195,5 @@ def test_hopeless_runs_are_stopped_and_others_take_their_place(small, tmp_path):
     runs = [run for cell in facts(tmp_path, fair)["cells"] for run in cell["runs"]]
     assert [run["stopped_at"] for run in runs] == [None, None]
     assert [len(run["history"]) for run in runs] == [3, 3]
+    nodes = ray_cluster.list_all_nodes()  # each round of a search has its sweep, in one driver
+    wait(lambda: not processes(nodes, "SweepMonitor") and not processes(nodes, "EarlyStopper"))

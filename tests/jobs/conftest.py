@@ -1,13 +1,15 @@
-"""Fixture: a command that a user got wrong."""
+"""Fixtures: a command that a user got wrong, and the environment of jobs on the tests' cluster."""
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from jobs.support.launch import launch
+from tests.support.servers.head import environment
 
 
 @pytest.fixture
@@ -29,3 +31,9 @@ def fails(
         return message
 
     return run_wrong
+
+
+@pytest.fixture
+def on_cluster(ray_cluster: Any) -> dict[str, str]:
+    """The environment of jobs that need no Ray of their own, whose start takes several seconds."""
+    return environment(RAY_ADDRESS=ray_cluster.address)

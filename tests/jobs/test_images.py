@@ -36,7 +36,9 @@ def write_photos(folder: Path, count: int) -> None:
             Image.fromarray(pixels).save(folder / name / f"photo {number:02}.jpg")
 
 
-def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path) -> None:
+def test_a_folder_of_photos_trains_and_another_is_scored_by_names(
+    tmp_path: Path, on_cluster: dict[str, str]
+) -> None:
     write_photos(tmp_path / "photos", 20)
     (tmp_path / "photos" / "left" / "broken.png").write_text("no image")
     storage = ("--storage", str(tmp_path / "results"))
@@ -45,6 +47,7 @@ def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path
         sys.executable, "-m", "jobs.train", "--data", str(tmp_path / "photos"), *images, *storage,
         "--score", "--ingest", "stream",
         "--learning-rate", "2e-3", *SMALL,
+        env=on_cluster,
     )  # fmt: skip
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "12 × 12 pixels, colour; 2 classes: left, right; 1 of them left out" in trained.stdout
@@ -61,6 +64,7 @@ def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path
     scored = run(
         sys.executable, "-m", "jobs.score", "--run", found[1], "--data", str(tmp_path / "new"),
         *storage,
+        env=on_cluster,
     )  # fmt: skip
     assert scored.returncode == 0, scored.stdout + scored.stderr
     (submission,) = tmp_path.rglob("submission.csv")
@@ -72,7 +76,7 @@ def test_a_folder_of_photos_trains_and_another_is_scored_by_names(tmp_path: Path
     assert sorted(table["name"].to_pylist()) == names
 
 
-def test_every_job_takes_photos(tmp_path: Path) -> None:
+def test_every_job_takes_photos(tmp_path: Path, on_cluster: dict[str, str]) -> None:
     """They are decoded once, by the first job; a dry run needs them decoded, since it writes."""
     run_example(ROOT / "README.md", tmp_path)  # real photographs in colour, with a test part
     images = (
@@ -81,7 +85,7 @@ def test_every_job_takes_photos(tmp_path: Path) -> None:
     )  # fmt: skip
 
     def job(name: str, *flags: str) -> str:
-        done = run(sys.executable, "-m", f"jobs.{name}", *images, *flags)
+        done = run(sys.executable, "-m", f"jobs.{name}", *images, *flags, env=on_cluster)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "WARNING" not in done.stdout + done.stderr
         return done.stdout

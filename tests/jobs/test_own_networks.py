@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.support.paths import ROOT
 from tests.support.readme import BLOCK, run_example
 from tests.support.servers.head import Done, environment
@@ -17,24 +15,25 @@ LINES = re.findall(r"^\.venv/bin/(python -m jobs\.\w+ --architecture nets.*)$", 
 WRONG = "def net(layers, images, activation):\n    return layers.Conv2D(2, 3)(images)\n"
 
 
-def run(command: str, folder: Path) -> Done:
+def run(command: str, folder: Path, env: dict[str, str]) -> Done:
     """Runs a command of the document in that folder."""
     words = [sys.executable, *shlex.split(command)[1:]]
-    env = environment() | {"PYTHONPATH": f"{ROOT}:{environment().get('PYTHONPATH', '')}"}
+    env = env | {"PYTHONPATH": f"{ROOT}:{env.get('PYTHONPATH', '')}"}
     return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)
 
 
-@pytest.mark.timeout(900)  # three jobs, each with a Ray of its own
-def test_the_example_trains_and_compares_as_printed(tmp_path: Path) -> None:
+def test_the_example_trains_and_compares_as_printed(
+    tmp_path: Path, on_cluster: dict[str, str]
+) -> None:
     run_example(ROOT / "README.md", tmp_path)
     (text,) = BLOCK.findall(DOCUMENT)
     (tmp_path / "nets.py").write_text(text)
     train, compare = LINES
-    trained = run(train, tmp_path)
+    trained = run(train, tmp_path, on_cluster)
     assert trained.returncode == 0, trained.stdout + trained.stderr
     found = re.search(r"^run (photos-my_net\.\w{12}-\w+) is finished", trained.stdout, re.M)
     assert found, trained.stdout
-    compared = run(compare, tmp_path)
+    compared = run(compare, tmp_path, on_cluster)
     assert compared.returncode == 0, compared.stdout + compared.stderr
     assert "is finished: 3 of 3 runs" in compared.stdout
     networks = [
@@ -45,7 +44,7 @@ def test_the_example_trains_and_compares_as_printed(tmp_path: Path) -> None:
     folder = tmp_path / "results/runs" / found[1]
     (config,) = folder.glob("*/config.toml")
     use = config.read_text().splitlines()[0].partition(": fmnist ")[2]
-    again = run(f"python -m jobs.{use}", config.parent)
+    again = run(f"python -m jobs.{use}", config.parent, on_cluster)
     assert again.returncode == 0 and f"run {found[1]} is finished" in again.stdout, again.stderr
     assert "epoch" not in again.stdout
 
@@ -55,7 +54,7 @@ def test_what_is_wrong_with_a_network_is_one_error_and_nothing_is_written(
 ) -> None:
     (tmp_path / "nets.py").write_text(WRONG)
     command = f"python -m jobs.train --architecture nets.py:net --data {real_images} --batch 8"
-    done = run(command, tmp_path)
+    done = run(command, tmp_path, environment())
     assert done.returncode == 2
     expected = r"error: network nets.py:net: returns \(None, 26, 26, 2\), .*: flatten or pool it\n"
     assert re.fullmatch(expected, done.stderr)

@@ -25,10 +25,10 @@ from fmnist.storage.open import open_storage
 from fmnist.training import splits
 from fmnist.training.batches import Batch, TrainingOrder, count_steps, streamed_batches
 from fmnist.training.run import train
-from tests.recovery.support.runs import wait
 from tests.support import samples
 from tests.support.servers.cluster import processes
 from tests.support.sharded import Sharded, write_shards
+from tests.support.waiting import wait
 
 BATCH = 16
 STREAM = Training(

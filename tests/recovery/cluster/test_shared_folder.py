@@ -20,8 +20,9 @@ from fmnist.errors import UserError
 from fmnist.scoring.pipeline import LabelFileNames
 from fmnist.storage.open import open_storage
 from fmnist.training.run import train
-from tests.recovery.support.runs import CLUSTER, TRAINING, wait
+from tests.recovery.support.runs import CLUSTER, TRAINING
 from tests.support.servers.head import environment
+from tests.support.waiting import wait
 
 APART = "apart"  # a resource of the node that sees another folder
 

@@ -9,7 +9,7 @@ from ray._private.state import state
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table
 
 from fmnist.cluster.placement_groups import remove_stale_now, remove_stale_placement_groups
-from tests.recovery.support.runs import wait
+from tests.support.waiting import wait
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -16,10 +16,10 @@ from fmnist.registry.champion import promote, read_champion
 from fmnist.storage.open import S3Storage, open_storage
 from tests.recovery.support.contender import KEEP_CHAMPIONS
 from tests.recovery.support.histories import Told, check_moves, check_registry, read_log
-from tests.recovery.support.runs import wait
 from tests.support.paths import ROOT
 from tests.support.registries import publish_empty
 from tests.support.servers.faulty import UNAVAILABLE, Exchange, Proxy, faulty, lose, reset
+from tests.support.waiting import wait
 
 NAMES = "abcd"
 STEPS = 10

@@ -21,11 +21,11 @@ from fmnist.scoring.predictions import CollectedLabels, list_label_files
 from fmnist.scoring.run import score
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage, open_storage
-from tests.recovery.support.runs import wait
 from tests.support.paths import ROOT
 from tests.support.predictions import check_against, folder_of, labels_of
 from tests.support.samples import SHAPES, examples
 from tests.support.servers.cluster import STORE, processes
+from tests.support.waiting import wait
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 MANY = examples(SHAPES, 24_000, seed=1)  # enough that there is time to kill something

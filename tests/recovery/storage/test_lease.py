@@ -9,8 +9,8 @@ import pytest
 from fmnist.storage import lease
 from fmnist.storage.lease import hold_lease
 from fmnist.storage.open import open_storage
-from tests.recovery.support.runs import wait
 from tests.support.servers.faulty import UNAVAILABLE, Proxy, lose
+from tests.support.waiting import wait
 
 KEY = "runs/one/lease.json"
 FAULTS: dict[str, Callable[[Proxy], None]] = {

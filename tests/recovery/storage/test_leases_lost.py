@@ -20,11 +20,12 @@ from fmnist.scoring.job import predictions_id
 from fmnist.scoring.predictions import list_label_files, predictions_folder
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
-from tests.recovery.support.runs import checkpoints, folder, outcome, pause, wait, workers
+from tests.recovery.support.runs import checkpoints, folder, outcome, pause, workers
 from tests.support.models import convolutional, publish_run
 from tests.support.paths import ROOT
 from tests.support.predictions import check_against, labels_of
 from tests.support.samples import SHAPES, examples
+from tests.support.waiting import wait
 
 TRAINS = """
 from fmnist.training.spec import RunContext, RunSpec

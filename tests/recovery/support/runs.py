@@ -21,6 +21,7 @@ from fmnist.storage.open import Storage, open_storage
 from fmnist.training.run import train
 from tests.support import samples
 from tests.support.servers.cluster import processes
+from tests.support.waiting import wait
 
 # With dropout and augmentation, so that a resumed epoch is not the same by chance.
 TRAINING = Training(
@@ -98,15 +99,6 @@ class Disturbed:
             run(self._dataset, uri, cluster)
         except BaseException as error:
             self._error = error
-
-
-def wait(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """Waits until the condition is true, and returns its value."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    return value
 
 
 def pause(processes: list[int], until: Callable[[], Any]) -> None:

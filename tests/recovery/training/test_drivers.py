@@ -24,10 +24,10 @@ from tests.recovery.support.runs import (
     folder,
     outcome,
     run,
-    wait,
 )
 from tests.support.servers.cluster import processes
 from tests.support.servers.head import ROOT, environment
+from tests.support.waiting import wait
 
 
 @pytest.fixture(scope="module")

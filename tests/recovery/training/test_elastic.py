@@ -12,9 +12,10 @@ from fmnist.run_settings import Cluster, Training
 from fmnist.runs.ids import run_folder, run_id
 from fmnist.storage.open import open_storage
 from fmnist.training.run import train
-from tests.recovery.support.runs import pause, wait
+from tests.recovery.support.runs import pause
 from tests.support import samples
 from tests.support.servers.cluster import STORE, processes
+from tests.support.waiting import wait
 
 # Without dropout, and by SGD, whose steps are as large as the gradients: so that the losses do not
 # depend on the number of workers by more than rounding.

@@ -12,9 +12,9 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from fmnist.comparison.sweep import TRIAL_MEMORY
-from tests.recovery.support.runs import wait
 from tests.support.servers.cluster import STORE
 from tests.support.servers.head import ROOT, environment
+from tests.support.waiting import wait
 
 OURS = (  # all that a comparison prints
     r"(looking for image files|reading the data|starting Ray) …",
