@@ -1,4 +1,4 @@
-"""Removes placement groups whose maker, a Ray Train controller, was killed.
+"""Removes placement groups whose maker, the actor that controls a run's workers, was killed.
 
 Ray Train has an actor of its own for this. It asks Ray's dashboard whether the controller is alive,
 and without a dashboard it never learns that the controller is dead. On a full cluster, the workers

@@ -1,20 +1,19 @@
 """Runs the workers of a training run on Ray Train, and starts them again until the run has ended.
 
-`fit` is called in a process of the cluster, by a task or by a trial of a sweep.
+`fit` is called in an actor: in a `RunController`, or in a trial of a sweep.
 """
 
+import asyncio
 import os
-import signal
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, TypedDict
 
 import ray
 import ray.train
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from fmnist.cluster.placement_groups import remove_stale_placement_groups
@@ -51,12 +50,18 @@ class TrainLoopConfig(TypedDict):
 
 
 class KerasTrainer(DataParallelTrainer):
-    """Leaves out two helpers, each a process of its own, that Ray Train starts for each run.
+    """Leaves out three processes that Ray Train would start for each run.
 
-    One distributes Ray data sets, which are not used here. The other removes the placement group of
-    a controller that was killed, as `fmnist.cluster.placement_groups` does; it is a detached actor,
-    and without a dashboard it would live on after the job.
+    One has the controller, which works here in the process that calls `fit`. One distributes Ray
+    data sets, which are not used here. The last removes the placement group of a controller that
+    was killed, as `fmnist.cluster.placement_groups` does; it is a detached actor, and without a
+    dashboard it would live on after the job.
     """
+
+    def _initialize_and_run_controller(self, **settings: Any) -> ray.train.Result:
+        controller = TrainController(**settings)
+        asyncio.run(controller.run())
+        return controller.get_result()
 
     def _create_default_callbacks(self) -> list[Any]:
         left_out = (DatasetsCallback, PlacementGroupCleanerCallback)
@@ -99,16 +104,9 @@ def fit(spec: RunSpec, context: RunContext) -> RunResult:
 
 
 def _fit_with_lease(spec: RunSpec, context: RunContext, lease: Lease) -> RunResult:
-    failures = 0
     while read_manifest(spec.storage, spec.folder) is None:
         lease.check()
-        try:
-            result = _fit_once(spec, context)
-        except ray.exceptions.RayActorError:
-            failures += 1  # of the controller, which Ray Train does not restart
-            if failures > spec.cluster.max_failures:
-                raise
-            continue
+        result = _fit_once(spec, context)
         if not result.preempted or ray.get(context.monitor.stop_requested.remote()):
             return result
     return RunResult()
@@ -122,7 +120,7 @@ def _fit_once(spec: RunSpec, context: RunContext) -> RunResult:
     context.monitor.set_stage.remote("starting the workers")
     # Ray Train needs a folder for its own records. They are thrown away: all that a run needs to
     # continue is in our storage.
-    with _keep_sigint_handler(), temporary_folder() as records:
+    with temporary_folder() as records:
         trainer = KerasTrainer(
             _train_loop,
             train_loop_config=TrainLoopConfig(spec=spec, context=context),
@@ -146,17 +144,6 @@ def _fit_once(spec: RunSpec, context: RunContext) -> RunResult:
                 return RunResult(error=message)
             raise
     return result
-
-
-@contextmanager
-def _keep_sigint_handler() -> Iterator[None]:
-    """Restores the handler of SIGINT: Ray Train's own keeps the controller's process alive."""
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is not before:
-            signal.signal(signal.SIGINT, before)
 
 
 def _train_loop(config: TrainLoopConfig) -> RunResult:

@@ -7,8 +7,8 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fmnist.cluster.polling import polling
 from fmnist.cluster.actors import ending
+from fmnist.cluster.polling import polling
 from fmnist.cluster.progress_bar import POLL_INTERVAL, format_duration
 from fmnist.runs.history import EpochRow
 from fmnist.stages import StageLog

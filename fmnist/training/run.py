@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import ray
 
+from fmnist.cluster.actors import ending
 from fmnist.cluster.nodes import on_this_node
 from fmnist.cluster.resources import choose_cpus_per_worker
 from fmnist.cluster.shared_folder import mark_storage
@@ -65,35 +66,46 @@ def train(
     print(f"run {spec.id}: {dataset.count_labelled():,} images ({dataset.source})", flush=True)
     del dataset  # whose images are in the object store now, unless the caller needs them
     with mark_storage(storage) as mark, show_progress(spec.id, training.epochs) as monitor:
-        _fit_in_task(spec, RunContext(monitor=monitor, mark=mark))
+        _fit_in_actor(spec, RunContext(monitor=monitor, mark=mark))
     published = read_manifest(storage, folder)
     assert published, "the workers ended without an error, so rank 0 has published the run"
     return published
 
 
-def _fit_in_task(spec: RunSpec, context: RunContext) -> None:
-    """Trains in a process of its own, so that this one can act on a signal at once."""
-    task = ray.remote(
-        num_cpus=0,
-        max_retries=spec.cluster.max_failures,  # if the process dies, not if `fit` raises
-        scheduling_strategy=on_this_node(),
-    )(_fit)
-    running = task.remote(spec, context)
-    try:
-        result: RunResult = ray.get(running)
-    except KeyboardInterrupt:
-        print("stopping as soon as the state is saved", flush=True)
-        _stop(context.monitor, running)
-        raise
+class RunController:
+    """Actor that runs the workers of one training run."""
+
+    def fit(self, spec: RunSpec, context: RunContext) -> RunResult:
+        """Trains until the run has ended."""
+        # Here, since the driver has no use for Ray Train, whose import takes a second.
+        from fmnist.training.controller import fit
+
+        return fit(spec, context)
+
+
+def _fit_in_actor(spec: RunSpec, context: RunContext) -> None:
+    """Trains in a process of its own, so that this one can act on a signal at once.
+
+    If that process dies, another actor goes on, as often as workers may fail. Ray does not start
+    the same one again: what a dead actor's workers held is freed, but not if it may come back.
+    """
+    actor = ray.remote(num_cpus=0, scheduling_strategy=on_this_node())(RunController)
+    for restarts_left in reversed(range(spec.cluster.max_failures + 1)):
+        controller = actor.remote()
+        running = controller.fit.remote(spec, context)
+        with ending(controller):
+            try:
+                result: RunResult = ray.get(running)
+                break
+            except ray.exceptions.RayActorError:
+                if not restarts_left:
+                    raise
+            except KeyboardInterrupt:
+                print("stopping as soon as the state is saved", flush=True)
+                _stop(context.monitor, running)
+                raise
     if result.error:
         raise UserError(result.error)
-
-
-def _fit(spec: RunSpec, context: RunContext) -> RunResult:
-    # Here, since the driver has no use for Ray Train, whose import takes a second.
-    from fmnist.training.controller import fit
-
-    return fit(spec, context)
 
 
 def _stop(monitor: MonitorHandle, running: ray.ObjectRef) -> None:

@@ -30,14 +30,19 @@ from tests.support.waiting import wait
 TRAINS = """
 from fmnist.training.spec import RunContext, RunSpec
 from fmnist.training.splits import put_splits
-from fmnist.training.controller import fit
 from fmnist.training.progress import show_progress
 from tests.recovery.support.runs import CLUSTER, TRAINING, images
+@ray.remote(num_cpus=0)
+class Controller:
+    def fit(self, *arguments):
+        from fmnist.training.controller import fit
+        lease.HEARTBEAT, lease.EXPIRY = 0.2, 3.0
+        return fit(*arguments)
 data = images()
 splits = put_splits(data, TRAINING.validation)
 job = RunSpec.of(data, TRAINING, CLUSTER, storage, command="a test", splits=splits)
 with show_progress("a run", TRAINING.epochs) as monitor:
-    print(fit(job, RunContext(monitor=monitor)))
+    print(ray.get(Controller.remote().fit.remote(job, RunContext(monitor=monitor))))
 """
 SCORES = """
 from fmnist.scoring.inputs import find_inputs
@@ -95,13 +100,17 @@ def test_training_that_was_paused_gives_way_and_finds_the_result(
     start: Start,
 ) -> None:
     storage, lease = open_storage(storage_uri), f"{folder(small)}/lease.json"
+
+    def holder() -> int:
+        return int(json.loads(storage.read(lease))["pid"])
+
     first = start(TRAINS, storage_uri)
     wait(lambda: storage.read_version(lease) is not None)
+    controller = holder()
     second = start(TRAINS, storage_uri)
     waits(second)
     wait(lambda: "00001" in checkpoints(storage, small))
-    paused = [first.pid, *workers(ray_cluster)]
-    pause(paused, lambda: json.loads(storage.read(lease))["pid"] == second.pid)
+    pause([first.pid, controller, *workers(ray_cluster)], lambda: holder() != controller)
     out, other = ended(first), ended(second)
     assert "another job took over" in out
     assert "waiting for another job" in out.partition("took over")[2]

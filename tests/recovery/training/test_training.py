@@ -48,7 +48,7 @@ def test_workers_and_the_controller_are_killed(
     disturbed.wait_for("00002")
     os.kill(workers(ray_cluster)[1], signal.SIGKILL)
     disturbed.wait_for("00003")
-    (controller,) = processes(ray_cluster.list_all_nodes(), "TrainController")
+    (controller,) = processes(ray_cluster.list_all_nodes(), "RunController")
     # Not even to read the errors of the rank that was left.
     assert "tensorflow" not in Path(f"/proc/{controller}/maps").read_text()
     os.kill(controller, signal.SIGKILL)
