@@ -63,7 +63,7 @@ def _measure(folder: Path) -> Seconds:
                     found[stage] = now - trained - last
                     found["= from the command to the first step"] = now - trained - begin
                     last, stage = now, "from the last step to the end of the job"
-                elif line.endswith(" …\n") and "the last step" not in stage:
+                elif line.endswith(" …\n") and not line.startswith("evaluating"):
                     found[stage] = found.get(stage, 0.0) + now - last
                     last, stage = now, line.removesuffix(" …\n")
             job.wait()

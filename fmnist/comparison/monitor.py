@@ -5,17 +5,16 @@ save its state after the driver was interrupted.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from functools import partial
+from typing import Any, Protocol, cast
 
 import ray
 
 from fmnist.cluster.actors import RemoteMethod, ending, start_lasting_actor
-from fmnist.cluster.polling import polling
-from fmnist.cluster.progress_bar import POLL_INTERVAL
 from fmnist.runs.history import EpochRow
-from fmnist.training.monitor import MonitorHandle, RunUpdate, start_run_monitor
+from fmnist.training.monitor import MonitorHandle, RunMonitor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +27,11 @@ class SweepUpdate:
 
 
 class SweepMonitor:
-    """Actor beside the driver of a sweep: the trials report to it, and the driver reads it."""
+    """Actor beside the driver of a sweep: has the monitors of all runs, and the driver reads it."""
 
     def __init__(self) -> None:
         self._running: set[str] = set()
-        self._updates: list[SweepUpdate] = []
+        self._monitors: dict[str, RunMonitor] = {}  # by run
         self._stopping = False
 
     def begin(self, run: str) -> bool:
@@ -49,21 +48,29 @@ class SweepMonitor:
         """Returns the number of runs that trials work on."""
         return len(self._running)
 
-    def report(self, update: SweepUpdate) -> bool:
-        """Keeps an update for the driver; returns True if the run must stop now."""
-        self._running.add(update.run)  # if this actor was started again, it does not know the run
-        if update.rows or update.notes:
-            self._updates.append(update)
-        return self._stopping
+    def call(self, run: str, method: str, *arguments: Any) -> Any:
+        """Calls a method of the run's monitor."""
+        if run not in self._monitors:
+            self._monitors[run] = RunMonitor(run)
+            self._running.add(run)  # if this actor was started again, it does not know the run
+            if self._stopping:
+                self._monitors[run].request_stop()
+        return getattr(self._monitors[run], method)(*arguments)
 
     def read(self) -> list[SweepUpdate]:
         """Returns the updates since the last call."""
-        updates, self._updates = self._updates, []
-        return updates
+        updates = [(run, monitor.read()) for run, monitor in self._monitors.items()]
+        return [
+            SweepUpdate(run=run, rows=update.rows, notes=update.notes)
+            for run, update in updates
+            if update.rows or update.notes
+        ]
 
     def request_stop(self) -> None:
         """Asks all runs to save their state and end, and lets no other begin."""
         self._stopping = True
+        for monitor in self._monitors.values():
+            monitor.request_stop()
 
 
 class SweepMonitorHandle(Protocol):
@@ -72,7 +79,7 @@ class SweepMonitorHandle(Protocol):
     begin: RemoteMethod[[str]]
     end: RemoteMethod[[str]]
     running: RemoteMethod[[]]
-    report: RemoteMethod[[SweepUpdate]]
+    call: RemoteMethod[...]
     read: RemoteMethod[[]]
     request_stop: RemoteMethod[[]]
 
@@ -85,23 +92,24 @@ def sweep_monitor() -> Iterator[SweepMonitorHandle]:
         yield monitor
 
 
-@contextmanager
-def run_monitor(of_sweep: SweepMonitorHandle, run: str) -> Iterator[MonitorHandle]:
-    """Starts the monitor of one run, and reports its updates to the sweep's monitor meanwhile.
+@dataclass(frozen=True)
+class _Method:
+    remote: partial[ray.ObjectRef]
 
-    After a stop was requested of the sweep, the run is asked to stop.
-    """
-    monitor = start_run_monitor(run)
 
-    def pass_on() -> None:
-        with suppress(ray.exceptions.RayError):  # without a monitor the run trains unseen
-            update: RunUpdate = ray.get(monitor.read.remote())
-            sweep_update = SweepUpdate(run=run, rows=update.rows, notes=update.notes)
-            if ray.get(of_sweep.report.remote(sweep_update)):
-                monitor.request_stop.remote()
+@dataclass(frozen=True)
+class _RunInSweep:
+    """Is used as the handle of a run's monitor, which the sweep's monitor has."""
 
-    try:
-        with polling(pass_on, every=POLL_INTERVAL):
-            yield monitor
-    finally:
-        ray.get(of_sweep.end.remote(run))
+    monitor: SweepMonitorHandle
+    run: str
+
+    def __getattr__(self, name: str) -> _Method:
+        if name.startswith("_"):  # pickle asks for methods of its own
+            raise AttributeError(name)
+        return _Method(partial(self.monitor.call.remote, self.run, name))
+
+
+def run_monitor(monitor: SweepMonitorHandle, run: str) -> MonitorHandle:
+    """Returns what the workers of a run of the sweep report to."""
+    return cast(MonitorHandle, _RunInSweep(monitor, run))

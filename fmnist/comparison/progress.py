@@ -16,6 +16,7 @@ from fmnist.comparison.monitor import SweepMonitorHandle, SweepUpdate
 from fmnist.runs.history import EpochRow
 from fmnist.training.progress import describe_scores
 
+FAILURE = "failure"  # in a trial's result: why its run failed
 LOG_LINES = 5  # of a run in a job's log, beside the line of its last epoch
 
 
@@ -61,7 +62,7 @@ class SweepProgress(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Shows that a run has ended."""
-        self._end(trial.config["run"], "done")
+        self._end(trial.config["run"], "failed" if FAILURE in trial.last_result else "done")
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Shows that a run has failed."""

@@ -23,8 +23,7 @@ from fmnist.cluster.progress_bar import POLL_INTERVAL
 from fmnist.cluster.resources import max_workers
 from fmnist.cluster.shared_folder import Mark, mark_storage
 from fmnist.comparison.monitor import SweepMonitorHandle, run_monitor, sweep_monitor
-from fmnist.comparison.progress import SweepProgress
-from fmnist.errors import UserError
+from fmnist.comparison.progress import FAILURE, SweepProgress
 from fmnist.run_settings import least_and_most
 from fmnist.runs.history import EpochRow
 from fmnist.runs.published import read_history
@@ -38,11 +37,10 @@ from fmnist.training.stopped_runs import read_stopped
 
 log = logging.getLogger(__name__)
 
-# Bytes on the head that the processes of a trial need without its workers: its actor, a Train
-# controller with its helper, a monitor. `python -m benchmarks.trial_memory` measured 540 MiB each
+# Bytes on the head that the processes of a trial need without its workers: its own, which controls
+# them, and a helper of Ray Train. `python -m benchmarks.trial_memory` measured 540 MiB each
 # with three trials at once, with their share of the memory that they have in common.
 TRIAL_MEMORY = 600 << 20
-TRIAL_RETRIES = 1  # if a trial fails; its workers have retries of their own
 TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it swallows Ctrl-C: `fit` returns as after success
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they write files that nobody reads
@@ -137,7 +135,8 @@ def _tuner(
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=folder,
-            failure_config=tune.FailureConfig(max_failures=TRIAL_RETRIES),
+            # Of a trial whose process dies; what ends a run otherwise is returned by its trial.
+            failure_config=tune.FailureConfig(max_failures=waiting[0].cluster.max_failures),
             callbacks=[SilentCallback(), *([progress] if progress else [])],
             verbose=0,
         ),
@@ -200,15 +199,20 @@ def _trial(
     monitor: SweepMonitorHandle,
     early_stopper: EarlyStopperHandle | None,
     mark: Mark | None,
-) -> None:
+) -> dict[str, str]:
+    """Trains a run; returns what ended it, if it failed. Tune would try again what is raised."""
     run = config["run"]
     if not ray.get(monitor.begin.remote(run)):
-        return
-    with run_monitor(monitor, run) as own:
-        context = RunContext(monitor=own, early_stopper=early_stopper, mark=mark)
-        result = fit(waiting[run], context)
-    if result.error:
-        raise UserError(result.error)
+        return {}
+    own = run_monitor(monitor, run)
+    context = RunContext(monitor=own, early_stopper=early_stopper, mark=mark)
+    try:
+        error = fit(waiting[run], context).error
+    except Exception as failure:
+        error = _reason(failure)
+    finally:
+        ray.get(monitor.end.remote(run))
+    return {FAILURE: error} if error else {}
 
 
 def _run_id(trial: Any) -> str:
@@ -217,7 +221,13 @@ def _run_id(trial: Any) -> str:
 
 
 def _failures(results: Any) -> dict[str, str]:
-    return {Path(result.path).name: _reason(result.error) for result in results if result.error}
+    reasons = {}
+    for result in results:
+        if result.error:
+            reasons[Path(result.path).name] = _reason(result.error)
+        elif FAILURE in result.metrics:
+            reasons[Path(result.path).name] = result.metrics[FAILURE]
+    return reasons
 
 
 def _reason(error: Exception) -> str:

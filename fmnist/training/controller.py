@@ -36,7 +36,6 @@ RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 
-
 # Of runs with a range of workers. Ray looks at its nodes every 20 s; until then it waits for
 # workers on a node that has gone. So many seconds at a time, since its own 60 would be lost.
 ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20"}

@@ -6,9 +6,14 @@ import signal
 import socket
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import ray
+from ray._private import services  # Ray has no settings for what it starts beside itself
+from ray._private.node import Node
 
 from fmnist.cluster.remote import bound_retries
 from fmnist.errors import UserError
@@ -37,13 +42,14 @@ def start_ray() -> None:
     if address not in ("local", "auto"):
         check_address(address)
     try:
-        ray.init(
-            address=address,
-            include_dashboard=False,
-            # The progress monitor prints all that users should see; the rest is in Ray's logs.
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with _no_helpers():
+            ray.init(
+                address=address,
+                include_dashboard=False,
+                # The progress monitor prints all that users should see; the rest is in Ray's logs.
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except ConnectionError as error:
         raise UserError(f"found no Ray cluster that answers: {error}") from error
     except Exception as error:
@@ -53,6 +59,20 @@ def start_ray() -> None:
         raise ray.exceptions.RaySystemError(error) from error
     bound_retries()
     signal.signal(signal.SIGTERM, terminate)  # not before, since Ray sets its own
+
+
+@contextmanager
+def _no_helpers() -> Iterator[None]:
+    """Keeps Ray from starting two processes that have nothing to do here: a third of its start.
+
+    One serves the dashboard; without a dashboard, it only reports that Ray is used, and still
+    `ray.init` waits for it. The other sends to drivers what workers print, which is not shown.
+    """
+    with (
+        patch.object(services, "start_api_server", lambda *_, **__: ("", None)),
+        patch.object(Node, "start_log_monitor", lambda _: None),
+    ):
+        yield
 
 
 def check_address(address: str) -> None:

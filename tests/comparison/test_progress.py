@@ -38,8 +38,8 @@ def sweep(request, monkeypatch):
         updates.clear()
         return found
 
-    def trial(run):
-        return SimpleNamespace(config={"run": run})
+    def trial(run, **result):
+        return SimpleNamespace(config={"run": run}, last_result=result)
 
     def say(run, *rows, notes=()):
         updates.append(SweepUpdate(run=run, rows=list(rows), notes=list(notes)))
@@ -50,7 +50,8 @@ def sweep(request, monkeypatch):
     return SimpleNamespace(
         start=lambda run: shown.on_trial_start(0, [], trial(run)),
         done=lambda run: shown.on_trial_complete(0, [], trial(run)),
-        failed=lambda run: shown.on_trial_error(0, [], trial(run)),
+        failed=lambda run: shown.on_trial_complete(0, [], trial(run, failure="no memory")),
+        died=lambda run: shown.on_trial_error(0, [], trial(run)),
         say=say,
         close=shown.close,
         text=lambda: re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", output.getvalue()),
@@ -93,6 +94,8 @@ def test_a_terminal_shows_what_trains_and_keeps_what_ended(sweep) -> None:
     sweep.failed("r2")
     assert "2 of 3 runs ended (1 failed)" in last()
     assert "dense" not in last() and "cnn" not in last()
+    sweep.died("r3")
+    assert "3 of 3 runs ended (2 failed)" in last()
     sweep.close()
 
 

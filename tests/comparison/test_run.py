@@ -13,6 +13,7 @@ import pytest
 import ray
 
 from fmnist.comparison.grid.cells import expand, with_seeds
+from fmnist.comparison.progress import SweepProgress
 from fmnist.comparison.run import compare, comparison_folder, run_specs
 from fmnist.comparison.sweep import concurrency
 from fmnist.data.dataset import Dataset
@@ -142,10 +143,15 @@ def test_a_run_that_has_no_end_is_not_passed_over(small, tmp_path):
     assert not (tmp_path / "comparisons").exists()
 
 
-def test_a_cell_that_fails_is_reported_and_the_others_go_on(small, together):
+def test_a_cell_that_fails_is_reported_and_the_others_go_on(small, together, capsys):
+    """It is not trained again, since it would fail again."""
     root, _ = together
-    diverging = jobs_of(small, root, {}, base=replace(BASE, optimizer="sgd", learning_rate=1e30))
-    manifest = compare([*diverging, *jobs_of(small, root, ACTIVATIONS)], name="custom")
+    (diverging,) = jobs_of(small, root, {}, base=replace(BASE, optimizer="sgd", learning_rate=1e30))
+    progress = SweepProgress({diverging.id: "diverging"}, {diverging.id: 2})
+    jobs = [diverging, *jobs_of(small, root, ACTIVATIONS)]
+    manifest = compare(jobs, name="custom", progress=progress)
+    told = capsys.readouterr().out
+    assert told.count("diverging: running") == told.count("diverging: failed") == 1
     failing, *sound = facts(root, manifest)["cells"]
     assert manifest.details["failed"] == 1
     assert "the loss is" in failing["failures"][0]["reason"] and not failing["runs"]

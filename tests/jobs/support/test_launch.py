@@ -160,3 +160,17 @@ def test_a_ray_that_starts_too_slowly_is_one_message(
     error = capsys.readouterr().err
     assert "timed out during startup" in error and "Traceback" not in error
     assert error.count("\n") == 1
+
+
+def test_a_ray_of_its_own_has_no_process_that_a_job_has_no_use_for() -> None:
+    script = """
+import ray
+from jobs.support.connect import start_ray
+start_ray()
+print(sorted(ray._private.worker._global_node.all_processes))
+ray.get(ray.remote(int).remote(1))
+"""
+    env = os.environ | {"RAY_ADDRESS": "local"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.stdout == "['gcs_server', 'monitor', 'raylet']\n", done.stderr
