@@ -131,9 +131,8 @@ def test_a_run_that_has_no_end_is_not_passed_over(small, tmp_path):
     jobs = jobs_of(small, tmp_path, ACTIVATIONS, replace(ONE_CPU, gpu=True))
 
     def delete():
-        while not (published := list(tmp_path.glob("runs/*/manifest.json"))):
-            time.sleep(0.01)
-        published[0].unlink()
+        wait(lambda: len(list(tmp_path.glob("runs/*"))) == 2)
+        (tmp_path / "runs" / jobs[0].id / "manifest.json").unlink()
 
     deleter = threading.Thread(target=delete)
     deleter.start()
