@@ -20,8 +20,9 @@ import pytest
 from tests.support.servers.s3 import set_environment
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
-KEY = "fake-access-key"
-PASSWORD = "fake-secret-of-ceph"  # visible in radosgw-admin's arguments
+# Both are visible in radosgw-admin's arguments, beside tests that look there for others.
+KEY = "fake-key-of-ceph"
+PASSWORD = "fake-secret-of-ceph"
 CONF = """
 [global]
 fsid = {fsid}
