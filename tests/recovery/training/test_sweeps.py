@@ -26,7 +26,7 @@ OURS = (  # all that a comparison prints
     r"stopping as soon as the runs have saved their state",
     r"comparison \S+ is finished: \d of \d runs",
     r"  cell +runs +validation +test",
-    r"  \S+ +\d+ +[\d.]+ +[\d.]+",
+    r"  \S+ +\d+ +[\d.]+% +[\d.]+%",
     r"  files in /.*:",
     r"    ((config.toml|report.html|results.md|comparison.json|results.parquet)( +|$))+",
     r"open /.*",
