@@ -73,7 +73,7 @@ def start(ray_cluster: Cluster) -> Iterator[Start]:
             address = ray.get_runtime_context().gcs_address
             command = [sys.executable, "-c", BEGIN + script, address, uri]
             driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-            stack.callback(driver.communicate)
+            stack.enter_context(driver)
             stack.callback(driver.kill)
             return driver
 
