@@ -4,26 +4,14 @@ Tune's own reports are not used: a trial waits until its last report was read, s
 save its state after the driver was interrupted.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
 
 import ray
 
-from fmnist.cluster.actors import RemoteMethod, ending, start_lasting_actor
-from fmnist.runs.history import EpochRow
-from fmnist.training.monitor import MonitorHandle, RunMonitor
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepUpdate:
-    """New rows of a run's history, and new notes for the user."""
-
-    run: str
-    rows: list[EpochRow]
-    notes: list[str]
+from fmnist.cluster.actors import RemoteMethod, start_lasting_actor
+from fmnist.training.monitor import MonitorHandle, RunMonitor, RunUpdate
 
 
 class SweepMonitor:
@@ -57,14 +45,10 @@ class SweepMonitor:
                 self._monitors[run].request_stop()
         return getattr(self._monitors[run], method)(*arguments)
 
-    def read(self) -> list[SweepUpdate]:
-        """Returns the updates since the last call."""
-        updates = [(run, monitor.read()) for run, monitor in self._monitors.items()]
-        return [
-            SweepUpdate(run=run, rows=update.rows, notes=update.notes)
-            for run, update in updates
-            if update.rows or update.notes
-        ]
+    def read(self) -> dict[str, RunUpdate]:
+        """Returns the updates since the last call, by run, of those that have any."""
+        updates = {run: monitor.read() for run, monitor in self._monitors.items()}
+        return {run: update for run, update in updates.items() if update.rows or update.notes}
 
     def request_stop(self) -> None:
         """Asks all runs to save their state and end, and lets no other begin."""
@@ -84,12 +68,9 @@ class SweepMonitorHandle(Protocol):
     request_stop: RemoteMethod[[]]
 
 
-@contextmanager
-def sweep_monitor() -> Iterator[SweepMonitorHandle]:
-    """Starts a monitor on the caller's node, and ends it after the block."""
-    monitor = cast(SweepMonitorHandle, start_lasting_actor(SweepMonitor))
-    with ending(monitor):
-        yield monitor
+def start_sweep_monitor() -> SweepMonitorHandle:
+    """Starts a monitor on the caller's node."""
+    return cast(SweepMonitorHandle, start_lasting_actor(SweepMonitor))
 
 
 @dataclass(frozen=True)

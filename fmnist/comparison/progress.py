@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fmnist.cluster.progress_bar import POLL_INTERVAL, format_duration
-from fmnist.comparison.monitor import SweepMonitorHandle, SweepUpdate
+from fmnist.comparison.monitor import SweepMonitorHandle
 from fmnist.runs.history import EpochRow
+from fmnist.training.monitor import RunUpdate
 from fmnist.training.progress import describe_scores
 
 FAILURE = "failure"  # in a trial's result: why its run failed
@@ -77,16 +78,16 @@ class SweepProgress(tune.Callback):
     def _show_updates(self) -> None:
         self._last_read = time.monotonic()
         assert self._monitor, "sweep has called `follow`"
-        updates: list[SweepUpdate] = ray.get(self._monitor.read.remote())
-        for update in updates:
-            every = max(1, self._epochs[update.run] // LOG_LINES)
+        updates: dict[str, RunUpdate] = ray.get(self._monitor.read.remote())
+        for run, update in updates.items():
+            every = max(1, self._epochs[run] // LOG_LINES)
             for note in update.notes:
-                self._print(update.run, note)
+                self._print(run, note)
             for row in update.rows:
-                self._rows[update.run] = row
+                self._rows[run] = row
                 if row["epoch"] % every == 0:
-                    scores = describe_scores(row, self._epochs[update.run])
-                    self._log(update.run, f"{scores}  {row['seconds']:.1f} s")
+                    scores = describe_scores(row, self._epochs[run])
+                    self._log(run, f"{scores}  {row['seconds']:.1f} s")
         self._refresh()
 
     def _end(self, run: str, state: str) -> None:

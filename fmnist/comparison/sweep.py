@@ -17,12 +17,12 @@ import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from fmnist.cluster.actors import ending
-from fmnist.cluster.nodes import ON_THE_HEAD, head_memory, on_this_node
+from fmnist.cluster.actors import ending, start_actor
+from fmnist.cluster.nodes import ON_THE_HEAD, head_memory
 from fmnist.cluster.progress_bar import POLL_INTERVAL
 from fmnist.cluster.resources import max_workers
 from fmnist.cluster.shared_folder import Mark, mark_storage
-from fmnist.comparison.monitor import SweepMonitorHandle, run_monitor, sweep_monitor
+from fmnist.comparison.monitor import SweepMonitorHandle, run_monitor, start_sweep_monitor
 from fmnist.comparison.progress import FAILURE, SweepProgress
 from fmnist.run_settings import least_and_most
 from fmnist.runs.history import EpochRow
@@ -38,7 +38,7 @@ from fmnist.training.stopped_runs import read_stopped
 log = logging.getLogger(__name__)
 
 # Bytes on the head that the processes of a trial need without its workers: its own, which controls
-# them, and a helper of Ray Train. `python -m benchmarks.trial_memory` measured 540 MiB each
+# them, and a helper of Ray Train. `python -m benchmarks.trial_memory` measured 365 MiB each
 # with three trials at once, with their share of the memory that they have in common.
 TRIAL_MEMORY = 600 << 20
 TUNE_ENVIRONMENT = {
@@ -94,8 +94,8 @@ def sweep(
         return {}
     first = next(iter(waiting.values()))
     with (
-        sweep_monitor() as monitor,
-        _early_stopper(first.training.epochs, ended)
+        ending(start_sweep_monitor()) as monitor,
+        ending(start_actor(EarlyStopper, first.training.epochs, ended))
         if early_stopping
         else nullcontext() as early_stopper,
         temporary_folder() as folder,
@@ -110,14 +110,6 @@ def sweep(
         )
         results = _tuner(trial, list(waiting.values()), str(folder), progress).fit()
         return _failures(results)
-
-
-@contextmanager
-def _early_stopper(epochs: int, ended: dict[str, list[EpochRow]]) -> Iterator[EarlyStopperHandle]:
-    actor = ray.remote(num_cpus=0, scheduling_strategy=on_this_node())(EarlyStopper)
-    early_stopper = actor.remote(epochs, ended)
-    with ending(early_stopper):
-        yield early_stopper
 
 
 def _tuner(
@@ -221,13 +213,13 @@ def _run_id(trial: Any) -> str:
 
 
 def _failures(results: Any) -> dict[str, str]:
-    reasons = {}
-    for result in results:
-        if result.error:
-            reasons[Path(result.path).name] = _reason(result.error)
-        elif FAILURE in result.metrics:
-            reasons[Path(result.path).name] = result.metrics[FAILURE]
-    return reasons
+    reasons = {
+        Path(result.path).name: _reason(result.error)
+        if result.error
+        else result.metrics.get(FAILURE)
+        for result in results
+    }
+    return {run: reason for run, reason in reasons.items() if reason}
 
 
 def _reason(error: Exception) -> str:

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import ray
 
-from fmnist.cluster.actors import ending
-from fmnist.cluster.nodes import on_this_node
+from fmnist.cluster.actors import ending, start_actor
 from fmnist.cluster.resources import choose_cpus_per_worker
 from fmnist.cluster.shared_folder import mark_storage
 from fmnist.data.dataset import Dataset
@@ -89,11 +88,9 @@ def _fit_in_actor(spec: RunSpec, context: RunContext) -> None:
     If that process dies, another actor goes on, as often as workers may fail. Ray does not start
     the same one again: what a dead actor's workers held is freed, but not if it may come back.
     """
-    actor = ray.remote(num_cpus=0, scheduling_strategy=on_this_node())(RunController)
     for restarts_left in reversed(range(spec.cluster.max_failures + 1)):
-        controller = actor.remote()
-        running = controller.fit.remote(spec, context)
-        with ending(controller):
+        with ending(start_actor(RunController)) as controller:
+            running = controller.fit.remote(spec, context)
             try:
                 result: RunResult = ray.get(running)
                 break

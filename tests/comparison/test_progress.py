@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from fmnist.comparison import progress
-from fmnist.comparison.monitor import SweepUpdate
 from fmnist.comparison.progress import SweepProgress
+from fmnist.training.monitor import RunUpdate
 
 NAMES = {"r1": "cnn seed 0", "r2": "dense seed 0", "r3": "resnet seed 0"}
 
@@ -22,7 +22,7 @@ def row(epoch: int, *, validation: bool = True):
 @pytest.fixture
 def sweep(request, monkeypatch):
     """A sweep of three runs of ten epochs; `say` tells it what they report."""
-    output, updates = io.StringIO(), []
+    output, updates = io.StringIO(), {}
     monkeypatch.setattr(progress, "ray", SimpleNamespace(get=lambda read: read))
     monkeypatch.setattr(
         progress,
@@ -34,7 +34,7 @@ def sweep(request, monkeypatch):
     shown = SweepProgress(NAMES, dict.fromkeys(NAMES, 10))
 
     def read():
-        found = updates[:]
+        found = dict(updates)
         updates.clear()
         return found
 
@@ -42,7 +42,7 @@ def sweep(request, monkeypatch):
         return SimpleNamespace(config={"run": run}, last_result=result)
 
     def say(run, *rows, notes=()):
-        updates.append(SweepUpdate(run=run, rows=list(rows), notes=list(notes)))
+        updates[run] = RunUpdate(fraction=0.0, rows=list(rows), notes=list(notes), stage="")
         shown._show_updates()
 
     shown.follow(SimpleNamespace(read=SimpleNamespace(remote=read)))
