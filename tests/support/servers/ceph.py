@@ -163,6 +163,7 @@ def ceph_uri(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> str:
     first, which may be those of the other S3 server.
     """
     set_environment(monkeypatch, ceph.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", PASSWORD)
     name = f"bucket-{uuid.uuid4().hex}"
     boto3.session.Session().client("s3").create_bucket(Bucket=name)
