@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import ray
 from PIL import Image
 
 from benchmarks import peak
@@ -27,6 +26,7 @@ from fmnist.ingest.plan import Ingestion, find_images, plan_ingestion
 from fmnist.ingest.run import ingest
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
+from jobs.support.connect import start_ray
 
 ROUNDS = 3
 CHUNK = 500  # files that a process of the pool gets at once
@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=70_000)
     images = parser.parse_args().images
-    ray.init(address="local", num_cpus=CPUS, include_dashboard=False, log_to_driver=False)
+    start_ray()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "files")
         paths = write_files(folder, images)

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import ray
 
 from benchmarks import peak
 from benchmarks.data_sets import (
@@ -27,15 +26,17 @@ from benchmarks.data_sets import (
     write_test_images,
 )
 from fmnist.models.architectures import build
+from fmnist.models.tensorflow import import_tensorflow
 from fmnist.runs.published import MODEL, open_model
 from fmnist.scoring.inputs import find_inputs
 from fmnist.scoring.run import score
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
+from jobs.support.connect import start_ray
 
 ROUNDS = 3
-BATCHES = (64, 256, 1024, 4096)
+BATCHES = (64, 256, 512, 1024, 4096)
 
 
 def publish_cnn(folder: Path) -> None:
@@ -45,6 +46,7 @@ def publish_cnn(folder: Path) -> None:
 
 def predict(folder: Path, images: int, answer: Path) -> None:
     """Writes how many images/s a plain function of the model reaches on arrays in memory."""
+    import_tensorflow()
     import keras
     import tensorflow as tf
 
@@ -85,7 +87,7 @@ def main() -> None:
         in_fresh_process(publish_cnn, folder / "models")
         for times in (1, 4):
             in_fresh_process(write_test_images, times * images, folder / f"data{times}")
-        ray.init(address="local", num_cpus=CPUS, include_dashboard=False, log_to_driver=False)
+        start_ray()
         print(f"{images:,} images, {CPUS} cores, {peak.measure():,.0f} GFLOP/s")
         print(row("predicted/s", "scored/s", "share"), flush=True)
         shares, seconds = [], []

@@ -31,12 +31,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """TensorFlow sees two GPUs in every process that a test starts, Ray's workers among them.
 
     So a process that forgets to hide them has two replicas, and fails. The process that runs the
-    tests has none, also where pytest-xdist starts several of them. Shards that are streamed are
-    kept in a folder of this session.
+    tests has none, also where pytest-xdist starts several of them. Tests that import TensorFlow
+    themselves get the kernels that `import_tensorflow` chooses. Shards that are streamed are kept
+    in a folder of this session.
     """
     if config.getoption("numprocesses", None):  # it runs no tests itself
         return
     os.environ["EMULATED_GPUS"] = "2"
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     cache = tempfile.TemporaryDirectory(prefix="fmnist-shards-")
     config.add_cleanup(cache.cleanup)
     os.environ[FOLDER] = cache.name

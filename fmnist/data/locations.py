@@ -5,7 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from pyarrow import fs
@@ -29,20 +29,29 @@ class Location:
     """A file or folder that is read. `uri` is as the user gave it, for messages.
 
     `filesystem` is None at an HTTP server, where files can be opened but not listed; `path` is then
-    the URL.
+    the URL. `listed` are the folders that need not be listed again; None to list always.
     """
 
     uri: str
     filesystem: fs.FileSystem | None
     path: str
+    listed: dict[tuple[str, bool], list[Any]] | None = field(default=None, compare=False)
 
     def child(self, name: str) -> "Location":
         """The entry of that name in this folder."""
-        return Location(
-            uri=f"{self.uri.rstrip('/')}/{name}",
-            filesystem=self.filesystem,
-            path=f"{self.path.rstrip('/')}/{name}",
-        )
+        uri, path = f"{self.uri.rstrip('/')}/{name}", f"{self.path.rstrip('/')}/{name}"
+        return replace(self, uri=uri, path=path)
+
+    def listed_once(self) -> "Location":
+        """The same place, of which each folder is listed when it is first asked for, and kept.
+
+        To list a million files takes seconds, on S3 a minute.
+        """
+        return replace(self, listed={})
+
+    def listed_anew(self) -> "Location":
+        """The same place as it is whenever it is asked for."""
+        return replace(self, listed=None)
 
     def is_file(self) -> bool:
         """Returns False for a folder. Raises UserError where nothing is there."""
@@ -100,8 +109,13 @@ class Location:
         return stream
 
     def _list(self, path: str | None = None, *, recursive: bool) -> list[Any]:
-        selector = fs.FileSelector(path or self.path, recursive=recursive, allow_not_found=True)
+        folder = path or self.path
+        if self.listed is not None and (folder, recursive) in self.listed:
+            return list(self.listed[folder, recursive])
+        selector = fs.FileSelector(folder, recursive=recursive, allow_not_found=True)
         infos: list[Any] = self._get_info(selector)
+        if self.listed is not None:
+            self.listed[folder, recursive] = list(infos)
         return infos
 
     def _get_info(self, paths: Any) -> Any:

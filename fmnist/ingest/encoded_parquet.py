@@ -55,7 +55,7 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
         uri=location.uri,
         parts=parts,
         stamp=_stamp(infos),
-        stamp_now=lambda: _stamp(_files(location)),
+        stamp_now=lambda: _stamp(_files(location.listed_anew())),
         classes=classes,
     )
 

@@ -85,7 +85,7 @@ def find_image_files(location: Location, *, parts_only: bool = False) -> ImageSo
         uri=location.uri,
         parts=parts,
         stamp=_stamp(tree),
-        stamp_now=lambda: _stamp(_list(location)),
+        stamp_now=lambda: _stamp(_list(location.listed_anew())),
     )
 
 

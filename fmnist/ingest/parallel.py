@@ -26,7 +26,10 @@ def in_parallel(
     with data_context(), warnings.catch_warnings():
         # Ray would restart a task that dies without end; only a deprecated parameter ends it.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        numbers = ray.data.range(count, override_num_blocks=count)
+        # Not `range`, which makes them in tasks of their own, that wait in line with the work.
+        numbers = ray.data.from_items(
+            [{"id": number} for number in range(count)], override_num_blocks=count
+        )
         found = numbers.map(work, num_cpus=1, max_retries=TASK_RETRIES)
         try:
             for row in found.iter_rows():

@@ -43,6 +43,7 @@ def find_images(location: Location) -> ImageSource | None:
         return None
     if location.is_file():
         return find_encoded_parquet(location)
+    location = location.listed_once()
     formats = find_formats(location)
     if formats == ["parquet"]:
         return find_encoded_parquet(location)

@@ -23,6 +23,9 @@ from jobs.support.config import IN_RAY_JOB
 from jobs.support.sigterm import terminate
 
 CONNECT_TIMEOUT = 10.0  # seconds
+# Ray ends a process that was idle for a second where more run than there are CPUs, and starts one
+# for the next task. On two CPUs, that is a fifth of the time in which a job scores.
+KEEP_IDLE = {"idle_worker_killing_time_threshold_ms": 60_000}
 
 
 def ensure_ray() -> None:
@@ -49,6 +52,7 @@ def start_ray() -> None:
                 # The progress monitor prints all that users should see; the rest is in Ray's logs.
                 log_to_driver=False,
                 logging_level=logging.ERROR,
+                _system_config=KEEP_IDLE if address == "local" else None,
             )
     except ConnectionError as error:
         raise UserError(f"found no Ray cluster that answers: {error}") from error

@@ -8,6 +8,8 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from jobs.support.connect import KEEP_IDLE
+
 STORE = 256 * 2**20  # bytes of each node's object store
 
 
@@ -15,7 +17,7 @@ STORE = 256 * 2**20  # bytes of each node's object store
 def ray_cluster(s3_server: str) -> Iterator[Cluster]:
     """Starts two nodes with 2 logical CPUs each, and one GPU; their workers find the S3 server."""
     # A node that was killed counts as dead after 4 s, not after Ray's 20.
-    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
+    quick = KEEP_IDLE | {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
     head = {
         "num_cpus": 2,
         "memory": 8 * 2**30,  # logical as well: what the head may give to the trials of a sweep
