@@ -120,7 +120,7 @@ def test_whoever_changes_a_default_raises_the_format_of_ids():
         "initial_weights": None,
         "freeze": 0,
     }
-    assert (FORMAT, asdict(Training())) == (2, defaults)
+    assert (FORMAT, asdict(Training())) == (3, defaults)
 
 
 def test_a_number_is_the_same_to_a_runs_id_with_and_without_a_point():

@@ -15,7 +15,7 @@ from fmnist.tasks import Task
 
 BEGUN = "begun.json"
 # Raised when the same configuration would train to other weights, or a setting's default changes.
-FORMAT = 2
+FORMAT = 3
 
 
 def run_folder(run_id: str) -> str:

@@ -10,7 +10,7 @@ from fmnist.scoring.settings import USUAL, PredictionSettings
 from fmnist.storage.manifest import content_id
 from fmnist.storage.open import Storage
 
-FORMAT = 2  # raised when the same model and images would give other files
+FORMAT = 3  # raised when the same model and images would give other files
 
 
 def predictions_id(

@@ -38,7 +38,7 @@ def test_the_id_follows_from_the_content_of_a_users_files() -> None:
         named = NetworkFiles(networks=[network], weights=[file]).named(given)
         ids.append(run_id(SHAPES, named, "f" * 64))
     assert len(set(ids)) == 3 and ids[0] == ids[3]
-    assert ids[0] == "shapes-net.4845867d6941-394493d8f05b"
+    assert ids[0] == "shapes-net.4845867d6941-6f9706dc19ea"
 
 
 def test_an_unknown_network_has_no_hyphens() -> None:
