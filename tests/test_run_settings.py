@@ -92,8 +92,8 @@ def test_float16_is_refused_with_the_reason_and_what_remains():
 
 def test_the_ids_of_runs_stay_as_they_are():
     quick = RECIPES["quick"]
-    assert run_id(FASHION, quick, "f") == "fashion-cnn-7639970bde1c"
-    assert run_id(FASHION, replace(quick, deterministic=False), "f") == "fashion-cnn-cf6997ce16de"
+    assert run_id(FASHION, quick, "f") == "fashion-cnn-96407277aa5d"
+    assert run_id(FASHION, replace(quick, deterministic=False), "f") == "fashion-cnn-f1363fabdf96"
 
 
 def test_whoever_changes_a_default_raises_the_format_of_ids():
