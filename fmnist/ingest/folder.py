@@ -94,7 +94,7 @@ def _list(location: Location) -> _Tree:
     files, folders = {}, set()
     for info in location.infos():
         path = info.path.removeprefix(root)
-        if any(name.startswith(".") for name in path.split("/")):
+        if path.startswith(".") or "/." in path:
             continue
         if not path.isprintable():
             raise UserError(

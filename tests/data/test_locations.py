@@ -125,6 +125,18 @@ def test_folders_of_any_depth_are_listed_in_parallel(
         assert f"listing {place}: " in caplog.text
 
 
+def test_a_folder_that_is_listed_once_is_listed_anew_only_where_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "first").touch()
+    once = locate(str(tmp_path)).listed_once()
+    assert len(once.infos()) == 2 and once.child("train").names() == ["first"]
+    (tmp_path / "train" / "second").touch()
+    assert len(once.infos()) == 2 and once.child("train").names() == ["first"]
+    assert once.child("train").listed_anew().names() == ["first", "second"]
+
+
 def test_a_folder_that_can_not_be_listed_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(UserError, match="file"):
