@@ -6,6 +6,7 @@ Ray Data streams Parquet files, which are never in memory as a whole; other form
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from fmnist.data.formats.parquet_schema import to_table
 from fmnist.data.load import find_format, load, load_format
 from fmnist.data.locations import OFFICIAL, Location, locate
 from fmnist.errors import UserError
+from fmnist.models.classifier import batch_rows
 from fmnist.scoring.file_summary import (
     COLUMNS,
     FileSummary,
@@ -37,8 +39,20 @@ from fmnist.scoring.file_summary import (
 from fmnist.storage.errors import read_errors
 from fmnist.tasks import Task
 
-CHUNK_BYTES = 2 << 20  # pixels that are passed to Ray at once
+CHUNK_BYTES = 2 << 20  # of pixels that are passed to Ray at once, at most
+ID_BYTES = 8  # beside the pixels of each image
 PARALLEL_READS = 2  # files that are read at the same time
+
+
+def rows_per_block(shape: tuple[int, int, int]) -> int:
+    """Images that are passed to Ray at once: full batches, since an actor pads the last of each."""
+    batch = batch_rows(shape)
+    return max(1, CHUNK_BYTES // prod(shape) // batch) * batch
+
+
+def block_bytes(shape: tuple[int, int, int]) -> int:
+    """Size of a block of ids and images for Ray Data, which rounds its rows up: half a row less."""
+    return rows_per_block(shape) * (ID_BYTES + prod(shape)) - prod(shape) // 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +105,7 @@ def from_dataset(dataset: Dataset) -> Inputs:
 
 def from_examples(examples: Examples, *, source: str) -> Inputs:
     """Takes examples in memory; they go to Ray's object store when they are read."""
-    rows = max(1, CHUNK_BYTES // examples.images[0].size)
+    rows = rows_per_block(examples.images.shape[1:])
 
     def tables() -> list[pa.Table]:
         starts = range(0, len(examples), rows)
@@ -170,6 +184,7 @@ def _stream(filesystem: FileSystem, paths: list[str]) -> ray.data.Dataset:
             partitioning=None,  # a path such as year=2020/ would otherwise add a column
             ray_remote_args={"num_cpus": 0, "max_retries": TASK_RETRIES},
             concurrency=PARALLEL_READS,
+            override_num_blocks=len(paths),  # Ray would halve the blocks of a few files
         )
 
 

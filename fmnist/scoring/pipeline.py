@@ -17,7 +17,7 @@ from fmnist.cluster.shared_folder import Mark, mark_storage
 from fmnist.errors import UserError
 from fmnist.models.classifier import batch_rows
 from fmnist.scoring.actor import DataChanged, ScoringActor
-from fmnist.scoring.inputs import CHUNK_BYTES
+from fmnist.scoring.inputs import CHUNK_BYTES, block_bytes
 from fmnist.scoring.job import ScoringJob
 from fmnist.scoring.settings import PredictionSettings
 from fmnist.scoring.supervisor import SupervisorHandle, start_supervisor
@@ -63,6 +63,7 @@ class PipelineSettings:
     prediction: PredictionSettings
     rows_per_call: int | None
     rows_per_file: int
+    block_bytes: int  # of ids and images
     object_store_memory: int  # bytes that all blocks take together
     action: str  # what the pipeline does, for messages
 
@@ -125,6 +126,7 @@ def _settings(job: ScoringJob, file_names: LabelFileNames) -> PipelineSettings:
         prediction=job.settings,
         rows_per_call=rows,
         rows_per_file=job.rows_per_file,
+        block_bytes=block_bytes(task.shape),
         object_store_memory=job.pool_size[1] * BLOCKS_PER_ACTOR * block,
         action=f"scoring {job.inputs.source} into {job.storage.uri}/{job.labels_folder}",
     )
@@ -137,7 +139,7 @@ def _run_pipeline(
     supervisor: SupervisorHandle,
 ) -> None:
     bound_retries()  # of the tasks that read and write
-    with _data_context(settings.object_store_memory):
+    with _data_context(settings):
         predictions = _predict(read(), references, settings, supervisor)
         try:
             _write(predictions, settings)
@@ -182,14 +184,14 @@ def _write(predictions: ray.data.Dataset, settings: PipelineSettings) -> None:
 
 
 @contextmanager
-def _data_context(object_store_memory: int) -> Iterator[None]:
+def _data_context(settings: PipelineSettings) -> Iterator[None]:
     """Makes Ray Data use small blocks, so that each of many actors gets some, and few of them.
 
     Without a limit, reading would run ahead until it has filled its part of the object store.
     """
     with data_context() as context:
-        context.target_max_block_size = CHUNK_BYTES
+        context.target_max_block_size = settings.block_bytes
         context.execution_options.resource_limits = ExecutionResources(
-            object_store_memory=object_store_memory
+            object_store_memory=settings.object_store_memory
         )
         yield

@@ -10,14 +10,16 @@ from pyarrow import parquet as pq
 from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from fmnist.cluster.data_pipelines import data_context
 from fmnist.cluster.nodes import NodeAddress
 from fmnist.cluster.remote import get_result
 from fmnist.data.dataset import Examples
 from fmnist.data.formats.parquet import write_part
 from fmnist.data.formats.parquet_schema import to_table
 from fmnist.errors import UserError
+from fmnist.models.classifier import batch_rows
 from fmnist.scoring.file_summary import summarize_file
-from fmnist.scoring.inputs import find_inputs, from_examples
+from fmnist.scoring.inputs import block_bytes, find_inputs, from_examples
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 from tests.support.samples import SHAPES, dataset, examples, write_idx
@@ -53,6 +55,22 @@ def test_memory_and_files_are_the_same_inputs(tmp_path: Path) -> None:
         for number, image in zip(EXAMPLES.ids, EXAMPLES.images, strict=True)
     }
     assert rows(files) == rows(memory) == expected
+
+
+def test_blocks_are_full_batches_but_for_the_last_of_a_file(tmp_path: Path) -> None:
+    many, batch = examples(FASHION, 12_000), batch_rows(FASHION.shape)
+    table = to_table(many)
+    write(tmp_path / "data/a.parquet", table.slice(0, 7000))
+    write(tmp_path / "data/b.parquet", table.slice(7000))
+    with data_context() as context:
+        context.target_max_block_size = block_bytes(FASHION.shape)
+        for inputs in (
+            find_inputs(FASHION, str(tmp_path / "data")),
+            from_examples(many, source=""),
+        ):
+            blocks = [len(each["id"]) for each in inputs.read().iter_batches(batch_size=None)]
+            assert sum(blocks) == 12_000 and max(blocks) > batch
+            assert sum(rows % batch > 0 for rows in blocks) <= 2
 
 
 def test_a_changed_pixel_or_id_gives_another_fingerprint() -> None:
