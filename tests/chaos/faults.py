@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.servers import faulty
@@ -14,6 +15,7 @@ from tests.support.servers import faulty
 if TYPE_CHECKING:
     from tests.chaos.world import World
 
+TRIES = 10  # to fill a disk
 LEASE = 26.0  # seconds: longer than a lease lasts without a sign of life
 STORAGE = {
     "503": faulty.UNAVAILABLE,
@@ -160,7 +162,16 @@ class Hands:
 
     def _fill(self, until: float) -> None:
         filling = self._world.disk / "filling"
-        status = os.statvfs(self._world.disk)
         with filling.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, status.f_bavail * status.f_frsize))
+            for _ in range(TRIES):
+                # A job that writes meanwhile takes some of it, and then nothing is allocated.
+                with suppress(OSError):
+                    end = file.seek(0, os.SEEK_END)
+                    os.posix_fallocate(file.fileno(), end, _free_bytes(self._world.disk) or 1)
         self._later(until, lambda: filling.unlink(missing_ok=True))
+
+
+def _free_bytes(folder: Path) -> int:
+    """Bytes that can be written to the disk of a folder."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
