@@ -5,7 +5,7 @@
 `jobs.compare` trains, validates, evaluates and publishes the cells; each script imports Keras,
 trains the same network with `fit` on all cores, validates it after each epoch, evaluates it, and
 saves it. Both read the same real images, and use the same kernels. It prints the seconds of both
-in turn, and the median ratio. About a quarter of an hour on two cores.
+in turn, and the median ratio. About half an hour on two cores.
 """
 
 import argparse
