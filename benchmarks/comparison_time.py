@@ -16,15 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import peak
-from benchmarks.data_sets import CPUS, row
+from benchmarks.data_sets import CPUS, images_of, row
 from benchmarks.plain_keras import train_plainly, write_arrays
 from fmnist.comparison.grid.cells import COMPARISONS, expand
-from fmnist.data.dataset import Dataset
 from fmnist.data.export import export_parquet
-from fmnist.data.load import load
 from fmnist.run_settings import Training
 from fmnist.tasks import FASHION
 
@@ -35,11 +31,9 @@ TEST_IMAGES = 2_000
 
 def write_data(folder: Path, images: int) -> None:
     """The first of the real images, as Parquet and as NumPy's arrays."""
-    whole = load(FASHION)
-    assert whole.train is not None and whole.test is not None
-    train, test = whole.train.take(np.arange(images)), whole.test.take(np.arange(TEST_IMAGES))
-    export_parquet(Dataset(task=FASHION, source="", train=train, test=test), str(folder / "images"))
-    write_arrays(folder, train, test)
+    data = images_of(images, test=TEST_IMAGES)
+    export_parquet(data, str(folder / "images"))
+    write_arrays(folder, data)
 
 
 def with_scripts(folder: Path, epochs: int) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from pyarrow import fs
 
+from fmnist.data.dataset import Dataset
 from fmnist.data.formats.parquet import write_part
 from fmnist.data.load import load
 from fmnist.runs.published import MODEL
@@ -28,6 +29,18 @@ def in_fresh_process(work: Callable[..., None], *arguments: Any) -> None:
     process.join()
     if process.exitcode:
         raise SystemExit(process.exitcode)
+
+
+def images_of(count: int, *, test: int = 1000) -> Dataset:
+    """The first of the real images to train on, and at most so many to test on."""
+    whole = load(FASHION)
+    assert whole.train is not None and whole.test is not None
+    return Dataset(
+        task=FASHION,
+        source=whole.source,
+        train=whole.train.take(np.arange(min(count, len(whole.train)))),
+        test=whole.test.take(np.arange(min(count, test))),
+    )
 
 
 def write_test_images(images: int, folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist.data.dataset import Examples
+from fmnist.data.dataset import Dataset
 from fmnist.models.architectures import build
 from fmnist.run_settings import Training
 from fmnist.tasks import FASHION
@@ -24,8 +24,10 @@ from fmnist.tasks import FASHION
 FILE = "data.npz"
 
 
-def write_arrays(folder: Path, train: Examples, test: Examples) -> None:
-    assert train.labels is not None and test.labels is not None
+def write_arrays(folder: Path, data: Dataset) -> None:
+    train, test = data.train, data.test
+    assert train is not None and train.labels is not None
+    assert test is not None and test.labels is not None
     np.savez(
         folder / FILE,
         images=train.images,
@@ -44,7 +46,6 @@ def train_plainly(folder: Path, training: Training) -> float:
         check=True,
         capture_output=True,
         text=True,
-        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1"},
     )
     return float(done.stdout.split()[-1])
 
@@ -58,6 +59,7 @@ def main(
     batch: str,
     epochs: str,
 ) -> None:
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     import keras
 
     class LastEpoch(keras.callbacks.Callback):  # type: ignore[misc]

@@ -28,12 +28,11 @@ import pytest
 import ray
 from pyarrow import fs
 
-from benchmarks.data_sets import in_fresh_process
+from benchmarks.data_sets import images_of, in_fresh_process
 from benchmarks.scoring_memory import family
 from fmnist.data.dataset import Dataset, Examples
 from fmnist.data.export import export_parquet
 from fmnist.data.formats.parquet import write_part
-from fmnist.data.load import load
 from fmnist.data.locations import locate
 from fmnist.data.streaming.cache import FOLDER
 from fmnist.data.streaming.dataset import ShardedDataset, open_shards
@@ -47,18 +46,6 @@ from tests.support.servers import s3
 
 SAMPLE = 0.2  # seconds
 CNN = Training(batch=256, epochs=2, learning_rate=2e-3, validation=0)
-
-
-def images_of(count: int) -> Dataset:
-    """The first of the real images."""
-    whole = load(FASHION)
-    assert whole.train is not None and whole.test is not None
-    return Dataset(
-        task=FASHION,
-        source=whole.source,
-        train=whole.train.take(np.arange(min(count, len(whole.train)))),
-        test=whole.test.take(np.arange(min(count, 1000))),
-    )
 
 
 def measure_speed(flags: argparse.Namespace, folder: Path) -> None:

@@ -110,13 +110,11 @@ class Location:
 
     def _list(self, path: str | None = None, *, recursive: bool) -> list[Any]:
         folder = path or self.path
-        if self.listed is not None and (folder, recursive) in self.listed:
-            return list(self.listed[folder, recursive])
-        selector = fs.FileSelector(folder, recursive=recursive, allow_not_found=True)
-        infos: list[Any] = self._get_info(selector)
-        if self.listed is not None:
-            self.listed[folder, recursive] = list(infos)
-        return infos
+        kept = {} if self.listed is None else self.listed
+        if (folder, recursive) not in kept:
+            selector = fs.FileSelector(folder, recursive=recursive, allow_not_found=True)
+            kept[folder, recursive] = self._get_info(selector)
+        return list(kept[folder, recursive])
 
     def _get_info(self, paths: Any) -> Any:
         assert self.filesystem is not None, "an HTTP server does not list its files"

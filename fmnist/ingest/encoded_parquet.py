@@ -51,11 +51,12 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
     for name, found in by_part.items():
         if found:
             parts[name], classes = _find_part(location.filesystem, [i.path for i in found], raw)
+    anew = location.listed_anew()  # the source must not keep what was listed
     return ImageSource(
         uri=location.uri,
         parts=parts,
         stamp=_stamp(infos),
-        stamp_now=lambda: _stamp(_files(location.listed_anew())),
+        stamp_now=lambda: _stamp(_files(anew)),
         classes=classes,
     )
 

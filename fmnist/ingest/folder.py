@@ -81,11 +81,12 @@ def find_image_files(location: Location, *, parts_only: bool = False) -> ImageSo
     else:
         found = _find_part(tree, None, test=False)
         parts = {"test" if found.labels is None else "train": found}
+    anew = location.listed_anew()  # the source must not keep what was listed
     return ImageSource(
         uri=location.uri,
         parts=parts,
         stamp=_stamp(tree),
-        stamp_now=lambda: _stamp(_list(location.listed_anew())),
+        stamp_now=lambda: _stamp(_list(anew)),
     )
 
 

@@ -37,7 +37,7 @@ def _import() -> None:
 
     TensorFlow uses the kernels of oneDNN only on CPUs that multiply in small formats (VNNI,
     bfloat16, AMX). On those with AVX2 alone they are faster as well: the report's CNN trains 1.3 to
-    1.7 times, and predicts 1.5 times as fast. And with TensorFlow's other kernels, what is
+    1.8 times, and predicts 1.5 times as fast. And with TensorFlow's other kernels, what is
     predicted for an image differs in the last digit by its place in a batch of 256 or more.
     """
     if "keras" in sys.modules:

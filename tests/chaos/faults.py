@@ -2,12 +2,12 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.servers import faulty
@@ -166,12 +166,6 @@ class Hands:
             for _ in range(TRIES):
                 # A job that writes meanwhile takes some of it, and then nothing is allocated.
                 with suppress(OSError):
-                    end = file.seek(0, os.SEEK_END)
-                    os.posix_fallocate(file.fileno(), end, _free_bytes(self._world.disk) or 1)
+                    end, free = file.seek(0, os.SEEK_END), shutil.disk_usage(filling).free
+                    os.posix_fallocate(file.fileno(), end, free or 1)
         self._later(until, lambda: filling.unlink(missing_ok=True))
-
-
-def _free_bytes(folder: Path) -> int:
-    """Bytes that can be written to the disk of a folder."""
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
