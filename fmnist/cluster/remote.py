@@ -1,6 +1,7 @@
 """Tasks in other processes of the cluster, with errors that a user understands."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,13 @@ import ray
 from ray import exceptions
 from ray._raylet import Config  # type: ignore[attr-defined]  # Ray's stub leaves it out
 
+from fmnist.cluster.nodes import not_shared_error
 from fmnist.errors import UserError
 from fmnist.runs.published import PublishedModel, load_classifier
+from fmnist.storage.errors import READ_ERRORS, explain
 
 TASK_RETRIES = 4  # of a task whose process died: spot nodes may leave twice while it runs
+ADDED_BY_RAY = "\nFailed to apply UDF"  # Ray Data tells how many attempts there were: one
 MAX_REASON = 300  # characters of Ray's message that a user sees
 # Ray raises these when processes have died and it does not start them again.
 PROCESS_DEATHS = (
@@ -47,6 +51,32 @@ def get_result(references: Any, what: str, *, attempts: int = 1 + TASK_RETRIES) 
         raise error.cause if isinstance(error.cause, UserError) else error from None
     except PROCESS_DEATHS as error:
         raise process_death_error(last_words(error), what, attempts=attempts) from None
+
+
+def find_cause(error: BaseException, action: str, *passed_on: type[Exception]) -> Exception | None:
+    """Finds the user's mistake, or the failure of the environment, behind failed tasks.
+
+    `action` says in messages what the tasks do. Exceptions of the types `passed_on` are
+    returned as UserErrors are, with their own text alone.
+    """
+    driver = reader = ray.util.get_node_ip_address()  # who asks is on the driver's node
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, exceptions.RayTaskError):
+            # Ray keeps the address of the task's node in the text alone.
+            found = re.search(r"\bip=([^,\s)]+)", str(cause))
+            reader, cause = found[1] if found else driver, cause.cause
+        elif isinstance(cause, Exception) and isinstance(cause, (UserError, *passed_on)):
+            return type(cause)(str(cause).partition(ADDED_BY_RAY)[0])
+        elif isinstance(cause, PROCESS_DEATHS):
+            return process_death_error(last_words(cause), action)
+        elif isinstance(cause, FileNotFoundError) and reader != driver:
+            return not_shared_error(action, driver=driver, reader=reader)
+        elif isinstance(cause, READ_ERRORS):
+            return UserError(f"{action}: {explain(cause)}")
+        else:
+            cause = cause.__cause__
+    return None
 
 
 def last_words(error: BaseException) -> str:

@@ -53,7 +53,7 @@ def copy_parquet(source: Location, target: str) -> None:
     """Copies `train/` and `test/` of a Parquet data set, file by file. Otherwise as above."""
 
     def write(filesystem: fs.FileSystem, folder: str) -> None:
-        for name in sorted({"train", "test"} & set(source.names())):
+        for name in sorted({"train", "test"} & source.names()):
             for path in source.child(name).files():
                 copied = f"{folder}/{name}/{PurePosixPath(path).name}"
                 filesystem.create_dir(f"{folder}/{name}")

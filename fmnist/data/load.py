@@ -63,7 +63,7 @@ def find_format(location: Location) -> Format:
 
 def find_formats(location: Location) -> list[Format]:
     """The formats of which a folder has files, by the files' names."""
-    names = set(location.names())
+    names = location.names()
     pairs = [name for pair in idx.FILES.values() for name in pair]
     present: dict[Format, bool] = {
         "idx": bool(names & {*pairs, *(f"{name}.gz" for name in pairs)}),

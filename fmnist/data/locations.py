@@ -60,13 +60,13 @@ class Location:
             raise UserError(f"{self.uri}: no such file or folder")
         return bool(kind == fs.FileType.File)
 
-    def names(self) -> list[str]:
-        """Names of the folder's entries, sorted; none if there is no such folder."""
-        return sorted(info.base_name for info in self._list(recursive=False))
+    def names(self) -> set[str]:
+        """Names of the folder's entries; none if there is no such folder."""
+        return {info.base_name for info in self._list(recursive=False)}
 
     def files(self) -> list[str]:
         """Paths in `filesystem` of all files below this folder, sorted."""
-        return sorted(info.path for info in self.infos() if info.type == fs.FileType.File)
+        return sorted(info.path for info in self.infos() if is_file(info))
 
     def infos(self) -> list[fs.FileInfo]:
         """Arrow's description of each file and folder below this folder, in no order.
@@ -122,8 +122,13 @@ class Location:
             return self.filesystem.get_file_info(paths)
 
 
-def _is_folder(info: Any) -> bool:
-    return bool(info.type == fs.FileType.Directory)
+def is_file(info: fs.FileInfo) -> bool:
+    """Returns False for a folder, and for what is neither; quicker than a look at the type."""
+    return info.size is not None
+
+
+def _is_folder(info: fs.FileInfo) -> bool:
+    return not is_file(info) and bool(info.type == fs.FileType.Directory)
 
 
 def locate(text: str | Location) -> Location:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from pyarrow import fs
 from pyarrow import parquet as pq
 
+from fmnist.data.formats.parquet import PARTS, SUFFIX, parquet_infos
 from fmnist.data.formats.parquet_schema import holds_bytes
 from fmnist.data.locations import Location
 from fmnist.errors import UserError
@@ -27,8 +28,6 @@ from fmnist.ingest.decode import BadImageError, read_info
 from fmnist.ingest.source import ImagePart, ImageSource, file_stamp
 from fmnist.storage.errors import read_errors
 
-SUFFIX = ".parquet"
-PARTS = ("train", "test")
 COLUMNS = ("id", "image", "label")
 
 
@@ -71,19 +70,7 @@ def _files(location: Location) -> list[fs.FileInfo]:
         with read_errors(location.uri):
             info = location.filesystem.get_file_info(location.path)
         return [info] if info.path.endswith(SUFFIX) else []
-    root = f"{location.path.rstrip('/')}/"
-    return sorted(
-        (
-            info
-            for info in location.infos()
-            if info.type == fs.FileType.File
-            and info.path.endswith(SUFFIX)
-            and not any(
-                name.startswith((".", "_")) for name in info.path.removeprefix(root).split("/")
-            )
-        ),
-        key=lambda info: info.path,
-    )
+    return parquet_infos(location)
 
 
 def _part(path: str) -> str:

@@ -20,9 +20,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from pyarrow import fs
 
-from fmnist.data.locations import Location
+from fmnist.data.locations import Location, is_file
 from fmnist.errors import UserError
 from fmnist.ingest.decode import FORMATS
 from fmnist.ingest.source import ImagePart, ImageSource, file_stamp
@@ -101,7 +100,7 @@ def _list(location: Location) -> _Tree:
             raise UserError(
                 f"{location.uri}: the name {path!r} has a character that can't be printed"
             )
-        if info.type == fs.FileType.File:
+        if is_file(info):
             files[path] = info
         else:
             folders.add(path)
@@ -197,4 +196,4 @@ def _check_case(names: list[str], uri: str) -> None:
 
 
 def _stamp(tree: _Tree) -> str:
-    return file_stamp(sorted(tree.files.items()))
+    return file_stamp((name, tree.files[name]) for name in sorted(tree.files))

@@ -1,11 +1,5 @@
 """Infers a task from images: their size and their channels."""
 
-import json
-from dataclasses import asdict
-from typing import Any
-
-import ray
-
 from fmnist.cluster.progress_bar import show_count
 from fmnist.errors import UserError
 from fmnist.ingest.classes import name_for
@@ -51,28 +45,21 @@ def infer_task(
 
 
 def _read_all_infos(parts: dict[str, ImagePart], uri: str) -> dict[ImageInfo, str]:
-    pieces = [
-        (part, start, min(start + INFO_ROWS, part.size))
+    pieces = (
+        (part.cut(start, stop), start, stop)
         for part in parts.values()
         for start in range(0, part.size, INFO_ROWS)
-    ]
-    work = [ray.put((part.cut(start, stop), start, stop)) for part, start, stop in pieces]
-
-    def look(row: dict[str, Any]) -> dict[str, Any]:
-        part, start, stop = ray.get(work[row["id"]])
-        infos = read_infos(part.rows(start, stop), part, start)
-        found = {
-            "images": stop - start,
-            "infos": [(asdict(info), name) for info, name in infos.items()],
-        }
-        return {"found": json.dumps(found, allow_nan=False)}
-
+        for stop in (min(start + INFO_ROWS, part.size),)
+    )
     infos: dict[ImageInfo, str] = {}
     looked_at = 0
     total = sum(part.size for part in parts.values())
     with show_count("looking at sizes and colours of", "images", total, lambda: looked_at):
-        for found in in_parallel(len(pieces), look, f"looking at the images of {uri}"):
-            looked_at += found["images"]
-            for info, name in found["infos"]:
-                infos.setdefault(ImageInfo(**info), name)
+        for images, found in in_parallel(_look, pieces, f"looking at the images of {uri}"):
+            looked_at += images
+            infos = found | infos
     return infos
+
+
+def _look(part: ImagePart, start: int, stop: int) -> tuple[int, dict[ImageInfo, str]]:
+    return stop - start, read_infos(part.rows(start, stop), part, start)

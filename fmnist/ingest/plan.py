@@ -1,7 +1,4 @@
-"""Finds the images at a place, and plans their ingestion: parts, classes, labels and id.
-
-Jobs whose images are raw import no more than this: Ray Data, which decodes, takes a second.
-"""
+"""Finds the images at a place, and plans their ingestion: parts, classes, labels and id."""
 
 from dataclasses import dataclass
 

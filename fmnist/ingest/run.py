@@ -1,18 +1,17 @@
 """Decodes the images of a source once, into shards of raw pixels in the storage root.
 
-Ray Data decodes in parallel. A data set is published whole or not at all, by an id that follows
-from the names, sizes and times of the source's files and from the settings: the same source is
-found again, and what was killed goes on with the shards that are missing.
+Tasks of the cluster decode in parallel. A data set is published whole or not at all, by an id that
+follows from the names, sizes and times of the source's files and from the settings: the same source
+is found again, and what was killed goes on with the shards that are missing.
 """
 
-import json
+import io
 import logging
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
-import pandas as pd
-import ray
+import pyarrow as pa
+from pyarrow import parquet as pq
 
 from fmnist.cluster.metrics import IMAGES_LEFT_OUT
 from fmnist.cluster.progress_bar import show_count
@@ -96,23 +95,24 @@ def _write(
         if shard.key in there:
             bad += read_left_out(shard, parts[shard.part], storage)
     missing = [shard for shard in shards if shard.key not in there]
-    work = [ray.put(_cut(shard, parts[shard.part], labels[shard.part])) for shard in missing]
     shape = task.shape
 
-    def write(row: dict[str, Any]) -> dict[str, Any]:
+    def write(
+        shard: Shard, part: ImagePart, labels: np.ndarray | None
+    ) -> tuple[int, list[BadImage]]:
         if mark:
             mark.check()
-        shard, part, numbers = ray.get(work[row["id"]])
-        left_out = write_shard(shard, part, numbers, shape, storage)
-        found = {"images": shard.size, "left_out": [asdict(each) for each in left_out]}
-        return {"found": json.dumps(found, allow_nan=False)}
+        return shard.size, write_shard(shard, part, labels, shape, storage)
 
+    pieces = (_cut(shard, parts[shard.part], labels[shard.part]) for shard in missing)
     total = sum(shard.size for shard in shards)
     decoded = total - sum(shard.size for shard in missing)
     with show_count("decoding", "images", total, lambda: decoded):
-        for found in in_parallel(len(missing), write, f"ingesting into {storage.uri}/{folder}"):
-            decoded += found["images"]
-            bad += [BadImage(**each) for each in found["left_out"]]
+        for images, left_out in in_parallel(
+            write, pieces, f"ingesting into {storage.uri}/{folder}"
+        ):
+            decoded += images
+            bad += left_out
             if len(bad) > allowed:
                 break
     if len(bad) > allowed:
@@ -129,4 +129,6 @@ def _cut(
 
 
 def _to_parquet(bad: list[BadImage]) -> bytes:
-    return pd.DataFrame([asdict(each) for each in bad]).to_parquet(index=False)
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([asdict(each) for each in bad]), sink)
+    return sink.getvalue()

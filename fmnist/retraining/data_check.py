@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from fmnist.cluster.data_pipelines import data_context, find_cause
-from fmnist.cluster.remote import TASK_RETRIES, bound_retries, get_result
+from fmnist.cluster.data_pipelines import data_context
+from fmnist.cluster.remote import TASK_RETRIES, bound_retries, find_cause, get_result
 from fmnist.data.dataset import labelled
 from fmnist.data.formats.parquet_schema import check_table
 from fmnist.drift.check import DataCheck, NewData, check_data

@@ -10,9 +10,9 @@ from pyarrow.fs import FileSystem, LocalFileSystem
 from ray.data import ActorPoolStrategy, ExecutionResources
 from ray.data.datasource import FilenameProvider
 
-from fmnist.cluster.data_pipelines import data_context, find_cause
+from fmnist.cluster.data_pipelines import data_context
 from fmnist.cluster.progress_bar import show_count
-from fmnist.cluster.remote import TASK_RETRIES, bound_retries, get_result
+from fmnist.cluster.remote import TASK_RETRIES, bound_retries, find_cause, get_result
 from fmnist.cluster.shared_folder import Mark, mark_storage
 from fmnist.errors import UserError
 from fmnist.models.classifier import batch_rows

@@ -9,6 +9,7 @@ from fmnist.data.locations import OFFICIAL, Location, locate
 from fmnist.errors import UserError
 from fmnist.ingest.classes import name_for
 from fmnist.ingest.plan import Ingestion, IngestionPlan, find_images, plan_ingestion
+from fmnist.ingest.run import ingest
 from fmnist.ingest.source import ImageSource
 from fmnist.stages import stage
 from fmnist.storage.manifest import Manifest, read_manifest
@@ -73,8 +74,6 @@ def find_data(
     if dry_run:
         _check_decoded(place, plan, storage)
     ensure_ray()
-    from fmnist.ingest.run import ingest  # imports Ray Data
-
     manifest = ingest(plan, storage)
     decoded = locate(f"{storage.uri}/{plan.folder}")
     found = task or _task_of(manifest, decoded.uri)

@@ -38,7 +38,7 @@ def test_a_path_and_its_uri_are_the_same_place(
     for spec in ("a b", f"{tmp_path}/a b/", (tmp_path / "a b").as_uri()):
         folder = locate(spec)
         assert not folder.is_file()
-        assert folder.names() == ["x.gz"]
+        assert folder.names() == {"x.gz"}
         assert folder.child("x.gz").is_file()
         with folder.child("x.gz").open() as stream:
             assert stream.read() == b"\x1f\x8bnot inflated"
@@ -52,7 +52,7 @@ def test_the_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.Monke
 def test_s3_is_listed_and_read(bucket: str, s3_client: Any) -> None:
     s3_client.put_object(Bucket=bucket, Key="data/a/x", Body=b"content")
     folder = locate(f"s3://{bucket}/data")
-    assert folder.names() == ["a"]
+    assert folder.names() == {"a"}
     assert folder.files() == [f"{bucket}/data/a/x"]
     with folder.child("a").child("x").open() as stream:
         assert stream.read() == b"content"
@@ -131,10 +131,10 @@ def test_a_folder_that_is_listed_once_is_listed_anew_only_where_that_is_asked_fo
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "first").touch()
     once = locate(str(tmp_path)).listed_once()
-    assert len(once.infos()) == 2 and once.child("train").names() == ["first"]
+    assert len(once.infos()) == 2 and once.child("train").names() == {"first"}
     (tmp_path / "train" / "second").touch()
-    assert len(once.infos()) == 2 and once.child("train").names() == ["first"]
-    assert once.child("train").listed_anew().names() == ["first", "second"]
+    assert len(once.infos()) == 2 and once.child("train").names() == {"first"}
+    assert once.child("train").listed_anew().names() == {"first", "second"}
 
 
 def test_a_folder_that_can_not_be_listed_is_an_error(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet as pq
+from pyarrow.fs import FileInfo
 
 from fmnist.data.dataset import Examples, check_ids, check_room
 from fmnist.data.formats.parquet_schema import check_columns, check_table, to_table
-from fmnist.data.locations import Location
+from fmnist.data.locations import Location, is_file
 from fmnist.errors import UserError
 from fmnist.storage.errors import READ_ERRORS, read_errors
 from fmnist.tasks import Task
@@ -128,14 +129,26 @@ def write_part(examples: Examples, filesystem: Any, folder: str) -> None:
         pq.write_table(table, path, filesystem=filesystem, compression="zstd", use_dictionary=False)
 
 
-def _files_below(folder: Location) -> list[str]:
+def parquet_infos(folder: Location) -> list[FileInfo]:
+    """Arrow's descriptions of the Parquet files below a folder, sorted by path.
+
+    Files and folders whose names begin with `.` or `_` are left out.
+    """
     root = folder.path.rstrip("/") + "/"
-    return [
-        path
-        for path in folder.files()
-        if path.endswith(SUFFIX)
-        and not any(name.startswith((".", "_")) for name in path.removeprefix(root).split("/"))
-    ]
+    return sorted(
+        (
+            info
+            for info in folder.infos()
+            if is_file(info)
+            and (path := info.path).endswith(SUFFIX)
+            and not any(name.startswith((".", "_")) for name in path.removeprefix(root).split("/"))
+        ),
+        key=lambda info: info.path,
+    )
+
+
+def _files_below(folder: Location) -> list[str]:
+    return [info.path for info in parquet_infos(folder)]
 
 
 def _allocate(count: int, task: Task, *, labelled: bool) -> Examples:
