@@ -4,20 +4,21 @@
 
 `jobs.compare` trains, validates, evaluates and publishes the cells; each script imports Keras,
 trains the same network with `fit` on all cores, validates it after each epoch, evaluates it, and
-saves it. Both read the same real images, and use the same kernels. It prints the seconds of both
-in turn, and the median ratio. About half an hour on two cores.
+saves it; they run once with the kernels that TensorFlow chooses, and once with those that our code
+makes it take. All read the same real images. It compares the seconds. About half an hour a round on
+two cores.
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-from benchmarks import peak
-from benchmarks.data_sets import CPUS, images_of, row
+from benchmarks.data_sets import images_of
+from benchmarks.paired import Paired, in_turn, markdown
 from benchmarks.plain_keras import train_plainly, write_arrays
 from fmnist.comparison.grid.cells import COMPARISONS, expand
 from fmnist.data.export import export_parquet
@@ -25,6 +26,7 @@ from fmnist.run_settings import Training
 from fmnist.tasks import FASHION
 
 ROUNDS = 2
+IMAGES, EPOCHS = 12_000, 2
 BATCH = 256
 TEST_IMAGES = 2_000
 
@@ -36,10 +38,10 @@ def write_data(folder: Path, images: int) -> None:
     write_arrays(folder, data)
 
 
-def with_scripts(folder: Path, epochs: int) -> float:
+def with_scripts(folder: Path, epochs: int, *, our_kernels: bool) -> float:
     begin = time.perf_counter()
     for cell in expand(COMPARISONS["report"], Training(batch=BATCH, epochs=epochs)):
-        train_plainly(folder, cell)
+        train_plainly(folder, cell, our_kernels=our_kernels)
     return time.perf_counter() - begin
 
 
@@ -63,23 +65,35 @@ def with_compare(folder: Path, epochs: int) -> float:
         return time.perf_counter() - begin
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=12_000)
-    parser.add_argument("--epochs", type=int, default=2)
-    arguments = parser.parse_args()
+def measure(images: int = IMAGES, epochs: int = EPOCHS, rounds: int = ROUNDS) -> list[Paired]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_data(folder, arguments.images)
-        print(f"{arguments.images:,} images, {arguments.epochs} epochs, {CPUS} cores")
-        print(f"{peak.measure():,.0f} GFLOP/s")
-        print(row("scripts", "jobs.compare", "ratio"), flush=True)
-        ratios = []
-        for _ in range(ROUNDS):
-            plain, ours = (run(folder, arguments.epochs) for run in (with_scripts, with_compare))
-            ratios.append(ours / plain)
-            print(row(f"{plain:,.0f} s", f"{ours:,.0f} s", f"{ratios[-1]:.2f}"), flush=True)
-    print(f"median ratio {statistics.median(ratios):.2f}")
+        write_data(folder, images)
+        ways = {
+            "scripts, s": partial(with_scripts, folder, epochs, our_kernels=False),
+            "our kernels, s": partial(with_scripts, folder, epochs, our_kernels=True),
+            "jobs.compare, s": partial(with_compare, folder, epochs),
+        }
+        scripts, same_kernels, ours = in_turn(ways, rounds).values()
+    what = "the report's eight cells beside Keras scripts"
+    return [
+        Paired(name=what, unit="s", ours=ours, baseline=scripts, target="≤ 0.7"),
+        Paired(
+            name=f"{what} with the same kernels",
+            unit="s",
+            ours=ours,
+            baseline=same_kernels,
+            target="",
+        ),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=IMAGES)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    print(markdown(measure(**vars(parser.parse_args()))))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pyarrow import fs
@@ -19,16 +20,14 @@ from fmnist.storage.manifest import publish
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 
+T = TypeVar("T")
 CPUS = len(os.sched_getaffinity(0))
 
 
-def in_fresh_process(work: Callable[..., None], *arguments: Any) -> None:
-    """Runs work in a process of its own, whose imports and memory stay out of this one."""
-    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(process.exitcode)
+def in_fresh_process(work: Callable[..., T], *arguments: Any) -> T:
+    """Returns what work does in a process of its own, whose imports and memory stay there."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def images_of(count: int, *, test: int = 1000) -> Dataset:
@@ -60,8 +59,3 @@ def publish_model(model: Any, folder: Path) -> None:
         task = {"name": FASHION.name, "classes": FASHION.classes, "shape": FASHION.shape}
         storage = open_storage(str(folder))
         publish(storage, "runs/r1", Path(name), kind="run", id="r1", details={"task": task})
-
-
-def row(*cells: str) -> str:
-    """One line of a table."""
-    return "".join(f"{cell:>16}" for cell in cells)

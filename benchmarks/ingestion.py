@@ -3,23 +3,23 @@
     python -m benchmarks.ingestion
 
 Writes the 70,000 images of Fashion-MNIST as PNG files, and then in turn lets a pool of processes do
-no more than read and decode them, and lets Ray Data ingest them: images/s of each, three times, and
-the share that ingestion reaches, medians. Ray has been started before. A few minutes on two cores.
+no more than read and decode them, and lets tasks of Ray ingest them, and compares the images/s. Ray
+has been started before. A few minutes on two cores.
 """
 
 import argparse
 import io
 import multiprocessing
-import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from benchmarks import peak
-from benchmarks.data_sets import CPUS, row
+from benchmarks.data_sets import CPUS
+from benchmarks.paired import Paired, in_turn, markdown
 from fmnist.data.load import load
 from fmnist.data.locations import locate
 from fmnist.ingest.plan import Ingestion, find_images, plan_ingestion
@@ -29,6 +29,7 @@ from fmnist.tasks import FASHION
 from jobs.support.connect import start_ray
 
 ROUNDS = 3
+IMAGES = 70_000
 CHUNK = 500  # files that a process of the pool gets at once
 
 
@@ -69,23 +70,25 @@ def with_ingestion(folder: Path, images: int) -> float:
         return images / (time.perf_counter() - begin)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=70_000)
-    images = parser.parse_args().images
+def measure(images: int = IMAGES) -> list[Paired]:
     start_ray()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "files")
         paths = write_files(folder, images)
-        print(f"{images:,} PNG files, {CPUS} cores, {peak.measure():,.0f} GFLOP/s")
-        print(row("Pillow/s", "ingested/s", "share"), flush=True)
         with_ingestion(folder, images)  # Ray's first processes are started
-        shares = []
-        for _ in range(ROUNDS):
-            plain, ours = with_pillow(paths), with_ingestion(folder, images)
-            shares.append(ours / plain)
-            print(row(f"{plain:,.0f}", f"{ours:,.0f}", f"{ours / plain:.0%}"), flush=True)
-    print(f"median share {statistics.median(shares):.0%}")
+        ways = {
+            "Pillow/s": partial(with_pillow, paths),
+            "ingested/s": partial(with_ingestion, folder, images),
+        }
+        pillow, ours = in_turn(ways, ROUNDS).values()
+    what = "ingesting PNG files beside Pillow alone"
+    return [Paired(name=what, unit="images/s", ours=ours, baseline=pillow, target="≥ 0.8")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=IMAGES)
+    print(markdown(measure(parser.parse_args().images)))
 
 
 if __name__ == "__main__":

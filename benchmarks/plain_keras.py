@@ -4,7 +4,7 @@
 
 `data.npz` in the folder has the images, from `write_arrays`. A tenth of them is held out, and
 validates after each epoch. It evaluates the test images at the end, saves the model, and prints the
-images/s of the last epoch. TensorFlow uses all cores, and the kernels that our code chooses.
+images/s of the last epoch. TensorFlow uses all cores.
 """
 
 import os
@@ -37,12 +37,16 @@ def write_arrays(folder: Path, data: Dataset) -> None:
     )
 
 
-def train_plainly(folder: Path, training: Training) -> float:
-    """Trains in a process of its own; returns the images/s of the last epoch."""
+def train_plainly(folder: Path, training: Training, *, our_kernels: bool = False) -> float:
+    """Trains in a process of its own; returns the images/s of the last epoch.
+
+    TensorFlow chooses its kernels by itself, or takes those that our code makes it take.
+    """
     names = ("architecture", "activation", "optimizer", "learning_rate", "batch", "epochs")
     arguments = [str(getattr(training, name)) for name in names]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.plain_keras", str(folder), *arguments],
+        env=os.environ | ({"TF_ENABLE_ONEDNN_OPTS": "1"} if our_kernels else {}),
         check=True,
         capture_output=True,
         text=True,
@@ -59,7 +63,6 @@ def main(
     batch: str,
     epochs: str,
 ) -> None:
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     import keras
 
     class LastEpoch(keras.callbacks.Callback):  # type: ignore[misc]

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import ray
 
-from benchmarks.data_sets import in_fresh_process, publish_model, row, write_test_images
+from benchmarks.data_sets import in_fresh_process, publish_model, write_test_images
+from benchmarks.paired import row
 from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import find_inputs
 from fmnist.scoring.run import score

@@ -4,27 +4,22 @@
 
 Scores Parquet files with the report's CNN, from the first look at the files to the published
 predictions and submission, on all cores. In turn with it, one process predicts arrays in memory on
-all cores with the batch size that is the fastest here. It prints images/s of both, and the share,
-medians of three rounds. Also the seconds that 4 times the images take, which should be 4 times as
-many. With the defaults about ten minutes on two cores.
+all cores with the batch size that is the fastest here. It compares the images/s of both, three
+times; then with 5 times the images, which should take 5 times as long. About ten minutes on two
+cores.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import peak
-from benchmarks.data_sets import (
-    CPUS,
-    in_fresh_process,
-    publish_model,
-    row,
-    write_test_images,
-)
+from benchmarks.data_sets import in_fresh_process, publish_model, write_test_images
+from benchmarks.paired import Paired, in_turn, markdown
 from fmnist.models.architectures import build
 from fmnist.models.tensorflow import import_tensorflow
 from fmnist.runs.published import MODEL, open_model
@@ -36,6 +31,8 @@ from fmnist.tasks import FASHION
 from jobs.support.connect import start_ray
 
 ROUNDS = 3
+IMAGES, MORE = 200_000, 5
+PREDICTED = 20_000  # images in each round, with each size of batch
 BATCHES = (64, 256, 512, 1024, 4096)
 
 
@@ -44,8 +41,8 @@ def publish_cnn(folder: Path) -> None:
     publish_model(model, folder)
 
 
-def predict(folder: Path, images: int, answer: Path) -> None:
-    """Writes how many images/s a plain function of the model reaches on arrays in memory."""
+def predict(folder: Path) -> float:
+    """Images/s that a plain function of the model reaches on arrays in memory."""
     import_tensorflow()
     import keras
     import tensorflow as tf
@@ -54,20 +51,20 @@ def predict(folder: Path, images: int, answer: Path) -> None:
     manifest = read_manifest(storage, "runs/r1")
     assert manifest is not None
     model = keras.saving.load_model(folder / "runs" / "r1" / manifest.files[MODEL].path)
-    pixels = np.random.default_rng(0).integers(0, 256, (images, *FASHION.shape), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (PREDICTED, *FASHION.shape), np.uint8)
     run = tf.function(lambda batch: model(batch, training=False), jit_compile=False)
-    found = {}
+    found = []
     for batch in BATCHES:
         run(pixels[:batch])
         begin = time.perf_counter()
-        for start in range(0, images - batch + 1, batch):
+        for start in range(0, PREDICTED - batch + 1, batch):
             run(pixels[start : start + batch]).numpy()
-        found[batch] = (images // batch * batch) / (time.perf_counter() - begin)
-    answer.write_text(str(max(found.values())))
+        found.append((PREDICTED // batch * batch) / (time.perf_counter() - begin))
+    return max(found)
 
 
 def score_all(folder: Path, data: Path, images: int) -> float:
-    """Seconds from the first look at the files to the published result, in a new storage root."""
+    """Images/s from the first look at the files to the published result, in a new storage root."""
     with tempfile.TemporaryDirectory() as results:
         begin = time.perf_counter()
         score(
@@ -75,34 +72,35 @@ def score_all(folder: Path, data: Path, images: int) -> float:
             inputs=find_inputs(FASHION, str(data)),
             storage=open_storage(results),
         )
-        return time.perf_counter() - begin
+        return images / (time.perf_counter() - begin)
+
+
+def measure(images: int = IMAGES) -> list[Paired]:
+    with tempfile.TemporaryDirectory() as name:
+        folder, rows, seconds = Path(name), [], []
+        in_fresh_process(publish_cnn, folder / "models")
+        start_ray()
+        for times, rounds in ((1, ROUNDS), (MORE, 1)):
+            data, count = folder / f"data{times}", times * images
+            in_fresh_process(write_test_images, count, data)
+            ways = {
+                "predicted/s": partial(in_fresh_process, predict, folder / "models"),
+                "scored/s": partial(score_all, folder / "models", data, count),
+            }
+            predicted, scored = in_turn(ways, rounds).values()
+            seconds.append(count / statistics.median(scored))
+            what = f"scoring {count:,} images beside predicting arrays"
+            rows += [
+                Paired(name=what, unit="images/s", ours=scored, baseline=predicted, target="≥ 0.9")
+            ]
+    what, few = f"scoring {MORE} times the images, for each", [MORE * seconds[0]]
+    return [*rows, Paired(name=what, unit="s", ours=seconds[1:], baseline=few, target="≤ 1.1")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=200_000)
-    images = parser.parse_args().images
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        in_fresh_process(publish_cnn, folder / "models")
-        for times in (1, 4):
-            in_fresh_process(write_test_images, times * images, folder / f"data{times}")
-        start_ray()
-        print(f"{images:,} images, {CPUS} cores, {peak.measure():,.0f} GFLOP/s")
-        print(row("predicted/s", "scored/s", "share"), flush=True)
-        shares, seconds = [], []
-        for _ in range(ROUNDS):
-            in_fresh_process(predict, folder / "models", images // 10, folder / "answer")
-            plain = float((folder / "answer").read_text())
-            seconds.append(score_all(folder / "models", folder / "data1", images))
-            shares.append(images / seconds[-1] / plain)
-            print(
-                row(f"{plain:,.0f}", f"{images / seconds[-1]:,.0f}", f"{shares[-1]:.0%}"),
-                flush=True,
-            )
-        many = score_all(folder / "models", folder / "data4", 4 * images)
-    print(f"median share {statistics.median(shares):.0%}")
-    print(f"{4 * images:,} images took {many / statistics.median(seconds):.2f} times as long")
+    parser.add_argument("--images", type=int, default=IMAGES)
+    print(markdown(measure(parser.parse_args().images)))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.paired import Paired, markdown
+
 ROUNDS = 3
 IMAGES = 60_000
 # The log names all stages at once, not only those that last two seconds.
@@ -27,13 +29,14 @@ sys.argv = ["train", *sys.argv[1:]]
 launch(parse, run)
 """
 FLAGS = ("--architecture", "dense", "--batch", "500", "--epochs", "1", "--validation", "0")
+ALONE, FIRST = "(to import TensorFlow and Keras alone)", "= from the command to the first step"
 IMPORT = "import tensorflow, keras"
 Seconds = dict[str, float]
 
 
-def main() -> None:
+def measure(*others: Path) -> list[Paired]:
     own = Path(__file__).parents[1]
-    checkouts = {str(folder): folder for folder in (own, *map(Path, sys.argv[1:]))}
+    checkouts = {str(folder): folder for folder in (own, *others)}
     measured: dict[str, list[Seconds]] = {name: [] for name in checkouts}
     for _ in range(ROUNDS):
         for name, folder in checkouts.items():
@@ -43,13 +46,16 @@ def main() -> None:
         for stage in rounds[0]:
             seconds = [each[stage] for each in rounds if stage in each]
             print(f"  {statistics.median(seconds):6.1f} s  {stage}")
+    imports, first = ([each[stage] for each in measured[str(own)]] for stage in (ALONE, FIRST))
+    what = "from the command to the first step, beside importing TensorFlow"
+    return [Paired(name=what, unit="s", ours=first, baseline=imports, target="≤ 4")]
 
 
 def _measure(folder: Path) -> Seconds:
     found: Seconds = {}
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-c", IMPORT], check=True, capture_output=True)
-    found["(to import TensorFlow and Keras alone)"] = time.perf_counter() - begin
+    found[ALONE] = time.perf_counter() - begin
     with tempfile.TemporaryDirectory() as storage:
         command = [sys.executable, "-c", JOB, *FLAGS, "--storage", storage]
         begin = last = time.perf_counter()
@@ -61,7 +67,7 @@ def _measure(folder: Path) -> Seconds:
                 if line.startswith("epoch 1/1"):
                     trained = IMAGES / float(line.split()[-2].replace(",", ""))
                     found[stage] = now - trained - last
-                    found["= from the command to the first step"] = now - trained - begin
+                    found[FIRST] = now - trained - begin
                     last, stage = now, "from the last step to the end of the job"
                 elif line.endswith(" …\n") and not line.startswith("evaluating"):
                     found[stage] = found.get(stage, 0.0) + now - last
@@ -73,4 +79,4 @@ def _measure(folder: Path) -> Seconds:
 
 
 if __name__ == "__main__":
-    main()
+    print(markdown(measure(*map(Path, sys.argv[1:]))))

@@ -4,22 +4,23 @@
     python -m benchmarks.streaming --images 600 --large 2000 --rounds 1 --batch 64  # does it work?
 
 Trains the CNN for two epochs in memory, from shards in a folder and from shards on an S3 server
-(moto's, on loopback), in turn and with a cache that is empty at first, and prints the images/s of
-each epoch and, of the second epochs, the median ratio to memory in the same round. Then trains a
-tiny network from `--images` and from `--large` generated images, and prints the peak of the
-worker's own memory (RssAnon) and of its share of all memory (PSS), in MiB. About 40 minutes and
-10 GB of temporary disk on two cores.
+(moto's, on loopback), in turn and with a cache that is empty at first, and compares the images/s of
+the second epochs. Then trains a tiny network from `--images` and from `--large` generated images,
+and compares the peaks of the worker's own memory (RssAnon) and of its share of all memory (PSS).
+About 40 minutes and 10 GB of temporary disk on two cores.
 """
 
 import argparse
 import io
+import itertools
 import logging
 import os
-import statistics
 import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ import pytest
 import ray
 from pyarrow import fs
 
-from benchmarks.data_sets import images_of, in_fresh_process
+from benchmarks.data_sets import T, images_of, in_fresh_process
+from benchmarks.paired import Paired, in_turn, markdown, row
 from benchmarks.scoring_memory import family
 from fmnist.data.dataset import Dataset, Examples
 from fmnist.data.export import export_parquet
@@ -44,44 +46,48 @@ from fmnist.tasks import FASHION
 from fmnist.training.run import train
 from tests.support.servers import s3
 
+IMAGES, LARGE, ROUNDS = 60_000, 2_000_000, 3
 SAMPLE = 0.2  # seconds
 CNN = Training(batch=256, epochs=2, learning_rate=2e-3, validation=0)
 
 
-def measure_speed(flags: argparse.Namespace, folder: Path) -> None:
-    """Prints a line for each run, and the ratios."""
+def measure_speed(images: int, rounds: int, batch: int, folder: Path) -> list[Paired]:
+    """Trains from each place in turn, with an empty cache."""
     with s3.serving() as url, pytest.MonkeyPatch.context() as patch:
         s3.set_environment(patch, url)
         import boto3
 
         boto3.session.Session().client("s3").create_bucket(Bucket="streaming")
-        data = images_of(flags.images)
+        data, numbers = images_of(images), itertools.count()
         places = {"folder": str(folder / "shards"), "s3": "s3://streaming/shards"}
         for place in places.values():
             export_parquet(data, place)
-        rates: dict[str, list[float]] = {}
-        print(f"{'ingest':>12}{'images/s, 1st epoch':>24}{'2nd epoch':>12}", flush=True)
-        for number in range(flags.rounds):
-            sources: dict[str, Callable[[], Dataset | ShardedDataset]] = {
-                "memory": lambda: data,
-                **{
-                    name: lambda place=place: open_shards(locate(place), FASHION)  # type: ignore[misc]
-                    for name, place in places.items()
-                },
-            }
-            for name, source in sources.items():
-                rows = in_fresh_ray(folder / f"{name}{number}", source(), flags.batch)
-                rates.setdefault(name, []).append(rows[-1])
-                print(f"{name:>12}{rows[0]:>24,.0f}{rows[-1]:>12,.0f}", flush=True)
-    for name in places:
-        ratios = [a / b for a, b in zip(rates[name], rates["memory"], strict=True)]
-        print(
-            f"{name}: {statistics.median(ratios):.1%} of memory's, median of {len(ratios)} rounds"
+
+        def rate(place: str | None) -> float:
+            source = data if place is None else open_shards(locate(place), FASHION)
+            results = folder / f"results{next(numbers)}"
+            return train_in_fresh_ray(results, source, batch=batch)[-1]
+
+        ways = {"memory": None, **places}
+        found = in_turn({f"{name}/s": partial(rate, way) for name, way in ways.items()}, rounds)
+    memory, local, remote = found.values()
+    return [
+        Paired(
+            name=f"training from shards {where} beside memory",
+            unit="images/s",
+            ours=ours,
+            baseline=memory,
+            target=target,
         )
+        for where, ours, target in (
+            ("in a folder", local, "≥ 0.9"),
+            ("on an S3 server", remote, "≥ 0.8"),
+        )
+    ]
 
 
-def in_fresh_ray(
-    folder: Path, dataset: Dataset | ShardedDataset, batch: int, **changes: Any
+def train_in_fresh_ray(
+    folder: Path, dataset: Dataset | ShardedDataset, **settings: Any
 ) -> list[float]:
     """Trains in a Ray of its own with an empty cache; returns the images/s of each epoch."""
     os.environ[FOLDER] = str(folder / "cache")
@@ -91,8 +97,7 @@ def in_fresh_ray(
     try:
         storage = open_storage(str(folder / "results"))
         ingest = "memory" if isinstance(dataset, Dataset) else "stream"
-        settings = vars(CNN) | {"batch": batch, "ingest": ingest} | changes
-        training = Training(**settings)
+        training = replace(CNN, ingest=ingest, **settings)
         with redirect_stdout(io.StringIO()):  # the table is all that it prints
             manifest = train(dataset, training, Cluster(), storage, command="benchmarks.streaming")
         rows = read_history(storage, run_folder(manifest.id), manifest)
@@ -140,34 +145,45 @@ def write_generated(count: int, folder: str) -> None:
             write_part(piece, fs.LocalFileSystem(), f"{folder}/{part}/{number:04}")
 
 
-def measure_memory(count: int, batch: int, folder: Path) -> None:
-    """Prints the peaks of a worker that streams so many images."""
+def measure_memory(count: int, batch: int, folder: Path) -> tuple[float, float]:
+    """Peaks in MiB of a worker that streams so many images: its own memory, and its share."""
     in_fresh_process(write_generated, count, str(folder / "shards"))
     peak = WorkerPeak()
     peak.start()
     dataset = open_shards(locate(str(folder / "shards")), FASHION)
-    rates = in_fresh_ray(folder, dataset, batch, architecture="dense", epochs=1, validation=0.1)
+    train_in_fresh_ray(folder, dataset, batch=batch, architecture="dense", epochs=1, validation=0.1)
     peak.over.set()
     peak.join()
-    print(f"{count:>12,}{peak.own:>12,.0f}{peak.share:>12,.0f}{rates[0]:>12,.0f}", flush=True)
+    print(
+        row(f"{count:,} images", f"{peak.own:,.0f} MiB", f"PSS {peak.share:,.0f} MiB"), flush=True
+    )
+    return peak.own, peak.share
 
 
-def run_fresh(work: Callable[..., None], *arguments: Any) -> None:
+def in_new_folder(work: Callable[..., T], *arguments: Any) -> T:
     with tempfile.TemporaryDirectory() as folder:
-        in_fresh_process(work, *arguments, Path(folder))
+        return in_fresh_process(work, *arguments, Path(folder))
+
+
+def measure(
+    images: int = IMAGES, large: int = LARGE, rounds: int = ROUNDS, batch: int = CNN.batch
+) -> list[Paired]:
+    rows = in_new_folder(measure_speed, images, rounds, batch)
+    few, many = (in_new_folder(measure_memory, count, batch) for count in (images, large))
+    what = f"peak of a worker, {large:,} images beside {images:,}"
+    return rows + [
+        Paired(name=f"{what}, {kind}", unit="MiB", ours=[most], baseline=[least], target="≤ 1.1")
+        for kind, least, most in zip(("own", "PSS"), few, many, strict=True)
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--images", type=int, default=60_000)
-    parser.add_argument("--large", type=int, default=2_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=256)
-    flags = parser.parse_args()
-    run_fresh(measure_speed, flags)
-    print(f"{'images':>12}{'own MiB':>12}{'PSS MiB':>12}{'images/s':>12}", flush=True)
-    for count in (flags.images, flags.large):
-        run_fresh(measure_memory, count, flags.batch)
+    parser.add_argument("--images", type=int, default=IMAGES)
+    parser.add_argument("--large", type=int, default=LARGE)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--batch", type=int, default=CNN.batch)
+    print(markdown(measure(**vars(parser.parse_args()))))
 
 
 if __name__ == "__main__":
