@@ -22,12 +22,6 @@ NAMES = ("startup", "step_speed", "comparison_time", "streaming", "ingestion", "
 PACKAGES = ("ray", "tensorflow", "keras", "numpy", "pyarrow", "pillow")
 
 
-def measure(name: str) -> list[Paired]:
-    """Runs a benchmark with its usual sizes."""
-    found: list[Paired] = importlib.import_module(f"benchmarks.{name}").measure()
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}")
@@ -37,10 +31,10 @@ def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     print(f"{machine.processor()}, {CPUS} cores, {peak.measure():,.0f} GFLOP/s")
     print(f"Python {sys.version.split()[0]}, {versions}", flush=True)
-    rows = []
+    rows: list[Paired] = []
     for name in names:
         print(f"\npython -m benchmarks {name}", flush=True)
-        rows += in_fresh_process(measure, name)
+        rows += in_fresh_process(importlib.import_module(f"benchmarks.{name}").measure)
     print(f"\n{markdown(rows)}")
 
 

@@ -77,8 +77,8 @@ def measure(images: int = IMAGES) -> list[Paired]:
         paths = write_files(folder, images)
         with_ingestion(folder, images)  # Ray's first processes are started
         ways = {
-            "Pillow/s": partial(with_pillow, paths),
-            "ingested/s": partial(with_ingestion, folder, images),
+            "Pillow, images/s": partial(with_pillow, paths),
+            "ingested, images/s": partial(with_ingestion, folder, images),
         }
         pillow, ours = in_turn(ways, ROUNDS).values()
     what = "ingesting PNG files beside Pillow alone"

@@ -49,13 +49,11 @@ class Paired:
 
 def in_turn(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """What each way measured, once a round; the values are printed as they come."""
-    print(row(*ways), flush=True)
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, measure in ways.items():
             found[name].append(measure())
-            print(row(f"{found[name][-1]:,.1f}"), end="", flush=True)
-        print(flush=True)
+            print(f"{name}: {found[name][-1]:,.1f}", flush=True)
     return found
 
 

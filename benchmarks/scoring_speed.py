@@ -84,8 +84,8 @@ def measure(images: int = IMAGES) -> list[Paired]:
             data, count = folder / f"data{times}", times * images
             in_fresh_process(write_test_images, count, data)
             ways = {
-                "predicted/s": partial(in_fresh_process, predict, folder / "models"),
-                "scored/s": partial(score_all, folder / "models", data, count),
+                "predicted, images/s": partial(in_fresh_process, predict, folder / "models"),
+                "scored, images/s": partial(score_all, folder / "models", data, count),
             }
             predicted, scored = in_turn(ways, rounds).values()
             seconds.append(count / statistics.median(scored))

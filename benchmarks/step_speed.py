@@ -49,10 +49,10 @@ def measure(images: int = IMAGES, batches: Sequence[int] = BATCHES) -> list[Pair
             plain = partial(train_plainly, Path(folder), replace(CNN, batch=batch))
             ours = partial(in_fresh_process, with_workers, images, batch)
             ways = {
-                "Keras/s": plain,
-                "our kernels/s": partial(plain, our_kernels=True),
-                "one worker/s": partial(ours, 1),
-                "two workers/s": partial(ours, 2),
+                "Keras, images/s": plain,
+                "Keras with the same kernels, images/s": partial(plain, our_kernels=True),
+                "one worker, images/s": partial(ours, 1),
+                "two workers, images/s": partial(ours, 2),
             }
             keras, same_kernels, one, two = in_turn(ways, ROUNDS).values()
         rows += [

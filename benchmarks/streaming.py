@@ -68,8 +68,11 @@ def measure_speed(images: int, rounds: int, batch: int, folder: Path) -> list[Pa
             results = folder / f"results{next(numbers)}"
             return train_in_fresh_ray(results, source, batch=batch)[-1]
 
-        ways = {"memory": None, **places}
-        found = in_turn({f"{name}/s": partial(rate, way) for name, way in ways.items()}, rounds)
+        ways = {
+            f"{name}, images/s": partial(rate, place)
+            for name, place in {"memory": None, **places}.items()
+        }
+        found = in_turn(ways, rounds)
     memory, local, remote = found.values()
     return [
         Paired(
