@@ -1,7 +1,5 @@
 """Checks the data of a retraining against those of its champion, before anything is trained."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +16,7 @@ from fmnist.errors import UserError
 from fmnist.retraining.plan import Plan
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import PublishedModel, load_classifier, open_model
-from fmnist.scoring.inputs import Inputs
+from fmnist.scoring.inputs import Inputs, Reader
 from fmnist.stages import stage
 from fmnist.storage.errors import READ_ERRORS
 from fmnist.storage.open import Storage
@@ -40,8 +38,9 @@ def check_plan(plan: Plan, inputs: Inputs, storage: Storage) -> DataCheck | None
     model = open_model(storage, run_folder(champion.run), task)
     with stage("checking the data against the champion's"):
         sample = inputs.ids[sample_positions(len(inputs.ids))]
+        read = inputs.reader(np.zeros(len(inputs.ids), bool))
         look = ray.remote(max_retries=TASK_RETRIES)(_look_at)
-        scored, predicted = get_result(look.remote(model, inputs.read, sample), ACTION)
+        scored, predicted = get_result(look.remote(model, read, sample), ACTION)
         assert train.labels is not None
         new = NewData(
             labels=np.bincount(train.labels, minlength=len(task.classes)),
@@ -53,7 +52,7 @@ def check_plan(plan: Plan, inputs: Inputs, storage: Storage) -> DataCheck | None
 
 
 def _look_at(
-    model: PublishedModel, read: Callable[[], ray.data.Dataset], ids: np.ndarray
+    model: PublishedModel, read: Reader, ids: np.ndarray
 ) -> tuple[ImageSample, np.ndarray]:
     """Returns a sample of the images with these ids, and the number that is predicted per class."""
     bound_retries()

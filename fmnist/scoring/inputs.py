@@ -6,6 +6,7 @@ Ray Data streams Parquet files, which are never in memory as a whole; other form
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from fmnist.tasks import Task
 CHUNK_BYTES = 2 << 20  # of pixels that are passed to Ray at once, at most
 ID_BYTES = 8  # beside the pixels of each image
 PARALLEL_READS = 2  # files that are read at the same time
+Reader = Callable[[], ray.data.Dataset]
 
 
 def rows_per_block(shape: tuple[int, int, int]) -> int:
@@ -60,16 +62,17 @@ class Inputs:
     """Images to score: `ids` are (n,) int64, sorted and unique.
 
     `fingerprint` follows from ids and images alone, whatever their order, files and format.
-    `hashes` (n,) uint64 are short hashes of each id with its image. `read` makes the Ray data set
-    of id and image; `are_unchanged` returns False if the data are no longer what was hashed.
-    `names` (n,) are those of images that were files.
+    `hashes` (n,) uint64 are short hashes of each id with its image. `reader` gives a function that
+    makes the Ray data set of id and image: of all of them, or without files of which all images are
+    in a mask (n,) of those that are scored. `are_unchanged` returns False if the data are no longer
+    what was hashed. `names` (n,) are those of images that were files.
     """
 
     source: str  # for people; holds no credentials
     fingerprint: str
     ids: np.ndarray
     hashes: np.ndarray
-    read: Callable[[], ray.data.Dataset]
+    reader: Callable[[np.ndarray], Reader]
     are_unchanged: Callable[[], bool]
     names: pa.Array | None = None
 
@@ -117,7 +120,7 @@ def from_examples(examples: Examples, *, source: str) -> Inputs:
         fingerprint=fingerprint_of(sum_of_hashes(digests)),
         ids=examples.ids[order],
         hashes=short_hashes(digests)[order],
-        read=lambda: ray.data.from_arrow(tables()),
+        reader=lambda scored: lambda: ray.data.from_arrow(tables()),
         are_unchanged=lambda: True,
     )
 
@@ -143,6 +146,7 @@ def from_parquet(task: Task, location: Location) -> Inputs:
         raise UserError(f"{location.uri}: has no rows, expected images to score")
     check_same_types(paths, found)
     order = order_by_id(paths, [one.ids for one in found])
+    files = np.repeat(np.arange(len(paths), dtype=np.int32), [len(one.ids) for one in found])[order]
     names = join_names([one.names for one in found])
     fingerprint = fingerprint_of(sum(one.sum_of_hashes for one in found) + hash_of_names(names))
 
@@ -157,7 +161,9 @@ def from_parquet(task: Task, location: Location) -> Inputs:
         fingerprint=fingerprint,
         ids=np.concatenate([one.ids for one in found])[order],
         hashes=np.concatenate([one.hashes for one in found])[order],
-        read=lambda: _stream(filesystem, paths),
+        reader=lambda scored: partial(
+            _stream, filesystem, [paths[number] for number in np.unique(files[~scored])]
+        ),
         are_unchanged=are_unchanged,
         names=None if names is None else names.take(pa.array(order)),
     )

@@ -1,6 +1,6 @@
 """The Ray Data pipeline of scoring: images are read, an actor pool predicts, labels are written."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from fmnist.cluster.shared_folder import Mark, mark_storage
 from fmnist.errors import UserError
 from fmnist.models.classifier import batch_rows
 from fmnist.scoring.actor import DataChanged, ScoringActor
-from fmnist.scoring.inputs import CHUNK_BYTES, block_bytes
+from fmnist.scoring.inputs import CHUNK_BYTES, Reader, block_bytes
 from fmnist.scoring.job import ScoringJob
 from fmnist.scoring.settings import PredictionSettings
 from fmnist.scoring.supervisor import SupervisorHandle, start_supervisor
@@ -82,13 +82,14 @@ def write_labels(job: ScoringJob, scored: np.ndarray, attempt: str) -> None:
     # References in a list stay references: the pipeline passes them on without fetching them.
     expected = (job.inputs.ids, job.inputs.hashes, scored, job.inputs.names)
     references = [ray.put(job.model), ray.put(expected)]
+    read = job.inputs.reader(scored)
     try:
         with mark_storage(job.storage) as mark:
             settings = _settings(job, LabelFileNames(attempt, mark))
             supervisor = start_supervisor(settings.action, job.model.run)
             with _show_progress(supervisor, before=int(np.count_nonzero(scored)), of=len(scored)):
                 get_result(
-                    supervisor.run.remote(_run_pipeline, job.inputs.read, references, settings),
+                    supervisor.run.remote(_run_pipeline, read, references, settings),
                     "the process that feeds the scoring actors",
                     attempts=1,
                 )
@@ -133,7 +134,7 @@ def _settings(job: ScoringJob, file_names: LabelFileNames) -> PipelineSettings:
 
 
 def _run_pipeline(
-    read: Callable[[], ray.data.Dataset],
+    read: Reader,
     references: list[ray.ObjectRef],
     settings: PipelineSettings,
     supervisor: SupervisorHandle,

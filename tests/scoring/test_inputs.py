@@ -19,7 +19,7 @@ from fmnist.data.formats.parquet_schema import to_table
 from fmnist.errors import UserError
 from fmnist.models.classifier import batch_rows
 from fmnist.scoring.file_summary import summarize_file
-from fmnist.scoring.inputs import block_bytes, find_inputs, from_examples
+from fmnist.scoring.inputs import Inputs, block_bytes, find_inputs, from_examples
 from fmnist.storage.open import open_storage
 from fmnist.tasks import FASHION
 from tests.support.samples import SHAPES, dataset, examples, write_idx
@@ -37,8 +37,12 @@ def write(path: Path, table: pa.Table, **columns: Any) -> Path:
     return path
 
 
-def rows(inputs: Any) -> dict[int, bytes]:
-    return {row["id"]: row["image"] for row in inputs.read().take_all()}
+def read(inputs: Inputs, scored: np.ndarray | None = None) -> ray.data.Dataset:
+    return inputs.reader(np.zeros(len(inputs.ids), bool) if scored is None else scored)()
+
+
+def rows(inputs: Inputs, scored: np.ndarray | None = None) -> dict[int, bytes]:
+    return {row["id"]: row["image"] for row in read(inputs, scored).take_all()}
 
 
 def test_memory_and_files_are_the_same_inputs(tmp_path: Path) -> None:
@@ -57,6 +61,15 @@ def test_memory_and_files_are_the_same_inputs(tmp_path: Path) -> None:
     assert rows(files) == rows(memory) == expected
 
 
+def test_files_of_which_all_images_are_scored_are_not_read_again(tmp_path: Path) -> None:
+    table = to_table(EXAMPLES)
+    write(tmp_path / "data/a.parquet", table.slice(0, 1000))
+    write(tmp_path / "data/b.parquet", table.slice(1000))
+    inputs = find_inputs(SHAPES, str(tmp_path / "data"))
+    scored = np.isin(inputs.ids, EXAMPLES.ids[:1001])
+    assert sorted(rows(inputs, scored)) == sorted(EXAMPLES.ids[1000:])
+
+
 def test_blocks_are_full_batches_but_for_the_last_of_a_file(tmp_path: Path) -> None:
     many, batch = examples(FASHION, 12_000), batch_rows(FASHION.shape)
     table = to_table(many)
@@ -68,7 +81,7 @@ def test_blocks_are_full_batches_but_for_the_last_of_a_file(tmp_path: Path) -> N
             find_inputs(FASHION, str(tmp_path / "data")),
             from_examples(many, source=""),
         ):
-            blocks = [len(each["id"]) for each in inputs.read().iter_batches(batch_size=None)]
+            blocks = [len(each["id"]) for each in read(inputs).iter_batches(batch_size=None)]
             assert sum(blocks) == 12_000 and max(blocks) > batch
             assert sum(rows % batch > 0 for rows in blocks) <= 2
 
