@@ -57,11 +57,6 @@ def in_turn(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, list
     return found
 
 
-def row(*cells: str) -> str:
-    """One line of a table for reading while it is measured."""
-    return "".join(f"{cell:>16}" for cell in cells)
-
-
 def markdown(rows: Sequence[Paired]) -> str:
     """The table of the documentation."""
     lines = [COLUMNS, ("---",) * len(COLUMNS), *(each.cells for each in rows)]

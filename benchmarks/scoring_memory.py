@@ -19,7 +19,6 @@ from pathlib import Path
 import ray
 
 from benchmarks.data_sets import in_fresh_process, publish_model, write_test_images
-from benchmarks.paired import row
 from fmnist.runs.published import open_model
 from fmnist.scoring.inputs import find_inputs
 from fmnist.scoring.run import score
@@ -126,6 +125,11 @@ def measure(images: int) -> None:
         ray.shutdown()
     found = [peaks.mebibytes[name] for name in COLUMNS[3:]]
     print(row(f"{images:,}", *(f"{value:,.0f}" for value in [seconds, images / seconds, *found])))
+
+
+def row(*cells: str) -> str:
+    """One line of the table."""
+    return "".join(f"{cell:>16}" for cell in cells)
 
 
 def main() -> None:

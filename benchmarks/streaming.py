@@ -12,7 +12,6 @@ About 40 minutes and 10 GB of temporary disk on two cores.
 
 import argparse
 import io
-import itertools
 import logging
 import os
 import tempfile
@@ -30,7 +29,7 @@ import ray
 from pyarrow import fs
 
 from benchmarks.data_sets import T, images_of, in_fresh_process
-from benchmarks.paired import Paired, in_turn, markdown, row
+from benchmarks.paired import Paired, in_turn, markdown
 from benchmarks.scoring_memory import family
 from fmnist.data.dataset import Dataset, Examples
 from fmnist.data.export import export_parquet
@@ -58,15 +57,14 @@ def measure_speed(images: int, rounds: int, batch: int, folder: Path) -> list[Pa
         import boto3
 
         boto3.session.Session().client("s3").create_bucket(Bucket="streaming")
-        data, numbers = images_of(images), itertools.count()
+        data = images_of(images)
         places = {"folder": str(folder / "shards"), "s3": "s3://streaming/shards"}
         for place in places.values():
             export_parquet(data, place)
 
         def rate(place: str | None) -> float:
             source = data if place is None else open_shards(locate(place), FASHION)
-            results = folder / f"results{next(numbers)}"
-            return train_in_fresh_ray(results, source, batch=batch)[-1]
+            return train_in_fresh_ray(source, batch=batch)[-1]
 
         ways = {
             f"{name}, images/s": partial(rate, place)
@@ -89,24 +87,27 @@ def measure_speed(images: int, rounds: int, batch: int, folder: Path) -> list[Pa
     ]
 
 
-def train_in_fresh_ray(
-    folder: Path, dataset: Dataset | ShardedDataset, **settings: Any
-) -> list[float]:
+def train_in_fresh_ray(dataset: Dataset | ShardedDataset, **settings: Any) -> list[float]:
     """Trains in a Ray of its own with an empty cache; returns the images/s of each epoch."""
-    os.environ[FOLDER] = str(folder / "cache")
-    ray.init(
-        address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
-    )
-    try:
-        storage = open_storage(str(folder / "results"))
-        ingest = "memory" if isinstance(dataset, Dataset) else "stream"
-        training = replace(CNN, ingest=ingest, **settings)
-        with redirect_stdout(io.StringIO()):  # the table is all that it prints
-            manifest = train(dataset, training, Cluster(), storage, command="benchmarks.streaming")
-        rows = read_history(storage, run_folder(manifest.id), manifest)
-    finally:
-        ray.shutdown()
-    return [row["images_per_second"] for row in rows]
+    ingest = "memory" if isinstance(dataset, Dataset) else "stream"
+    training = replace(CNN, ingest=ingest, **settings)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ[FOLDER] = str(folder / "cache")
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        try:
+            storage, command = open_storage(str(folder / "results")), "benchmarks.streaming"
+            with redirect_stdout(io.StringIO()):  # the table is all that it prints
+                manifest = train(dataset, training, Cluster(), storage, command=command)
+            epochs = read_history(storage, run_folder(manifest.id), manifest)
+        finally:
+            ray.shutdown()
+    return [epoch["images_per_second"] for epoch in epochs]
 
 
 class WorkerPeak(threading.Thread):
@@ -154,12 +155,10 @@ def measure_memory(count: int, batch: int, folder: Path) -> tuple[float, float]:
     peak = WorkerPeak()
     peak.start()
     dataset = open_shards(locate(str(folder / "shards")), FASHION)
-    train_in_fresh_ray(folder, dataset, batch=batch, architecture="dense", epochs=1, validation=0.1)
+    train_in_fresh_ray(dataset, batch=batch, architecture="dense", epochs=1, validation=0.1)
     peak.over.set()
     peak.join()
-    print(
-        row(f"{count:,} images", f"{peak.own:,.0f} MiB", f"PSS {peak.share:,.0f} MiB"), flush=True
-    )
+    print(f"{count:,} images: own {peak.own:,.0f} MiB, PSS {peak.share:,.0f} MiB", flush=True)
     return peak.own, peak.share
 
 

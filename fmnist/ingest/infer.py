@@ -46,10 +46,9 @@ def infer_task(
 
 def _read_all_infos(parts: dict[str, ImagePart], uri: str) -> dict[ImageInfo, str]:
     pieces = (
-        (part.cut(start, stop), start, stop)
+        (part.cut(start, min(start + INFO_ROWS, part.size)),)
         for part in parts.values()
         for start in range(0, part.size, INFO_ROWS)
-        for stop in (min(start + INFO_ROWS, part.size),)
     )
     infos: dict[ImageInfo, str] = {}
     looked_at = 0
@@ -61,5 +60,5 @@ def _read_all_infos(parts: dict[str, ImagePart], uri: str) -> dict[ImageInfo, st
     return infos
 
 
-def _look(part: ImagePart, start: int, stop: int) -> tuple[int, dict[ImageInfo, str]]:
-    return stop - start, read_infos(part.rows(start, stop), part, start)
+def _look(part: ImagePart) -> tuple[int, dict[ImageInfo, str]]:
+    return part.size, read_infos(part)

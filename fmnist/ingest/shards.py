@@ -17,7 +17,7 @@ from pyarrow import parquet as pq
 from fmnist.data.formats.parquet_schema import NAME, SHARD
 from fmnist.errors import UserError
 from fmnist.ingest.decode import BadImageError, ImageInfo, check_raw, decode_image, read_info
-from fmnist.ingest.source import ImagePart, Rows
+from fmnist.ingest.source import ImagePart
 from fmnist.storage.open import Storage
 
 BYTES = 32 << 20  # of pixels in a shard
@@ -109,13 +109,14 @@ def read_left_out(shard: Shard, part: ImagePart, storage: Storage) -> list[BadIm
     ]
 
 
-def read_infos(rows: Rows, part: ImagePart, start: int) -> dict[ImageInfo, str]:
+def read_infos(part: ImagePart) -> dict[ImageInfo, str]:
     """Each size and kind of colours among these images, with the name of the first that has it.
 
     Images that can't be read are passed over: they are found again when they are decoded.
     """
     found: dict[ImageInfo, str] = {}
-    for row, data in enumerate(rows.read(), start=start):
+    rows = part.rows(part.first, part.first + part.size)
+    for row, data in enumerate(rows.read(), start=part.first):
         if isinstance(data, bytes):
             try:
                 found.setdefault(read_info(data), part.name(row))

@@ -37,9 +37,9 @@ def check_plan(plan: Plan, inputs: Inputs, storage: Storage) -> DataCheck | None
     reference = read_reference(storage, champion.run, task.shape[2])
     model = open_model(storage, run_folder(champion.run), task)
     with stage("checking the data against the champion's"):
-        sample = inputs.ids[sample_positions(len(inputs.ids))]
-        read = inputs.reader(np.zeros(len(inputs.ids), bool))
+        positions = sample_positions(len(inputs.ids))
         look = ray.remote(max_retries=TASK_RETRIES)(_look_at)
+        read, sample = inputs.reader(positions), inputs.ids[positions]
         scored, predicted = get_result(look.remote(model, read, sample), ACTION)
         assert train.labels is not None
         new = NewData(

@@ -62,10 +62,10 @@ class Inputs:
     """Images to score: `ids` are (n,) int64, sorted and unique.
 
     `fingerprint` follows from ids and images alone, whatever their order, files and format.
-    `hashes` (n,) uint64 are short hashes of each id with its image. `reader` gives a function that
-    makes the Ray data set of id and image: of all of them, or without files of which all images are
-    in a mask (n,) of those that are scored. `are_unchanged` returns False if the data are no longer
-    what was hashed. `names` (n,) are those of images that were files.
+    `hashes` (n,) uint64 are short hashes of each id with its image. `reader` takes the positions,
+    or a mask (n,), of the images that are wanted, and gives a function that makes a Ray data set of
+    id and image: of these, and of others in the same files. `are_unchanged` returns False if the
+    data are no longer what was hashed. `names` (n,) are those of images that were files.
     """
 
     source: str  # for people; holds no credentials
@@ -120,7 +120,7 @@ def from_examples(examples: Examples, *, source: str) -> Inputs:
         fingerprint=fingerprint_of(sum_of_hashes(digests)),
         ids=examples.ids[order],
         hashes=short_hashes(digests)[order],
-        reader=lambda scored: lambda: ray.data.from_arrow(tables()),
+        reader=lambda wanted: lambda: ray.data.from_arrow(tables()),
         are_unchanged=lambda: True,
     )
 
@@ -161,8 +161,8 @@ def from_parquet(task: Task, location: Location) -> Inputs:
         fingerprint=fingerprint,
         ids=np.concatenate([one.ids for one in found])[order],
         hashes=np.concatenate([one.hashes for one in found])[order],
-        reader=lambda scored: partial(
-            _stream, filesystem, [paths[number] for number in np.unique(files[~scored])]
+        reader=lambda wanted: partial(
+            _stream, filesystem, [paths[number] for number in np.unique(files[wanted])]
         ),
         are_unchanged=are_unchanged,
         names=None if names is None else names.take(pa.array(order)),

@@ -82,7 +82,7 @@ def write_labels(job: ScoringJob, scored: np.ndarray, attempt: str) -> None:
     # References in a list stay references: the pipeline passes them on without fetching them.
     expected = (job.inputs.ids, job.inputs.hashes, scored, job.inputs.names)
     references = [ray.put(job.model), ray.put(expected)]
-    read = job.inputs.reader(scored)
+    read = job.inputs.reader(~scored)
     try:
         with mark_storage(job.storage) as mark:
             settings = _settings(job, LabelFileNames(attempt, mark))

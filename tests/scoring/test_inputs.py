@@ -37,12 +37,12 @@ def write(path: Path, table: pa.Table, **columns: Any) -> Path:
     return path
 
 
-def read(inputs: Inputs, scored: np.ndarray | None = None) -> ray.data.Dataset:
-    return inputs.reader(np.zeros(len(inputs.ids), bool) if scored is None else scored)()
+def read(inputs: Inputs) -> ray.data.Dataset:
+    return inputs.reader(np.arange(len(inputs.ids)))()
 
 
-def rows(inputs: Inputs, scored: np.ndarray | None = None) -> dict[int, bytes]:
-    return {row["id"]: row["image"] for row in read(inputs, scored).take_all()}
+def rows(data: ray.data.Dataset) -> dict[int, bytes]:
+    return {row["id"]: row["image"] for row in data.take_all()}
 
 
 def test_memory_and_files_are_the_same_inputs(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_memory_and_files_are_the_same_inputs(tmp_path: Path) -> None:
         int(number): image.tobytes()
         for number, image in zip(EXAMPLES.ids, EXAMPLES.images, strict=True)
     }
-    assert rows(files) == rows(memory) == expected
+    assert rows(read(files)) == rows(read(memory)) == expected
 
 
 def test_files_of_which_all_images_are_scored_are_not_read_again(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_files_of_which_all_images_are_scored_are_not_read_again(tmp_path: Path)
     write(tmp_path / "data/b.parquet", table.slice(1000))
     inputs = find_inputs(SHAPES, str(tmp_path / "data"))
     scored = np.isin(inputs.ids, EXAMPLES.ids[:1001])
-    assert sorted(rows(inputs, scored)) == sorted(EXAMPLES.ids[1000:])
+    assert sorted(rows(inputs.reader(~scored)())) == sorted(EXAMPLES.ids[1000:])
 
 
 def test_blocks_are_full_batches_but_for_the_last_of_a_file(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_parquet_is_read_from_a_bucket(s3_uri: str) -> None:
     write_part(EXAMPLES, system, folder)
     found = find_inputs(SHAPES, f"{s3_uri}/data")
     assert found.fingerprint == from_examples(EXAMPLES, source="").fingerprint
-    assert len(rows(found)) == len(EXAMPLES)
+    assert len(rows(read(found))) == len(EXAMPLES)
 
 
 def test_a_source_without_a_test_part_is_refused(tmp_path: Path) -> None:
