@@ -73,7 +73,7 @@ def find_cause(error: BaseException, action: str, *passed_on: type[Exception]) -
         elif isinstance(cause, FileNotFoundError) and reader != driver:
             return not_shared_error(action, driver=driver, reader=reader)
         elif isinstance(cause, READ_ERRORS):
-            return UserError(f"{action}: {explain(cause)}")
+            return UserError(f"{getattr(cause, 'filename', None) or action}: {explain(cause)}")
         else:
             cause = cause.__cause__
     return None

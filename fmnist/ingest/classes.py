@@ -13,8 +13,9 @@ from fmnist.tasks import TASKS
 def find_classes(source: ImageSource) -> tuple[str, ...]:
     """The classes of the training part, or of the only part; UserError where it has no labels.
 
-    These are the source's own names of its numbers; or else the different labels, sorted: names by
-    code points, numbers from 0 to the largest.
+    These are the source's own names of its numbers; or else, of numbers, those from 0 to the
+    largest, and of names the different ones, sorted: by code points, but 2 before 10 where all are
+    digits.
     """
     if source.classes is not None:
         return source.classes
@@ -22,24 +23,22 @@ def find_classes(source: ImageSource) -> tuple[str, ...]:
     if part.labels is None:
         raise UserError(f"{source.uri}: found no labels to learn the classes from, expected some")
     labels = set(part.labels)
-    numbers = {int(label) for label in labels if isinstance(label, int) or label.isdecimal()}
-    if len(numbers) == len(labels):
+    if numbers := [label for label in labels if isinstance(label, int)]:
         return tuple(map(str, range(max(numbers) + 1)))
-    return tuple(sorted(map(str, labels)))
+    names = sorted(map(str, labels))
+    return tuple(sorted(names, key=int) if all(map(str.isdecimal, names)) else names)
 
 
 def label_numbers(part: ImagePart, classes: tuple[str, ...]) -> np.ndarray | None:
-    """(n,) int64: each image's position in `classes`, found by name or, failing that, by number.
+    """(n,) int64: each image's position in `classes`, found by name.
 
-    None where the part has no labels. UserError names the first image whose label is no class.
+    Where no class has a number as its name, labels that are numbers are positions. None where the
+    part has no labels. UserError names the first image whose label is no class.
     """
     if part.labels is None:
         return None
-    known: dict[str | int, int] = {name: number for number, name in enumerate(classes)}
-    for number in range(len(classes)):
-        known.setdefault(number, number)
-        known.setdefault(str(number), number)
-    numbers = np.fromiter((known.get(label, -1) for label in part.labels), np.int64, part.size)
+    known = class_numbers(classes)
+    numbers = np.fromiter((known.get(str(label), -1) for label in part.labels), np.int64, part.size)
     if (numbers < 0).any():
         row = int((numbers < 0).argmax())
         raise UserError(
@@ -47,6 +46,14 @@ def label_numbers(part: ImagePart, classes: tuple[str, ...]) -> np.ndarray | Non
             f"{', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}"
         )
     return numbers
+
+
+def class_numbers(classes: tuple[str, ...]) -> dict[str, int]:
+    """The positions of the classes by what labels can call them: a name, or else a number."""
+    known = {name: number for number, name in enumerate(classes)}
+    if not any(map(str.isdecimal, classes)):
+        known |= {str(number): number for number in range(len(classes))}
+    return known
 
 
 def name_for(uri: str) -> str:

@@ -23,8 +23,9 @@ def in_parallel(
     processes die each time. The tasks that still run are cancelled then, or if nobody asks further.
     """
     task, rest = ray.remote(max_retries=TASK_RETRIES)(work), iter(pieces)
-    running = [task.remote(*piece) for piece in islice(rest, AT_ONCE)]
+    running: list[ray.ObjectRef[T]] = []
     try:
+        running += [task.remote(*piece) for piece in islice(rest, AT_ONCE)]
         while running:
             (done,), running = ray.wait(running)
             yield ray.get(done)

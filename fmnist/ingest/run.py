@@ -7,6 +7,7 @@ is found again, and what was killed goes on with the shards that are missing.
 
 import io
 import logging
+from contextlib import suppress
 from dataclasses import asdict
 
 import numpy as np
@@ -15,7 +16,7 @@ from pyarrow import parquet as pq
 
 from fmnist.cluster.metrics import IMAGES_LEFT_OUT
 from fmnist.cluster.progress_bar import show_count
-from fmnist.cluster.shared_folder import Mark, mark_storage
+from fmnist.cluster.shared_folder import mark_storage
 from fmnist.errors import UserError
 from fmnist.ingest.infer import infer_task
 from fmnist.ingest.parallel import in_parallel
@@ -29,7 +30,7 @@ from fmnist.ingest.shards import (
     write_shard,
 )
 from fmnist.ingest.source import ImagePart
-from fmnist.storage.lease import LEASE, hold_lease
+from fmnist.storage.lease import LEASE, Lease, LeaseLost, hold_lease
 from fmnist.storage.manifest import Manifest, publish_keys, read_manifest
 from fmnist.storage.open import Storage
 from fmnist.tasks import Task
@@ -50,45 +51,45 @@ def ingest(plan: IngestionPlan, storage: Storage) -> Manifest:
     if published := read_manifest(storage, folder):
         return published
     task = settings.task or infer_task(source, parts, plan.classes, settings.size)
+    while True:
+        lease_key = f"{folder}/{LEASE}"
+        with suppress(LeaseLost), hold_lease(storage, lease_key, notify=log.warning) as lease:
+            return read_manifest(storage, folder) or _ingest(plan, task, storage, lease)
+
+
+def _ingest(plan: IngestionPlan, task: Task, storage: Storage, lease: Lease) -> Manifest:
+    source, parts, folder = plan.source, plan.parts, plan.folder
     shards = plan_shards(parts, task.pixels, folder)
-    with (
-        hold_lease(storage, f"{folder}/{LEASE}", notify=log.warning) as lease,
-        mark_storage(storage) as mark,
-    ):
-        if published := read_manifest(storage, folder):
-            return published
-        bad = _write(shards, parts, plan.labels, task, storage, folder, mark, settings.max_bad_rows)
-        if source.stamp_now() != source.stamp:
-            raise UserError(
-                f"{source.uri}: changed while it was read, expected files that stay as they are"
-            )
-        lease.check()
-        names = [shard.key.removeprefix(f"{folder}/") for shard in shards]
-        if bad:
-            storage.write(f"{folder}/{QUARANTINE}", _to_parquet(bad))
-            names.append(QUARANTINE)
-        details = {
-            "source": source.uri,
-            "task": task.details,
-            "images": {name: part.size for name, part in parts.items()},
-            "left_out": len(bad),
-        }
-        found = publish_keys(storage, folder, names, kind="dataset", id=plan.id, details=details)
-        IMAGES_LEFT_OUT.add(len(bad), task=task.name)
-        return found
+    bad = _write(shards, plan, task, storage)
+    lease.check()
+    if source.stamp_now() != source.stamp:
+        # Shards of the changed files must not be found once the files are again as they were.
+        for shard in shards:
+            storage.delete(shard.key)
+        raise UserError(
+            f"{source.uri}: changed while it was read, expected files that stay as they are"
+        )
+    names = [shard.key.removeprefix(f"{folder}/") for shard in shards]
+    if bad:
+        storage.write(f"{folder}/{QUARANTINE}", _to_parquet(bad))
+        names.append(QUARANTINE)
+    details = {
+        "source": source.uri,
+        "task": task.details,
+        "images": {name: part.size for name, part in parts.items()},
+        "left_out": len(bad),
+    }
+    found = publish_keys(storage, folder, names, kind="dataset", id=plan.id, details=details)
+    IMAGES_LEFT_OUT.add(len(bad), task=task.name)
+    return found
 
 
 def _write(
-    shards: list[Shard],
-    parts: dict[str, ImagePart],
-    labels: dict[str, np.ndarray | None],
-    task: Task,
-    storage: Storage,
-    folder: str,
-    mark: Mark | None,
-    allowed: int,
+    shards: list[Shard], plan: IngestionPlan, task: Task, storage: Storage
 ) -> list[BadImage]:
     """Writes the shards that are missing; returns all images that are left out, in order."""
+    parts, labels, folder = plan.parts, plan.labels, plan.folder
+    allowed = plan.settings.max_bad_rows
     there = {key for part in parts for key in storage.keys(f"{folder}/{part}")}
     bad: list[BadImage] = []
     for shard in shards:
@@ -107,7 +108,10 @@ def _write(
     pieces = (_cut(shard, parts[shard.part], labels[shard.part]) for shard in missing)
     total = sum(shard.size for shard in shards)
     decoded = total - sum(shard.size for shard in missing)
-    with show_count("decoding", "images", total, lambda: decoded):
+    with (
+        mark_storage(storage) as mark,
+        show_count("decoding", "images", total, lambda: decoded),
+    ):
         for images, left_out in in_parallel(
             write, pieces, f"ingesting into {storage.uri}/{folder}"
         ):

@@ -7,6 +7,7 @@ stands in the schema's metadata, so that a shard that an earlier attempt has wri
 
 import io
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,18 +74,24 @@ def write_shard(
 ) -> list[BadImage]:
     """Decodes the images of a shard and writes it; returns those that are left out.
 
-    `part` may be no more than the shard's rows; `labels` are those of the shard.
+    `part` may be no more than the shard's rows; `labels` are those of the shard. Raises what
+    `Rows.read` raises, and writes nothing then.
     """
     rows, images, bad = [], [], []
     for row, found in enumerate(part.rows(shard.start, shard.stop).read(), start=shard.start):
         try:
-            if isinstance(found, str):
-                raise BadImageError(found)
+            if found is None:
+                raise BadImageError("the image is null")
             decode = check_raw if part.raw else decode_image
             images.append(decode(found, shape).tobytes())
             rows.append(row)
         except BadImageError as error:
             bad.append(BadImage(part=shard.part, row=row, name=part.name(row), reason=str(error)))
+    if len(rows) + len(bad) != shard.size:
+        raise UserError(
+            f"{part.name(shard.start)} and after it: found {len(rows) + len(bad)} images, expected "
+            f"{shard.size}: the file changed while it was read"
+        )
     columns: dict[str, Any] = {"id": pa.array(rows, pa.int64())}
     if part.names is not None:
         columns[NAME] = pa.array([part.names[row - part.first] for row in rows], pa.string())
@@ -112,16 +119,16 @@ def read_left_out(shard: Shard, part: ImagePart, storage: Storage) -> list[BadIm
 def read_infos(part: ImagePart) -> dict[ImageInfo, str]:
     """Each size and kind of colours among these images, with the name of the first that has it.
 
-    Images that can't be read are passed over: they are found again when they are decoded.
+    Images that are none are passed over: they are found again when they are decoded.
     """
     found: dict[ImageInfo, str] = {}
     rows = part.rows(part.first, part.first + part.size)
     for row, data in enumerate(rows.read(), start=part.first):
-        if isinstance(data, bytes):
-            try:
-                found.setdefault(read_info(data), part.name(row))
-            except BadImageError:
-                continue
+        if data is not None:
+            with suppress(BadImageError):
+                info = read_info(data)
+                if info not in found:
+                    found[info] = part.name(row)
     return found
 
 

@@ -1,7 +1,9 @@
 """Images that were found but not read yet: their names, order and labels, and how to read them."""
 
+import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -10,7 +12,8 @@ import pyarrow as pa
 from pyarrow import fs
 from pyarrow import parquet as pq
 
-from fmnist.storage.errors import READ_ERRORS, explain
+from fmnist.errors import UserError
+from fmnist.storage.errors import read_errors
 
 Labels = Sequence[str | int]
 
@@ -18,8 +21,12 @@ Labels = Sequence[str | int]
 class Rows(Protocol):
     """Some consecutive images of a part, read by the process that decodes them."""
 
-    def read(self) -> Iterator[bytes | str]:
-        """The bytes of each file in order, or the reason why it can't be read."""
+    def read(self) -> Iterator[bytes | None]:
+        """The bytes of each image in order; None where there are none.
+
+        Raises UserError for what can't be read now: only bytes say that an image is bad. Raises
+        FileNotFoundError for a local file that this node has not, since other nodes may have it.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +36,11 @@ class FileRows:
     filesystem: Any
     paths: Sequence[str]
 
-    def read(self) -> Iterator[bytes | str]:
+    def read(self) -> Iterator[bytes | None]:
         for path in self.paths:
-            try:
-                with self.filesystem.open_input_file(path) as file:
-                    yield file.read()
-            except READ_ERRORS as error:
-                yield explain(error)
+            with _file_errors(self.filesystem, path), self.filesystem.open_input_file(path) as file:
+                data = file.read()
+            yield data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +51,15 @@ class ParquetRows:
     column: str
     pieces: Sequence[tuple[str, int, int]]
 
-    def read(self) -> Iterator[bytes | str]:
+    def read(self) -> Iterator[bytes | None]:
         for path, first, count in self.pieces:
-            with self.filesystem.open_input_file(path) as stream:
+            with (
+                _file_errors(self.filesystem, path),
+                self.filesystem.open_input_file(path) as stream,
+            ):
                 yield from self._read_piece(pq.ParquetFile(stream), first, count)
 
-    def _read_piece(self, file: pq.ParquetFile, first: int, count: int) -> Iterator[bytes | str]:
+    def _read_piece(self, file: pq.ParquetFile, first: int, count: int) -> Iterator[bytes | None]:
         start = 0  # of the row group
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
@@ -59,8 +67,21 @@ class ParquetRows:
             if skipped < stop:
                 table = file.read_row_group(group, columns=[self.column])
                 for value in image_bytes(table[self.column]).slice(skipped, stop - skipped):
-                    yield value.as_py() or "the image is null"
+                    yield value.as_py()
             start += rows
+
+
+@contextmanager
+def _file_errors(filesystem: fs.FileSystem, path: str) -> Iterator[None]:
+    """Names the file in what `Rows.read` raises."""
+    try:
+        with read_errors(path):
+            yield
+    except UserError as error:
+        absent = isinstance(error.__cause__, FileNotFoundError)
+        if absent and isinstance(filesystem, fs.LocalFileSystem):
+            raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
+        raise
 
 
 def file_stamp(files: Iterable[tuple[str, fs.FileInfo]]) -> str:
@@ -95,32 +116,49 @@ class ImagePart:
     file_rows: Sequence[int] = ()  # of each Parquet file
     raw: bool = False  # the bytes are pixels of the task's shape, not an image file
     first: int = 0  # row of the first image, in what was cut out of a part
+    first_in_file: int = 0  # row at which the first of the Parquet files begins
 
     def name(self, row: int) -> str:
         """Name of an image for messages."""
         if self.column is None:
             return self.paths[row - self.first]
-        file = int(np.searchsorted(np.cumsum(self.file_rows), row, side="right"))
-        return f"{self.paths[file]} row {row - sum(self.file_rows[:file])}"
+        starts = self._file_starts()
+        file = int(np.searchsorted(starts, row, side="right")) - 1
+        return f"{self.paths[file]} row {row - starts[file]}"
 
     def rows(self, start: int, stop: int) -> Rows:
         """The images from row `start` to before `stop`."""
         if self.column is None:
             paths = self.paths[start - self.first : stop - self.first]
             return FileRows(filesystem=self.filesystem, paths=paths)
-        pieces, first = [], 0
-        for path, count in zip(self.paths, self.file_rows, strict=True):
+        pieces = []
+        for path, first, count in zip(
+            self.paths, self._file_starts().tolist(), self.file_rows, strict=True
+        ):
             begin, end = max(start, first), min(stop, first + count)
             if begin < end:
                 pieces.append((path, begin - first, end - begin))
-            first += count
         return ParquetRows(filesystem=self.filesystem, column=self.column, pieces=pieces)
 
     def cut(self, start: int, stop: int) -> "ImagePart":
         """Returns rows `start` to before `stop` as a task needs them; rows keep their numbers."""
         names = None if self.names is None else self.names[start:stop]
-        paths = self.paths[start:stop] if self.column is None else self.paths
-        return replace(self, size=stop - start, names=names, labels=None, paths=paths, first=start)
+        part = replace(self, size=stop - start, names=names, labels=None, first=start)
+        if self.column is None:
+            return replace(part, paths=self.paths[start:stop])
+        starts = self._file_starts()
+        first, last = np.searchsorted(starts, (start, stop - 1), side="right") - 1
+        files = slice(first, last + 1)
+        return replace(
+            part,
+            paths=self.paths[files],
+            file_rows=self.file_rows[files],
+            first_in_file=int(starts[first]),
+        )
+
+    def _file_starts(self) -> np.ndarray:
+        """(files,) The row at which each Parquet file begins."""
+        return self.first_in_file + np.cumsum([0, *self.file_rows[:-1]])
 
     def take(self, rows: np.ndarray) -> "ImagePart":
         """The images at these rows; only of a part with a file for each image."""

@@ -164,6 +164,8 @@ def _move(
         token=token,
     )
     history = (*(expected.history if expected else ()), move)
+    if problem := history_problem(history):  # before it is written, since no reader would take it
+        raise UserError(f"{storage.uri}/{pointer_key(task_name)}: {problem}; nothing was moved")
     version = expected.version if expected else None
     written = storage.replace(pointer_key(task_name), _content(task_name, history), version=version)
     now = read_champion(storage, task_name)

@@ -10,7 +10,7 @@ from fmnist.storage.records import check_fields
 MoveReason = Literal["promoted", "rolled back"]
 PROMOTED: MoveReason = "promoted"
 ROLLED_BACK: MoveReason = "rolled back"
-RUN = re.compile("[A-Za-z0-9-]+")
+RUN = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")  # a network of a user's own has a dot in its name
 OLD_MOVE_FIELDS: dict[str, type] = {
     "counter": int, "run": str, "reason": str, "command": str, "time": str,
 }  # fmt: skip
@@ -73,7 +73,7 @@ def history_problem(history: tuple[ChampionMove, ...]) -> str | None:
         return f"history has the counters {numbers}, expected 1, 2, 3 and so on"
     for move in history:
         if not RUN.fullmatch(move.run):
-            return f"run is {move.run!r}, expected letters, digits and hyphens"
+            return f"run is {move.run!r}, expected letters, digits and any of ._-"
     if not champions_not_rolled_back(history):
         return f"history has reasons that cannot be, expected {PROMOTED} or {ROLLED_BACK}"
     return None

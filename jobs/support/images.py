@@ -7,7 +7,7 @@ from fmnist.data.dataset import Dataset
 from fmnist.data.load import load
 from fmnist.data.locations import OFFICIAL, Location, locate
 from fmnist.errors import UserError
-from fmnist.ingest.classes import name_for
+from fmnist.ingest.classes import class_numbers, name_for
 from fmnist.ingest.plan import Ingestion, IngestionPlan, find_images, plan_ingestion
 from fmnist.ingest.run import ingest
 from fmnist.ingest.source import ImageSource
@@ -90,7 +90,7 @@ def warn_of_other_classes(place: str, source: ImageSource, task: Task) -> None:
     """Warns of images whose folders or labels are classes, but none of the model's."""
     part = source.parts.get("test") or source.parts["train"]
     found = {str(label) for label in part.labels or ()}
-    if found and not found & {*task.classes, *map(str, range(len(task.classes)))}:
+    if found and not found & class_numbers(task.classes).keys():
         log.warning(
             "%s: its classes (%s) are none of the model's (%s), which it gives to the images",
             place,

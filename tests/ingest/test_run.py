@@ -17,6 +17,7 @@ from fmnist.errors import UserError
 from fmnist.ingest import shards
 from fmnist.ingest.plan import Ingestion, find_images, plan_ingestion
 from fmnist.ingest.run import QUARANTINE, ingest
+from fmnist.storage.lease import Lease, LeaseLost
 from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import Task
@@ -94,14 +95,17 @@ def write_parquet(path: Path, ids: list[Any]) -> None:
     pq.write_table(pa.table({"id": ids, "image": images}), path, row_group_size=2)
 
 
+@pytest.mark.parametrize("rows", [2, 5_000])
 @pytest.mark.parametrize("ids", [["z", "b/1.png", "ä"], [70, 3, 50]])
-def test_ids_in_parquet_are_the_images_names(ids: list[Any], tmp_path: Path) -> None:
+def test_ids_in_parquet_are_the_images_names(
+    ids: list[Any], rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "MOST_ROWS", rows)  # the first shards end within the files
     write_parquet(tmp_path / "hub" / "test-0.parquet", ids)
     write_parquet(tmp_path / "hub" / "test-1.parquet", ["c", "d"] if "z" in ids else [1, 2])
     storage = open_storage(str(tmp_path / "results"))
     manifest = ingested(str(tmp_path / "hub"), storage, task=GREY)
-    (shard,) = tmp_path.glob(f"results/datasets/{manifest.id}/test/*.parquet")
-    table = pq.read_table(shard)
+    table = pq.read_table(tmp_path / "results/datasets" / manifest.id / "test")
     expected = [*map(str, ids), *(["c", "d"] if "z" in ids else ["1", "2"])]
     assert table["name"].to_pylist() == expected
     assert table["id"].to_pylist() == list(range(5))
@@ -197,6 +201,56 @@ def test_bad_images_end_the_job_or_are_listed(tmp_path: Path) -> None:
     assert found is not None and found.ids.tolist() == [0, 1, 3, 4, 6, 7]
 
 
+@pytest.mark.parametrize("files", ["train/a/5.png", "train-1.parquet"])
+def test_what_can_not_be_read_now_is_no_bad_image(
+    files: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "MOST_ROWS", 2)
+    place, away = tmp_path / "p", tmp_path / "away"
+    if files.endswith("png"):
+        write_pictures(place, [f"train/{name}/{i}.png" for name in "ab" for i in range(6)])
+    else:
+        for number in range(2):
+            write_parquet(place / f"train-{number}.parquet", [number * 3 + row for row in range(3)])
+    source = find_images(locate(str(place)))
+    assert source is not None
+    plan = plan_ingestion(source, Ingestion(task=GREY, max_bad_rows=10))
+    storage = open_storage(str(tmp_path / "results"))
+    (place / files).rename(away)
+    with pytest.raises(UserError, match=rf"p/{files}: no such file"):
+        ingest(plan, storage)
+    away.rename(place / files)
+    assert ingest(plan, storage).details["left_out"] == 0
+
+
+def test_parquet_that_gets_shorter_meanwhile_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "hub" / "test.parquet", ["a", "b", "c"])
+    source = find_images(locate(str(tmp_path / "hub")))
+    assert source is not None
+    write_parquet(tmp_path / "hub" / "test.parquet", ["a", "b"])
+    storage = open_storage(str(tmp_path / "results"))
+    expected = r"test\.parquet row 0 and after it: found 2 images, expected 3: the file changed"
+    with pytest.raises(UserError, match=expected):
+        ingest(plan_ingestion(source, Ingestion(task=GREY)), storage)
+    assert not any(key.endswith(".parquet") for key in storage.keys(""))
+
+
+def test_who_has_lost_the_lease_waits_for_the_other_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path / "p", ["a/1.png", "b/2.png"])
+    storage, checks = open_storage(str(tmp_path / "results")), []
+
+    def lost_once(lease: Lease) -> None:
+        checks.append(lease)
+        if len(checks) == 1:
+            raise LeaseLost("another job has it")
+
+    monkeypatch.setattr(Lease, "check", lost_once)
+    assert ingested(str(tmp_path / "p"), storage).details["images"] == {"train": 2}
+    assert len(checks) == 2
+
+
 def test_what_was_written_before_a_kill_is_not_decoded_again(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,4 +290,5 @@ def test_files_that_change_meanwhile_are_refused(
     storage = open_storage(str(tmp_path / "results"))
     with pytest.raises(UserError, match="changed while it was read"):
         ingest(plan_ingestion(source, Ingestion()), storage)
-    assert not any(key.endswith("manifest.json") for key in storage.keys(""))
+    # A shard of the changed files would be taken for one of these, should they come back.
+    assert not any(key.endswith((".json", ".parquet")) for key in storage.keys("datasets"))

@@ -109,6 +109,21 @@ def test_the_pointer_never_leads_to_what_is_not_whole(storage: Storage) -> None:
     assert read_champion(storage, "shapes") is None
 
 
+def test_a_run_with_a_network_of_the_users_own_becomes_champion(storage: Storage) -> None:
+    run = "shapes-my_net.1f0c9a2e77b4-08638a3a0d12"
+    publish_empty(storage, run)
+    moved = move(storage, run, None)
+    assert moved is not None and moved.run == run
+    assert read_champion(storage, "shapes") == moved
+
+
+def test_a_move_that_no_reader_would_take_is_not_written(storage: Storage) -> None:
+    publish_empty(storage, "a b")
+    with pytest.raises(UserError, match=rf"{KEY}: run is 'a b', expected letters.*nothing was"):
+        move(storage, "a b", None)
+    assert read_champion(storage, "shapes") is None
+
+
 MOVE = {"counter": 1, "run": "a", "reason": "promoted", "command": "", "time": "", "token": "1"}
 GOOD = {"task": "shapes", "counter": 1, "run": "a", "history": [MOVE]}
 
