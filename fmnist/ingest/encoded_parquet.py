@@ -3,7 +3,8 @@
 The column `image` holds the bytes of PNG, JPEG, WebP, BMP or GIF files, or structs of `bytes` and
 `path`; `label`, which may be missing, numbers or names of classes. Names of numbers are taken from
 Hugging Face's metadata in the schema. A part's files are `train/…`, `train.parquet` or
-`train-00000-of-00001.parquet`, as they are published. The column `id`, which may be missing, holds
+`train-00000-of-00001.parquet`, as they are published; files that name no part are the test part,
+or are ignored where others name one. The column `id`, which may be missing, holds
 the images' names, text or whole numbers; without it they are numbered by their rows.
 
 Raw images with whole numbers as ids are left to `fmnist.data.formats.parquet`, which needs no copy
@@ -36,19 +37,22 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
 
     Raises UserError for files of different schemas.
     """
-    infos = _files(location)
-    by_part: dict[str, list[Any]] = {part: [] for part in PARTS}
-    for info in infos:
-        by_part[_part(info.path.removeprefix(location.path.rstrip("/") + "/"))].append(info)
-    if not any(by_part.values()):
+    infos, root = _files(location), location.path.rstrip("/") + "/"
+    if not infos:
         return None
+    by_part: dict[str | None, list[Any]] = {part: [] for part in (*PARTS, None)}
+    for info in infos:
+        by_part[_part(info.path.removeprefix(root))].append(info)
+    others = by_part.pop(None)
+    if not any(by_part.values()):
+        by_part["test"], others = others, []
     first = next(infos for infos in by_part.values() if infos)[0]
     raw = _are_raw(location.filesystem, first.path)
     if raw is None:
         return None
     parts, classes = {}, None
     for name, found in by_part.items():
-        if found:
+        if name and found:
             parts[name], classes = _find_part(location.filesystem, [i.path for i in found], raw)
     anew = location.listed_anew()  # the source must not keep what was listed
     return ImageSource(
@@ -57,6 +61,7 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
         stamp=_stamp(infos),
         stamp_now=lambda: _stamp(_files(anew)),
         classes=classes,
+        ignored=[info.path.removeprefix(root) for info in others],
     )
 
 
@@ -73,14 +78,10 @@ def _files(location: Location) -> list[fs.FileInfo]:
     return parquet_infos(location)
 
 
-def _part(path: str) -> str:
-    """The part that a path below the data set's folder belongs to: all but `train…` is test."""
-    names = PurePosixPath(path).parts
-    return (
-        "train"
-        if any(name.partition("-")[0].removesuffix(SUFFIX) == "train" for name in names)
-        else "test"
-    )
+def _part(path: str) -> str | None:
+    """The part that a path below the data set's folder names, if any."""
+    names = {name.partition("-")[0].removesuffix(SUFFIX) for name in PurePosixPath(path).parts}
+    return next((part for part in PARTS if part in names), None)
 
 
 def _are_raw(filesystem: Any, path: str) -> bool | None:

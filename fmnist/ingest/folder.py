@@ -86,6 +86,9 @@ def find_image_files(location: Location, *, parts_only: bool = False) -> ImageSo
         parts=parts,
         stamp=_stamp(tree),
         stamp_now=lambda: _stamp(_list(anew)),
+        ignored=sorted({path.partition("/")[0] for path in tree.images}.difference(present))
+        if present
+        else (),
     )
 
 

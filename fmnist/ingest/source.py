@@ -176,9 +176,8 @@ class ImagePart:
 class ImageSource:
     """Images at one place; `stamp` changes with their files' names, sizes and times.
 
-    `stamp_now` looks at the files again.
-
-    `classes` are the names of the labels' numbers, where the source has some.
+    `stamp_now` looks at the files again. `classes` are the names of the labels' numbers, where the
+    source has some. `ignored` names files or folders with images that are of no part.
     """
 
     uri: str
@@ -186,6 +185,7 @@ class ImageSource:
     stamp: str
     stamp_now: Callable[[], str]
     classes: tuple[str, ...] | None = None
+    ignored: Sequence[str] = ()
 
     @property
     def raw(self) -> bool:

@@ -64,6 +64,7 @@ def find_data(
                 f"{place}: found no image files, for which --size, --test and --max-bad-rows are"
             )
         return Data(task=task or find_task(default_task), place=location or OFFICIAL)
+    warn_of_ignored(place, source)
     if scored and task:
         warn_of_other_classes(place, source, task)
     if source.raw:
@@ -84,6 +85,13 @@ def find_data(
         place=decoded,
         source=f"images at {place}" + (f", {left_out} left out" if left_out else ""),
     )
+
+
+def warn_of_ignored(place: str, source: ImageSource) -> None:
+    """Warns of images beside those of train and test, which no job uses."""
+    if source.ignored:
+        some = ", ".join(source.ignored[:5]) + (", …" if len(source.ignored) > 5 else "")
+        log.warning("%s: ignores %s, which is neither train nor test", place, some)
 
 
 def warn_of_other_classes(place: str, source: ImageSource, task: Task) -> None:

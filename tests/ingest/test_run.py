@@ -201,6 +201,20 @@ def test_bad_images_end_the_job_or_are_listed(tmp_path: Path) -> None:
     assert found is not None and found.ids.tolist() == [0, 1, 3, 4, 6, 7]
 
 
+def test_parquet_of_a_third_part_is_ignored_beside_others_and_else_all_is_test(
+    tmp_path: Path,
+) -> None:
+    for name in ("test-0.parquet", "train-0.parquet", "validation-0.parquet"):
+        write_parquet(tmp_path / name, ["a", "b"])
+    source = find_images(locate(str(tmp_path)))
+    assert source is not None and source.ignored == ["validation-0.parquet"]
+    assert {name: part.size for name, part in source.parts.items()} == {"train": 2, "test": 2}
+    for name in ("test-0.parquet", "train-0.parquet"):
+        (tmp_path / name).unlink()
+    source = find_images(locate(str(tmp_path)))
+    assert source is not None and not source.ignored and source.parts["test"].size == 2
+
+
 @pytest.mark.parametrize("files", ["train/a/5.png", "train-1.parquet"])
 def test_what_can_not_be_read_now_is_no_bad_image(
     files: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
