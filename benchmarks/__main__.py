@@ -32,10 +32,12 @@ def main() -> None:
     print(f"{machine.processor()}, {CPUS} cores, {peak.measure():,.0f} GFLOP/s")
     print(f"Python {sys.version.split()[0]}, {versions}", flush=True)
     rows: list[Paired] = []
-    for name in names:
-        print(f"\npython -m benchmarks {name}", flush=True)
-        rows += in_fresh_process(importlib.import_module(f"benchmarks.{name}").measure)
-    print(f"\n{markdown(rows)}")
+    try:
+        for name in names:
+            print(f"\npython -m benchmarks {name}", flush=True)
+            rows += in_fresh_process(importlib.import_module(f"benchmarks.{name}").measure)
+    finally:  # what was measured before a failure is not lost
+        print(f"\n{markdown(rows)}")
 
 
 if __name__ == "__main__":

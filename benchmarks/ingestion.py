@@ -52,8 +52,10 @@ def decode(path: Path) -> int:
 
 
 def with_pillow(paths: list[Path]) -> float:
-    with multiprocessing.get_context("spawn").Pool(CPUS) as pool:
-        pool.map(decode, paths[:CPUS])  # the processes are there
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(CPUS + 1)
+    with context.Pool(CPUS, initializer=ready.wait) as pool:
+        ready.wait()  # until all processes have imported what they need
         begin = time.perf_counter()
         pool.map(decode, paths, chunksize=CHUNK)
         return len(paths) / (time.perf_counter() - begin)

@@ -111,6 +111,9 @@ class Location:
     def _list(self, path: str | None = None, *, recursive: bool) -> list[Any]:
         folder = path or self.path
         kept = {} if self.listed is None else self.listed
+        flat = kept.get((folder, False))
+        if flat is not None and not any(map(_is_folder, flat)):
+            recursive = False  # there is nothing deeper
         if (folder, recursive) not in kept:
             selector = fs.FileSelector(folder, recursive=recursive, allow_not_found=True)
             kept[folder, recursive] = self._get_info(selector)

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 # Pillow's names of the formats that are read, with the endings of their files.
 FORMATS = {
@@ -36,6 +36,9 @@ RULES = 2
 GREY_MODES = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I"}
 COLOUR_MODES = {"RGB", "RGBA", "RGBa", "RGBX", "P", "PA"}
 MODES = GREY_MODES | COLOUR_MODES
+# One of these names is in a PNG file that has an orientation, never compressed.
+PNG_ORIENTATIONS = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+TURNED = (5, 6, 7, 8)  # orientations that turn an image by 90°
 
 
 class BadImageError(Exception):
@@ -52,10 +55,12 @@ class ImageInfo:
 
 
 def read_info(data: bytes) -> ImageInfo:
-    """Size and channels, from the file's header alone. Raises BadImageError."""
+    """Size and channels, as far as possible from the file's header alone. Raises BadImageError."""
     with _opened(data) as image:
         height, width = image.height, image.width
-        if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # the orientation turns it by 90°
+        # Pillow decodes all pixels of a PNG file to look for an orientation behind them.
+        upright = image.format == "PNG" and not any(name in data for name in PNG_ORIENTATIONS)
+        if not upright and image.getexif().get(ExifTags.Base.Orientation) in TURNED:
             height, width = width, height
         return ImageInfo(height=height, width=width, channels=1 if image.mode in GREY_MODES else 3)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist.data.formats.parquet import PARTS
 from fmnist.data.locations import Location, is_file
 from fmnist.errors import UserError
 from fmnist.ingest.decode import FORMATS
@@ -28,7 +29,6 @@ from fmnist.ingest.source import ImagePart, ImageSource, file_stamp
 from fmnist.storage.errors import read_errors
 
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-PARTS = ("train", "test")
 LABELS = "labels.csv"
 HEADER = ["file", "label"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from fmnist.ingest import decode
 from fmnist.ingest.decode import BadImageError, ImageInfo, decode_image, read_info
@@ -62,13 +62,27 @@ def test_transparency_is_laid_on_black() -> None:
     assert found.tolist() == [[[0, 0, 0], [0, 255, 0]]]
 
 
-def test_exif_orientation_is_applied() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned by 90° clockwise
+XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("where", ["exif", "xmp"])
+def test_the_orientation_is_applied(where: str) -> None:
     pixels = np.array([[10, 20, 30]], np.uint8)
-    data = encoded(Image.fromarray(pixels), exif=exif)
+    if where == "exif":
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6  # shown turned by 90° clockwise
+        data = encoded(Image.fromarray(pixels), exif=exif)
+    else:
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", XMP, zip=True)
+        data = encoded(Image.fromarray(pixels), pnginfo=text)
     assert read_info(data) == ImageInfo(height=3, width=1, channels=1)
     assert decode_image(data, (3, 1, 1)).ravel().tolist() == [10, 20, 30]
+
+
+def test_the_size_of_a_png_is_read_without_its_pixels() -> None:
+    data = encoded(Image.fromarray(RED))
+    assert read_info(data[: data.index(b"IDAT") + 8]) == ImageInfo(height=2, width=3, channels=3)
 
 
 def test_other_sizes_are_scaled_to_bytes_that_never_change() -> None:

@@ -1,10 +1,13 @@
 """Finds the images of a folder, with their part and class, and reports mistakes in the folder."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyarrow import fs
 
-from fmnist.data.locations import locate
+from fmnist.data.formats.parquet import PARTS
+from fmnist.data.locations import Location, locate
 from fmnist.errors import UserError
 from fmnist.ingest.folder import find_image_files
 from fmnist.ingest.plan import find_images
@@ -76,6 +79,21 @@ def test_labels_of_a_flat_folder_are_in_a_csv(tmp_path: Path, where: str) -> Non
 def test_a_folder_without_images_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("")
     assert find_image_files(locate(str(tmp_path))) is None
+
+
+def test_no_folder_is_listed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path, [f"{part}/{name}/1.png" for part in PARTS for name in "ab"])
+    listed: list[str] = []
+    get_info = Location._get_info
+
+    def count(location: Location, paths: Any) -> Any:
+        if isinstance(paths, fs.FileSelector):
+            listed.append(paths.base_dir)
+        return get_info(location, paths)
+
+    monkeypatch.setattr(Location, "_get_info", count)
+    assert find_images(locate(str(tmp_path)))
+    assert len(listed) == len(set(listed)) == 1 + len(PARTS) * 3
 
 
 def test_the_stamp_follows_the_files(tmp_path: Path) -> None:
