@@ -41,23 +41,26 @@ def bound_retries(retries: int = TASK_RETRIES) -> None:
 def get_result(references: Any, what: str, *, attempts: int = 1 + TASK_RETRIES) -> Any:
     """Waits for tasks, and returns what they returned; `what` says in messages what they do.
 
-    `references` is one reference or a list of them. A UserError in a task is raised as it was,
-    without Ray's traceback. Raises UserError also if a task's process died at each of its
-    `attempts`.
+    `references` is one reference or a list of them. Raises what `find_cause` finds behind a task
+    that failed, without Ray's traceback.
     """
     try:
         return ray.get(references)
-    except exceptions.RayTaskError as error:
-        raise error.cause if isinstance(error.cause, UserError) else error from None
-    except PROCESS_DEATHS as error:
-        raise process_death_error(last_words(error), what, attempts=attempts) from None
+    except exceptions.RayError as error:
+        raise find_cause(error, what, attempts=attempts) or error from None
 
 
-def find_cause(error: BaseException, action: str, *passed_on: type[Exception]) -> Exception | None:
+def find_cause(
+    error: BaseException,
+    action: str,
+    *passed_on: type[Exception],
+    attempts: int = 1 + TASK_RETRIES,
+) -> Exception | None:
     """Finds the user's mistake, or the failure of the environment, behind failed tasks.
 
-    `action` says in messages what the tasks do. Exceptions of the types `passed_on` are
-    returned as UserErrors are, with their own text alone.
+    `action` says in messages what the tasks do, of whose `attempts` each failed if their processes
+    died. Exceptions of the types `passed_on` are returned as UserErrors are, with their own text
+    alone.
     """
     driver = reader = ray.util.get_node_ip_address()  # who asks is on the driver's node
     cause: BaseException | None = error
@@ -69,7 +72,7 @@ def find_cause(error: BaseException, action: str, *passed_on: type[Exception]) -
         elif isinstance(cause, Exception) and isinstance(cause, (UserError, *passed_on)):
             return type(cause)(str(cause).partition(ADDED_BY_RAY)[0])
         elif isinstance(cause, PROCESS_DEATHS):
-            return process_death_error(last_words(cause), action)
+            return process_death_error(last_words(cause), action, attempts=attempts)
         elif isinstance(cause, FileNotFoundError) and reader != driver:
             return not_shared_error(action, driver=driver, reader=reader)
         elif isinstance(cause, READ_ERRORS):
