@@ -21,12 +21,13 @@ Selection = Literal["last", "best"]
 Ingest = Literal["memory", "stream", "auto"]
 
 # A network of the user's own, as it is given, and the name that it then has in settings and ids.
-OWN_PLACE = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_][A-Za-z0-9_]*)")
-OWN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.[0-9a-f]{12}")
+OWN_PLACE = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z][A-Za-z0-9_]*)")
+OWN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\.[0-9a-f]{12}")
 
 GPU_SHARES = (1, 0.5, 0.25, 0.2, 0.1)  # the values that `gpus_per_worker` can have
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGTP]?)(i?)B?")  # 10GB, 1.5 TiB
 PREFIXES = " KMGTP"  # of units, each a thousand times the one before it
+MOST_EPOCHS = 99_999  # digits in the name of a checkpoint
 MOST_SEED = 2**32 - 1  # NumPy's largest seed; Keras passes its seed on to NumPy
 
 
@@ -156,6 +157,10 @@ def check(training: Training, cluster: Cluster) -> None:
             problems.append(f"{field.replace('_', ' ')} is {value}, expected at least {least}")
     if training.freeze > 0 and training.initial_weights is None:
         problems.append(f"freeze is {training.freeze} without initial weights, expected 0")
+    if training.select == "best" and not training.validation:
+        problems.append("select is best without validation images, expected last")
+    if training.epochs > MOST_EPOCHS:
+        problems.append(f"epochs is {training.epochs}, expected at most {MOST_EPOCHS}")
     if training.seed > MOST_SEED:
         problems.append(f"seed is {training.seed}, expected at most {MOST_SEED}")
     if cluster.gpus_per_worker not in GPU_SHARES:

@@ -73,7 +73,7 @@ def _export_data(flags: Flags) -> None:
         find_target(flags.to)  # before anything is decoded
     task = find_task(flags.task) if flags.task else None
     storage = job_storage(flags.storage, dry_run=True)  # raw formats need none, so none is made
-    data = find_data(flags.data, task, flags.images, storage)
+    data = find_data(flags.data, task, flags.images, storage, unchecked=True)
     if data.source and flags.format == "parquet":
         if flags.to:
             copy_parquet(locate(data.place), flags.to)

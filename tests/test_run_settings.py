@@ -45,6 +45,7 @@ def test_every_mistake_is_in_the_message_with_what_was_expected():
         ("average_weights", float("nan")),
         ("validation", 1),
         ("seed", -1),
+        ("epochs", 100_000),
     ],
 )
 def test_numbers_out_of_range_are_refused(field, value):
@@ -90,10 +91,15 @@ def test_float16_is_refused_with_the_reason_and_what_remains():
         check(Training(precision="float16"), Cluster())
 
 
+def test_the_best_epoch_can_not_be_selected_without_validation():
+    with pytest.raises(UserError, match="select is best without validation images, expected last"):
+        check(Training(select="best", validation=0), Cluster())
+
+
 def test_the_ids_of_runs_stay_as_they_are():
     quick = RECIPES["quick"]
-    assert run_id(FASHION, quick, "f") == "fashion-cnn-96407277aa5d"
-    assert run_id(FASHION, replace(quick, deterministic=False), "f") == "fashion-cnn-f1363fabdf96"
+    assert run_id(FASHION, quick, "f") == "fashion-cnn-da3914610a8f"
+    assert run_id(FASHION, replace(quick, deterministic=False), "f") == "fashion-cnn-02e41406804e"
 
 
 def test_whoever_changes_a_default_raises_the_format_of_ids():
@@ -120,7 +126,7 @@ def test_whoever_changes_a_default_raises_the_format_of_ids():
         "initial_weights": None,
         "freeze": 0,
     }
-    assert (FORMAT, asdict(Training())) == (3, defaults)
+    assert (FORMAT, asdict(Training())) == (4, defaults)
 
 
 def test_a_number_is_the_same_to_a_runs_id_with_and_without_a_point():

@@ -7,7 +7,7 @@ of each class is, and so is the largest number that can differ: with it, p is an
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fmnist.catalog.runs import FoundRun
@@ -112,7 +112,8 @@ def _settings(run: FoundRun) -> dict[str, Any]:
     assert run.manifest
     dataset = run.manifest.details.get("dataset")
     data = dataset.get("fingerprint") if isinstance(dataset, dict) else None
-    return {"task": run.task, "data": data, **run.config}
+    # A setting that is newer than the run had its default.
+    return {"task": run.task, "data": data, **asdict(Training()), **run.config}
 
 
 def _names(a: FoundRun, b: FoundRun) -> list[str]:

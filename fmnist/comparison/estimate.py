@@ -39,15 +39,15 @@ def print_estimate(specs: list[RunSpec], grid: Grid) -> None:
         print(f"  {name:<40} {each:>16}  {format_duration(seconds):>9}")
     for name in grid.ablated:
         print(f"without {name.replace('_', ' ')}: {WITHOUT[name]}")
-    if grid.search and (left := grid.search.trials - len(grid.cells)):
+    left = grid.search.trials - len(grid.cells) if grid.search else 0
+    if left:
         print(f"then {left} cells more, which follow from the accuracies of those before them")
     print(
         f"cells: {len(grid.cells)}, runs: {len(specs)}, at once: {at_once}, "
         f"workers of each: {workers}, CPUs of a worker: {cpus}"
     )
-    print(
-        f"about {format_duration(total / max(1, at_once))} in all, on CPUs (hours:minutes:seconds)"
-    )
+    time = format_duration(total / max(1, min(at_once, len(specs))))
+    print(f"about {time} {'for these' if left else 'in all'}, on CPUs (hours:minutes:seconds)")
 
 
 def training_flops(task: Task, networks: Sequence[OwnNetwork | str]) -> list[int]:

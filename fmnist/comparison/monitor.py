@@ -48,7 +48,11 @@ class SweepMonitor:
     def read(self) -> dict[str, RunUpdate]:
         """Returns the updates since the last call, by run, of those that have any."""
         updates = {run: monitor.read() for run, monitor in self._monitors.items()}
-        return {run: update for run, update in updates.items() if update.rows or update.notes}
+        return {
+            run: update
+            for run, update in updates.items()
+            if update.rows or update.notes or update.warnings
+        }
 
     def request_stop(self) -> None:
         """Asks all runs to save their state and end, and lets no other begin."""

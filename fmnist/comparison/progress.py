@@ -1,5 +1,6 @@
 """What a user sees of a sweep while its runs train."""
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,8 @@ from fmnist.comparison.monitor import SweepMonitorHandle
 from fmnist.runs.history import EpochRow
 from fmnist.training.monitor import RunUpdate
 from fmnist.training.progress import describe_scores
+
+log = logging.getLogger(__name__)
 
 FAILURE = "failure"  # in a trial's result: why its run failed
 LOG_LINES = 5  # of a run in a job's log, beside the line of its last epoch
@@ -81,6 +84,8 @@ class SweepProgress(tune.Callback):
         updates: dict[str, RunUpdate] = ray.get(self._monitor.read.remote())
         for run, update in updates.items():
             every = max(1, self._epochs[run] // LOG_LINES)
+            for warning in update.warnings:
+                log.warning("%s: %s", self._names[run], warning)
             for note in update.notes:
                 self._print(run, note)
             for row in update.rows:

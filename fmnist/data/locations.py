@@ -117,7 +117,17 @@ class Location:
         if (folder, recursive) not in kept:
             selector = fs.FileSelector(folder, recursive=recursive, allow_not_found=True)
             kept[folder, recursive] = self._get_info(selector)
+            self._check_names(kept[folder, recursive])
         return list(kept[folder, recursive])
+
+    def _check_names(self, infos: list[Any]) -> None:
+        try:
+            for info in infos:
+                _ = info.path  # which Arrow decodes only now
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{self.uri}: the name {error.object!r} is not in UTF-8, expected names that are"
+            ) from None
 
     def _get_info(self, paths: Any) -> Any:
         assert self.filesystem is not None, "an HTTP server does not list its files"

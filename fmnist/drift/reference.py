@@ -52,14 +52,14 @@ class Reference:
     images: np.ndarray | None
 
 
-def sample_positions(count: int) -> np.ndarray:
-    """Positions of a sample of so many images, ascending: the same ones each time.
+def sample_positions(count: int, most: int = MOST_IMAGES) -> np.ndarray:
+    """Positions of at most so many of `count` images, ascending: the same ones each time.
 
     Drawn at random, since evenly spread ones could miss classes that take turns.
     """
-    if count <= MOST_IMAGES:
+    if count <= most:
         return np.arange(count)
-    return np.sort(np.random.default_rng(0).choice(count, MOST_IMAGES, replace=False))
+    return np.sort(np.random.default_rng(0).choice(count, most, replace=False))
 
 
 def to_table(samples: dict[str, ImageSample], channels: int) -> pa.Table:

@@ -1,5 +1,6 @@
 """Finds the classes of a source, and turns its labels into their numbers."""
 
+import os.path
 import re
 from pathlib import PurePosixPath
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from fmnist.errors import UserError
 from fmnist.ingest.source import ImagePart, ImageSource
+from fmnist.storage.uri import FolderUri, parse_uri
 from fmnist.tasks import TASKS
 
 
@@ -57,6 +59,8 @@ def class_numbers(classes: tuple[str, ...]) -> dict[str, int]:
 
 
 def name_for(uri: str) -> str:
-    """A task's name made from the last part of a path or URI."""
-    name = re.sub("[^A-Za-z0-9]+", "-", PurePosixPath(uri).name).strip("-")[:64] or "images"
+    """A task's name made from the last part of a path or URI; of a folder, from its real path."""
+    place = parse_uri(uri)
+    path = os.path.normpath(place.path) if isinstance(place, FolderUri) else uri
+    name = re.sub("[^A-Za-z0-9]+", "-", PurePosixPath(path).name).strip("-")[:64] or "images"
     return f"{name[:57]}-images" if name in TASKS else name

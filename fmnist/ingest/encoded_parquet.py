@@ -12,8 +12,8 @@ of them. With text as ids they are taken here, since only shards have names besi
 """
 
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -30,6 +30,7 @@ from fmnist.ingest.source import ImagePart, ImageSource, file_stamp
 from fmnist.storage.errors import read_errors
 
 COLUMNS = ("id", "image", "label")
+LOOKED_AT = 32  # images, of which one in a known format says that they are encoded
 
 
 def find_encoded_parquet(location: Location) -> ImageSource | None:
@@ -37,7 +38,10 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
 
     Raises UserError for files of different schemas.
     """
-    infos, root = _files(location), location.path.rstrip("/") + "/"
+    infos = _files(location)
+    # Of a single file, its own name says the part, not those of the folders around it.
+    below = location.path if not location.is_file() else str(PurePosixPath(location.path).parent)
+    root = below.rstrip("/") + "/"
     if not infos:
         return None
     by_part: dict[str | None, list[Any]] = {part: [] for part in (*PARTS, None)}
@@ -46,8 +50,8 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
     others = by_part.pop(None)
     if not any(by_part.values()):
         by_part["test"], others = others, []
-    first = next(infos for infos in by_part.values() if infos)[0]
-    raw = _are_raw(location.filesystem, first.path)
+    first = next(infos for infos in by_part.values() if infos)
+    raw = _are_raw(location.filesystem, [info.path for info in first])
     if raw is None:
         return None
     parts, classes = {}, None
@@ -84,19 +88,27 @@ def _part(path: str) -> str | None:
     return next((part for part in PARTS if part in names), None)
 
 
-def _are_raw(filesystem: Any, path: str) -> bool | None:
+def _are_raw(filesystem: Any, paths: Sequence[str]) -> bool | None:
     """Returns True for raw images with text as ids, and False for encoded images.
 
     None for other files, and for a file that can't be read: the reader of raw images says why.
+    Looks at the first images, in as many files as have them.
     """
+    left = LOOKED_AT
     try:
-        with filesystem.open_input_file(path) as stream:
-            file = pq.ParquetFile(stream)
-            if _holds_encoded(file):
-                return False
-            return True if _holds_named(file.schema_arrow) else None
+        for path in paths:
+            with filesystem.open_input_file(path) as stream:
+                file = pq.ParquetFile(stream)
+                schema = file.schema_arrow
+                for image in islice(_first_images(file), left):
+                    if image is None or _is_encoded(image):
+                        return False
+                    left -= 1
+            if not left:
+                break
     except Exception:  # a damaged file makes Arrow, and Ray's own Arrow types, raise anything
         return None
+    return True if _holds_named(schema) else None
 
 
 def _holds_named(schema: pa.Schema) -> bool:
@@ -109,19 +121,28 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _holds_encoded(file: pq.ParquetFile) -> bool:
+def _first_images(file: pq.ParquetFile) -> Iterator[bytes | None]:
+    """The images of a file that are not null; None for each where the column says the format."""
     if "image" not in file.schema_arrow.names:
-        return False
+        return
     kind = file.schema_arrow.field("image").type
-    if pa.types.is_struct(kind):
-        return bool(kind.get_field_index("bytes") >= 0)
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        yield None
+    if _is_bytes(kind):
+        for batch in file.iter_batches(LOOKED_AT, columns=["image"]):
+            yield from batch.column(0).drop_null().to_pylist()
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_encoded(image: bytes) -> bool:
+    try:
+        read_info(image)
+    except BadImageError:
         return False
-    for batch in file.iter_batches(1, columns=["image"]):
-        value = batch.column(0)[0].as_py()
-        with suppress(BadImageError):
-            return isinstance(value, bytes) and bool(read_info(value))
-    return False
+    return True
 
 
 def _find_part(
@@ -145,7 +166,7 @@ def _find_part(
             if "id" in file.schema_arrow.names:
                 names += map(str, _read_values(file, path, "id"))
     assert schema is not None
-    _check_unique(names, paths)
+    _check_names(names, paths)
     part = ImagePart(
         size=sum(rows),
         names=names if "id" in schema.names else None,
@@ -171,13 +192,14 @@ def _read_values(file: pq.ParquetFile, path: str, name: str) -> list[str | int]:
     return values
 
 
-def _check_unique(names: Sequence[str], paths: Sequence[str]) -> None:
-    """Raises UserError naming the first id that a part has twice."""
+def _check_names(names: Sequence[str], paths: Sequence[str]) -> None:
+    """Raises UserError naming the first id that a part has twice, or that spoils a line of CSV."""
     known: set[str] = set()
     for row, name in enumerate(names):
-        if name in known:
+        if name in known or not name.isprintable():
             files = paths[0] if len(paths) == 1 else f"{len(paths)} files from {paths[0]} on"
-            raise UserError(f"{files}: row {row} has the id {name!r} for the second time")
+            problem = "for the second time" if name in known else "which can't be printed"
+            raise UserError(f"{files}: row {row} has the id {name!r} {problem}")
         known.add(name)
 
 

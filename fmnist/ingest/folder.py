@@ -30,6 +30,9 @@ from fmnist.storage.errors import read_errors
 
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 LABELS = "labels.csv"
+LABEL_FILES = {
+    LABELS, *(name for part in PARTS for name in (f"{part}.csv", f"{part}/{LABELS}"))
+}  # fmt: skip
 HEADER = ["file", "label"]
 
 
@@ -69,7 +72,7 @@ def find_image_files(location: Location, *, parts_only: bool = False) -> ImageSo
     tree = _list(location)
     if not tree.images:
         return None
-    present = [part for part in PARTS if any(path.startswith(f"{part}/") for path in tree.images)]
+    present = _parts(tree)
     if parts_only and not present:
         return None
     if present:
@@ -190,7 +193,7 @@ def _read_labels(tree: _Tree, path: str, names: list[str]) -> list[str]:
 def _check_case(names: list[str], uri: str) -> None:
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.casefold(), name)
+        other = seen.setdefault(name.lower(), name)
         if other != name:
             raise UserError(
                 f"{uri}: {other} and {name} differ in case only, expected names that are different "
@@ -199,4 +202,12 @@ def _check_case(names: list[str], uri: str) -> None:
 
 
 def _stamp(tree: _Tree) -> str:
-    return file_stamp((name, tree.files[name]) for name in sorted(tree.files))
+    """Of the images and labels alone: what else lies there may change while they are read."""
+    present = _parts(tree)
+    names = [name for name in tree.images if not present or name.partition("/")[0] in present]
+    names += [name for name in LABEL_FILES if name in tree.files]
+    return file_stamp((name, tree.files[name]) for name in sorted(names))
+
+
+def _parts(tree: _Tree) -> list[str]:
+    return [part for part in PARTS if any(path.startswith(f"{part}/") for path in tree.images)]

@@ -85,7 +85,8 @@ def plan_ingestion(source: ImageSource, settings: Ingestion) -> IngestionPlan:
 
 def _identity(source: ImageSource, settings: Ingestion) -> str:
     task = settings.task.details if settings.task else None
+    purpose = ["to score"] if source.scored else []  # other parts than those to train on
     return content_id(
         RULES, PIL.__version__, source.uri, source.stamp, task, settings.size, settings.test,
-        settings.max_bad_rows,
+        settings.max_bad_rows, *purpose,
     )  # fmt: skip

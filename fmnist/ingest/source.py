@@ -95,7 +95,8 @@ def file_stamp(files: Iterable[tuple[str, fs.FileInfo]]) -> str:
 def image_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The encoded bytes in a column of them, or of Hugging Face's `struct<bytes, path>`."""
     if pa.types.is_struct(column.type):
-        return pa.chunked_array([chunk.field("bytes") for chunk in column.chunks], pa.binary())
+        kind = column.type.field("bytes").type
+        return pa.chunked_array([chunk.field("bytes") for chunk in column.chunks], kind)
     return column
 
 
@@ -186,6 +187,7 @@ class ImageSource:
     stamp_now: Callable[[], str]
     classes: tuple[str, ...] | None = None
     ignored: Sequence[str] = ()
+    scored: bool = False  # all images are the test part, and none has a label
 
     @property
     def raw(self) -> bool:
@@ -199,4 +201,4 @@ class ImageSource:
             part = self.parts["train"]
             if part.column is None:  # the classes of training images alternate
                 part = part.take(np.argsort(part.paths))
-        return replace(self, parts={"test": replace(part, labels=None)})
+        return replace(self, parts={"test": replace(part, labels=None)}, scored=True)

@@ -110,15 +110,20 @@ def delete_marked_run(storage: Storage, task_name: str, run: str) -> None:
     """Deletes a run that is marked for deletion; does nothing if it is not marked any more.
 
     The manifest is deleted first, so that nobody takes the other files for a finished run. The
-    candidate's file is deleted last, so that the next prune finishes an interrupted deletion.
+    candidate's file is deleted last, so that the next prune finishes an interrupted deletion. If
+    the run was trained again after such an interruption, only the candidate's file is deleted.
     """
     found = _read(storage, task_name, run)
     # Without a mark, somebody else has deleted the run, and retraining may have made it anew.
     if found is None or not found.marked:
         return
-    storage.delete(f"{run_folder(run)}/{MANIFEST}")
-    storage.delete(run_folder(run))
-    storage.delete(_key(task_name, run))
+    key = _key(task_name, run)
+    marked = storage.modification_times(key.rpartition("/")[0])[key]
+    written = storage.modification_times(run_folder(run)).values()
+    if max(written, default=marked) <= marked:
+        storage.delete(f"{run_folder(run)}/{MANIFEST}")
+        storage.delete(run_folder(run))
+    storage.delete(key)
 
 
 def read_candidates(storage: Storage, task_name: str) -> dict[str, tuple[Candidate, datetime]]:

@@ -59,11 +59,13 @@ def champions_not_rolled_back(history: tuple[ChampionMove, ...]) -> list[str]:
 
 
 def runs_rolled_back(history: tuple[ChampionMove, ...]) -> frozenset[str]:
-    """Returns the runs that were rolled back and are now neither champion nor a predecessor."""
-    ever_rolled_back = {
-        before.run for before, move in pairwise(history) if move.reason == ROLLED_BACK
-    }
-    return frozenset(ever_rolled_back.difference(champions_not_rolled_back(history)))
+    """Returns the runs that were rolled back, and that have not become champion again since."""
+    rolled_back: set[str] = set()
+    for before, move in pairwise(history):
+        if move.reason == ROLLED_BACK:
+            rolled_back.add(before.run)
+        rolled_back.discard(move.run)
+    return frozenset(rolled_back)
 
 
 def history_problem(history: tuple[ChampionMove, ...]) -> str | None:

@@ -19,6 +19,9 @@ from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import MANIFEST, delete_abandoned_attempts
 from fmnist.storage.open import Storage
 
+FOLDERS = (
+    "runs", "predictions", "retrainings", "comparisons", "registry", "datasets", "exports",
+)  # fmt: skip
 YOUNG = timedelta(days=1)  # a run that changed within this time may still be in use by a job
 
 
@@ -42,7 +45,11 @@ def mark_old_runs(
     marked_runs = []
     for run, (candidate, written) in sorted(candidates.items()):
         # A run that is marked already is left from a prune that was interrupted.
-        if not candidate.marked:
+        if candidate.marked:
+            if max(times[run].values(), default=written) > written:
+                delete_marked_run(storage, task_name, run)  # deletes the mark: it was made anew
+                continue
+        else:
             if run in kept or now - max([written, *times[run].values()]) < YOUNG:
                 continue
             marked = mark_for_deletion(storage, task_name, candidate)
@@ -70,9 +77,9 @@ def delete_leftovers(storage: Storage, *, now: datetime) -> None:
     then, and nobody else would delete them.
     """
     before = now - YOUNG
-    for folder in ("runs", "predictions", "retrainings", "comparisons", "registry"):
+    for folder in FOLDERS:
         storage.delete_unfinished(folder, before=before)
-    for folder in ("retrainings", "comparisons"):
+    for folder in ("retrainings", "comparisons", "exports"):
         delete_abandoned_attempts(storage, folder, before=before)
 
 

@@ -95,9 +95,15 @@ def format_p(p: float) -> str:
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
 
 
+def side_of(difference: float) -> str:
+    """Says on which side of another accuracy one is that is higher by the difference."""
+    return "above" if difference >= 0 else "below"
+
+
 def _reason(difference: float, p: float, gate: Gate, *, within_margin: bool, better: bool) -> str:
-    side = "above" if difference >= 0 else "below"
-    found = f"The challenger is {100 * abs(difference):.2f} points {side} the champion"
+    found = (
+        f"The challenger is {100 * abs(difference):.2f} points {side_of(difference)} the champion"
+    )
     if not within_margin:
         return f"{found}, by more than the margin of {100 * gate.margin:.2f} points."
     if gate.confidence == 0:

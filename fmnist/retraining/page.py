@@ -16,7 +16,7 @@ from fmnist.pages.scores import (
     score_rows,
 )
 from fmnist.retraining.data_check_text import data_check_table
-from fmnist.retraining.gate import format_p
+from fmnist.retraining.gate import format_p, side_of
 from fmnist.retraining.result import ChampionVersion, Outcome
 from fmnist.retraining.summary import RetrainingSummary
 
@@ -68,10 +68,9 @@ def _conclusion(summary: RetrainingSummary) -> str:
         return "the first champion" if first else "the challenger had been rolled back"
     points = f"{100 * abs(decision.difference):.2f} points"
     if outcome == "promoted":
-        side = "above" if decision.difference >= 0 else "below"
-        return f"the new champion is {points} {side} the old one"
-    better = decision.difference > 0
-    return f"the challenger is {f'only {points} above' if better else f'{points} below'}"
+        return f"the new champion is {points} {side_of(decision.difference)} the old one"
+    only = "only " if decision.difference > 0 else ""
+    return f"the challenger is {only}{points} {side_of(decision.difference)}"
 
 
 def _lead(summary: RetrainingSummary) -> str:

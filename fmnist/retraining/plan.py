@@ -10,7 +10,7 @@ from fmnist.retraining.held_out import HeldOut, hold_out
 from fmnist.retraining.pending import PendingPromotion, read_pending
 from fmnist.retraining.promotion import rolled_back_reason
 from fmnist.retraining.result import Outcome
-from fmnist.run_settings import Training, resolve_auto
+from fmnist.run_settings import MOST_SEED, Training, resolve_auto
 from fmnist.runs.ids import run_folder, run_id
 from fmnist.runs.published import check_same_task
 from fmnist.storage.manifest import read_manifest
@@ -91,8 +91,9 @@ def _check_champion(storage: Storage, champion: Champion, task: Task) -> None:
     except UserError as error:
         raise UserError(
             f"the champion of the task {task.name!r} can't be compared: {error}. Without --task, "
-            "the name of a folder of images is that of its task: another --storage, or a task "
-            "file, keeps two of one name apart"
+            "a folder of images gives its task a name and classes: another --storage, or a task "
+            "file, keeps two of one name apart; a task file with the champion's name and classes "
+            "takes images of fewer classes"
         ) from error
 
 
@@ -115,7 +116,7 @@ def _with_unused_seed(
         run = run_id(dataset.task, training, dataset.fingerprint)
         if run not in champions and read_manifest(storage, run_folder(run)) is None:
             return training
-        training = replace(training, seed=training.seed + 1)
+        training = replace(training, seed=(training.seed + 1) % (MOST_SEED + 1))
 
 
 def _nothing_to_train(

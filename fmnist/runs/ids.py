@@ -15,7 +15,7 @@ from fmnist.tasks import Task
 
 BEGUN = "begun.json"
 # Raised when the same configuration would train to other weights, or a setting's default changes.
-FORMAT = 3
+FORMAT = 4
 
 
 def run_folder(run_id: str) -> str:
@@ -94,4 +94,6 @@ def check_resumed(
             f"the data at {dataset.source} has changed: found fingerprint {dataset.fingerprint}, "
             f"but the run was begun with {described['fingerprint']}"
         )
+    if not problems:
+        problems = ["another version of fmnist began it; without --resume, this one trains it anew"]
     raise UserError.of([f"run {run} can't go on: {problem}" for problem in problems])

@@ -79,9 +79,10 @@ def parse_uri(text: str, *, http: bool = False) -> Uri:
 
 def _expanded(text: str) -> Path:
     try:
-        return Path(text).expanduser().absolute()
+        path = str(Path(text).expanduser().absolute())
     except RuntimeError as error:  # ~nobody
         raise UserError(f"{text}: there is no such user or home folder") from error
+    return Path(f"/{path.lstrip('/')}")  # Path keeps two slashes, in which Ray sees a host
 
 
 def _file(host: str, path: str, shown: str) -> Path:

@@ -6,6 +6,7 @@ told; one that is not, since this process was killed, is told again.
 
 import json
 import os
+import re
 import time
 from contextlib import suppress
 from typing import Any
@@ -70,7 +71,8 @@ class MlflowStore:
         champion = read_champion(self._storage, task)
         if champion is None:
             return
-        name = f"{self._experiment}-{task}"
+        # MLflow refuses these characters in the name of a model, but not of an experiment.
+        name = f"{re.sub('[/:]', '-', self._experiment)}-{task}"
         with suppress(MlflowException):  # it is there
             self._client.create_registered_model(name)
         where, move = "fmnist.storage", "fmnist.champion_move"

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 VARIABLES_FILE = "variables.npz"
 STATE_FILE = "progress.json"
-NAME_PATTERN = r"[0-9]{5,}(?:\.[0-9]{6})?"
+NAME_PATTERN = r"[0-9]{5}(?:\.[0-9]{6,})?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class TrainingState:
 
     @property
     def name(self) -> str:
-        """Name of its checkpoint; in alphabetical order, a later state has a later name."""
+        """Name of its checkpoint; `in_order` says which of two states is the later one."""
         return f"{self.epoch:05d}.{self.step:06d}" if self.step else epoch_name(self.epoch)
 
     @property
@@ -61,6 +61,11 @@ class TrainingState:
         """The epoch of the lowest validation loss, the first of equals; None without validation."""
         validated = [row for row in self.history if "val_loss" in row]
         return min(validated, key=lambda row: row["val_loss"])["epoch"] if validated else None
+
+
+def in_order(name: str) -> list[int]:
+    """A key by which the names of checkpoints sort: a later state comes later."""
+    return [int(number) for number in name.split(".")]
 
 
 def epoch_name(epoch: int) -> str:
@@ -150,7 +155,8 @@ class Checkpoints:
 
     def _prune(self, state: TrainingState) -> None:
         """Removes all that are not newer than this state, except the newest intact and the best."""
-        names = [name for name in self._names(complete=False) if name <= state.name]
+        last = in_order(state.name)
+        names = [name for name in self._names(complete=False) if in_order(name) <= last]
         intact = [name for name in self._names() if name in names and name not in self._damaged]
         kept = {*intact[-self.keep :], epoch_name(state.best_epoch or 0)}
         for name in names:
@@ -168,7 +174,7 @@ class Checkpoints:
         last = re.escape(MANIFEST) if complete else ".*"
         pattern = re.compile(rf"{re.escape(folder)}/({NAME_PATTERN})/{last}")
         found = map(pattern.fullmatch, self.storage.keys(folder))
-        return sorted({match[1] for match in found if match})
+        return sorted({match[1] for match in found if match}, key=in_order)
 
     def _prefix(self, name: str) -> str:
         return f"{self.run}/checkpoints/{name}"

@@ -27,6 +27,7 @@ from fmnist.storage.manifest import read_manifest
 from fmnist.training import backend
 from fmnist.training.backend import KerasConfig
 from fmnist.training.spec import RunContext, RunResult, RunSpec
+from fmnist.training.stopped_runs import read_stopped
 
 RAY_SETTINGS = {
     # Seconds between the controller's checks of its workers. Ray's 2 s would be lost after each
@@ -105,6 +106,8 @@ def fit(spec: RunSpec, context: RunContext) -> RunResult:
 def _fit_with_lease(spec: RunSpec, context: RunContext, lease: Lease) -> RunResult:
     while read_manifest(spec.storage, spec.folder) is None:
         lease.check()
+        if context.early_stopper and read_stopped(spec.storage, [spec.folder]):
+            return RunResult(stopped_early=True)  # by another job, or before a process died
         result = _fit_once(spec, context)
         if not result.preempted or ray.get(context.monitor.stop_requested.remote()):
             return result

@@ -28,6 +28,7 @@ class RunUpdate(NamedTuple):
     fraction: float  # of all steps of the run that are done, not only since then
     rows: list[EpochRow]
     notes: list[str]
+    warnings: list[str]
     stage: str  # what the workers do; empty while they train
 
 
@@ -40,6 +41,7 @@ class RunMonitor:
         self._last_row: EpochRow | None = None
         self._peak = 0.0  # images a second; 0: not measured yet
         self._notes: list[str] = []
+        self._warnings: list[str] = []
         self._fraction = 0.0
         self._stage = "starting"
         self._error: str | None = None
@@ -64,6 +66,7 @@ class RunMonitor:
         elif epoch or step:
             self.add_note(f"going on after epoch {epoch}, step {step}")
         self._last_report, self._stage = time.monotonic(), ""
+        self._error = None  # of earlier workers, which did not end the run
 
     def set_stage(self, text: str) -> None:
         """Takes what the workers do from now on, until they have made their first step."""
@@ -87,8 +90,12 @@ class RunMonitor:
         self._export_metrics()
 
     def add_note(self, text: str) -> None:
-        """Takes a message for the user, such as a warning about a damaged checkpoint."""
+        """Takes a message for the user."""
         self._notes.append(text)
+
+    def add_warning(self, text: str) -> None:
+        """Takes a warning for the user, such as of a damaged checkpoint."""
+        self._warnings.append(text)
 
     def report_error(self, message: str) -> None:
         """Takes the message of a UserError that ends a worker."""
@@ -118,7 +125,10 @@ class RunMonitor:
         """Returns what was reported since the last call."""
         rows, self._rows = self._rows, []
         notes, self._notes = self._notes, []
-        return RunUpdate(fraction=self._fraction, rows=rows, notes=notes, stage=self._stage)
+        warnings, self._warnings = self._warnings, []
+        return RunUpdate(
+            fraction=self._fraction, rows=rows, notes=notes, warnings=warnings, stage=self._stage
+        )
 
     def _export_metrics(self) -> None:
         """Sets all gauges, also those that have not changed: Ray would soon drop them."""
@@ -140,6 +150,7 @@ class MonitorHandle(Protocol):
     step_done: RemoteMethod[[float]]
     epoch_done: RemoteMethod[[EpochRow, float]]
     add_note: RemoteMethod[[str]]
+    add_warning: RemoteMethod[[str]]
     report_error: RemoteMethod[[str]]
     last_error: RemoteMethod[[]]
     request_stop: RemoteMethod[[]]
@@ -150,7 +161,7 @@ class MonitorHandle(Protocol):
 
 
 class MonitorLogHandler(logging.Handler):
-    """Sends a worker's warnings to the monitor as notes."""
+    """Sends a worker's warnings to the monitor."""
 
     def __init__(self, monitor: MonitorHandle) -> None:
         super().__init__(logging.WARNING)
@@ -158,7 +169,7 @@ class MonitorLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Sends one warning."""
-        self._monitor.add_note.remote(record.getMessage())
+        self._monitor.add_warning.remote(record.getMessage())
 
 
 def start_run_monitor(run: str) -> MonitorHandle:

@@ -1,5 +1,6 @@
 """Shows a run to its user: a bar on a terminal, and one line for each epoch in a job's log."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,8 @@ from fmnist.cluster.progress_bar import POLL_INTERVAL, format_duration
 from fmnist.runs.history import EpochRow
 from fmnist.stages import StageLog
 from fmnist.training.monitor import MonitorHandle, RunUpdate, start_run_monitor
+
+log = logging.getLogger(__name__)
 
 READ_TIMEOUT = 20.0  # seconds; enough for a monitor that Ray has to start again
 
@@ -41,6 +44,8 @@ def show_progress(run: str, epochs: int) -> Iterator[MonitorHandle]:
         bar.update(task, completed=update.fraction, description=update.stage or "training")
         if (line := stages.look(update.stage)) and not console.is_terminal:
             console.print(line, markup=False, highlight=False)
+        for warning in update.warnings:
+            log.warning("%s", warning)
         for note in update.notes:
             console.print(note, markup=False, highlight=False)
         for row in update.rows:

@@ -11,6 +11,7 @@ from fmnist.data.streaming.cache import ShardCache, default_folder
 from fmnist.data.streaming.dataset import ShardedDataset, ShardedPart
 from fmnist.data.streaming.images import StreamedImages
 from fmnist.data.streaming.order import WINDOW
+from fmnist.drift.reference import sample_positions
 from fmnist.errors import UserError
 from fmnist.run_settings import parse_size
 from fmnist.training import batches
@@ -19,7 +20,7 @@ from fmnist.training.batches import Batch, TrainingOrder
 # Shards that a rank has open: two windows, since the next one is read ahead, and some to spare.
 TRAINING_SHARDS = 3 * WINDOW
 EVALUATION_SHARDS = 4
-MOST_STREAMED = 100_000  # training images that a streamed run is evaluated on, evenly spread
+MOST_STREAMED = 100_000  # training images that a streamed run is evaluated on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,7 @@ class StreamedSplit:
 
     def evaluated(self) -> np.ndarray:
         """Positions of the images that a finished run is evaluated on, ascending."""
-        step = -(-self.size // MOST_STREAMED) if self.sampled else 1
-        return np.arange(0, self.size, step)
+        return sample_positions(self.size, MOST_STREAMED if self.sampled else self.size)
 
     def open(self) -> tuple[StreamedImages, np.ndarray]:
         """Images, which may be read in pieces, and labels."""

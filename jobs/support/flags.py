@@ -113,8 +113,8 @@ def parse_flags(flags: type[Flags], description: str | None) -> Flags:
     }
     default = flags(**required)
     if "recipe" in flag_types(flags):
-        named = given.recipe or values.get("recipe") or default.recipe  # type: ignore[attr-defined]
-        default = _with_recipe(default, str(named))
+        names = (given.recipe, values.get("recipe"), default.recipe)  # type: ignore[attr-defined]
+        default = _with_recipe(default, str(next(name for name in names if name is not None)))
     words = [word.partition("=")[0].replace("-", "_") for word in sys.argv[1:]]
     for name in [name for name, value in values.items() if isinstance(value, tuple)]:
         if f"__{name}" in words:  # tyro would add what is given to what the file has

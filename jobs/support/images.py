@@ -48,17 +48,21 @@ def find_data(
     scored: bool = False,
     default_task: str = DEFAULT_TASK,
     dry_run: bool = False,
+    unchecked: bool = False,
 ) -> Data:
     """Image files at `place` are decoded, unless they were before; raw formats stay as they are.
 
     Without a task it is that of the images, or for raw formats the `default_task`. If they are to
     be `scored`, all are of the test part. Raises UserError for what `ingest` raises it, and in a
-    `dry_run`, which writes nothing, for images that were not decoded before.
+    `dry_run`, which writes nothing, for images that were not decoded before. An `unchecked` storage
+    is checked before anything is written to it.
     """
     location = None if place == OFFICIAL else locate(place)
     with stage("looking for image files"):
         source = find_images(location) if location else None
     if location is None or source is None:
+        if scored:  # the limit may be meant for the images that were trained on
+            flags = replace(flags, max_bad_rows=0)
         if flags != ImageFlags():
             raise UserError(
                 f"{place}: found no image files, for which --size, --test and --max-bad-rows are"
@@ -74,6 +78,8 @@ def find_data(
     plan = plan_ingestion(source.to_score() if scored else source, _settings(task, flags))
     if dry_run:
         _check_decoded(place, plan, storage)
+    if unchecked:
+        storage.check(writable=True)
     ensure_ray()
     manifest = ingest(plan, storage)
     decoded = locate(f"{storage.uri}/{plan.folder}")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fmnist.storage.open import Storage
 
 WEIGHTS = "initial weights"
+# The settings on which depends whether a network is right; other cells are not tried again.
+TRIED = ("architecture", "activation", "precision", "deterministic", "initial_weights", "freeze")
 
 
 def read_networks(trainings: Sequence[Training]) -> list[OwnNetwork]:
@@ -55,15 +57,22 @@ def read_files(trainings: Sequence[Training], networks: Sequence[OwnNetwork]) ->
 
 
 def config_with_files(config: JobConfig, files: NetworkFiles) -> JobConfig:
-    """Returns a job's configuration with what it calls these files."""
+    """Returns a job's configuration with what it calls these files.
+
+    Networks that were given by `--axis` become those of `--architecture`: it stands beside the file
+    when the job is started again, and a flag `--axis` would replace all axes of the file.
+    """
     if not files.networks:
         return config.with_written(files.written(), "")
     axes = config.values.get("axis") or ()
     assert isinstance(axes, tuple)
-    axis = next((each for each in axes if each.partition("=")[0].strip() == "architecture"), "")
-    given = config.values["architecture"]
-    flag = ["--architecture", str(given)] if given else ["--axis", axis]
-    return config.with_written(files.written(), shlex.join(flag))
+    for axis in axes:
+        name, _, networks = axis.partition("=")
+        if name.strip() == "architecture":
+            rest = tuple(each for each in axes if each != axis)
+            config = config.with_values({"architecture": networks, "axis": rest})
+    flag = shlex.join(["--architecture", str(config.values["architecture"])])
+    return config.with_written(files.written(), flag)
 
 
 def try_networks(
@@ -83,10 +92,11 @@ def try_networks(
 
     files, problems = files.shared(), []
     tried = [each for each in trainings if not is_published(each, dataset, storage)]
+    different = {tuple(getattr(each, name) for name in TRIED): each for each in reversed(tried)}
     # A process of its own, which Ray ends: TensorFlow's settings are changed in it.
     task = ray.remote(num_cpus=0, max_calls=1)(_find_problem)
     with stage("trying the network"):
-        for each in tried:
+        for each in reversed(different.values()):
             network, weights = files.network(each), files.initial_weights(each)
             if network or weights:
                 problems.append(ray.get(task.remote(each, dataset.task, network, weights)))

@@ -1,5 +1,6 @@
 """Checks of a storage root after a job has ended with success."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -27,8 +28,9 @@ def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
 
 
 def leftovers(storage: Storage) -> list[str]:
-    """Returns keys that no manifest refers to, and manifests whose files are missing."""
-    keys = set(storage.keys())
+    """Returns keys that no manifest refers to, and files that are not as their manifest says."""
+    there = set(storage.keys())
+    keys, damaged = set(there), []
     explained = {key for key in keys if NOTES.fullmatch(key)}
     for key in sorted(keys):
         folder, _, name = key.rpartition("/")
@@ -38,9 +40,12 @@ def leftovers(storage: Storage) -> list[str]:
             files = {f"{folder}/{entry.path}" for entry in manifest.files.values()}
             explained |= {key} | files
             keys |= files
-    there = set(storage.keys())
+            for entry in manifest.files.values():
+                path = f"{folder}/{entry.path}"
+                if path in there and hashlib.sha256(storage.read(path)).hexdigest() != entry.sha256:
+                    damaged.append(f"{path}: is not what its manifest says")
     problems = [f"{key}: nothing refers to it" for key in sorted(there - explained)]
-    return problems + [f"{key}: is missing" for key in sorted(explained - there)]
+    return damaged + problems + [f"{key}: is missing" for key in sorted(explained - there)]
 
 
 def drafts(folder: Path) -> list[str]:
@@ -59,9 +64,11 @@ def untold(storage: Storage, logs: list[str]) -> list[str]:
             told = {
                 match.groups()
                 for log in logs
-                for match in re.finditer(r"^champion (\S+) \(move (\d+)\)", log, re.MULTILINE)
+                for match in re.finditer(r"^ *champion +(\S+) \(move (\d+)\)", log, re.MULTILINE)
             }
             problems += [f"{key}: {move} was told, and is not there" for move in told - moves]
+            if not told and any("promoted: " in log for log in logs):
+                problems.append(f"{key}: a promotion was told without the champion's move")
             runs = [move["run"] for move in history]
             problems += [f"{key}: {runs} has a run twice"] * (len(set(runs)) < len(runs))
     return problems

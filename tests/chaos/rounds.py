@@ -72,8 +72,11 @@ class Torturer:
         if round.codes[-1] != 0 or " finished" not in round.logs[-1]:
             round.problems.append(f"left alone it ended with exit code {round.codes[-1]}")
         else:
-            round.problems += checks.differences(results(storage), twin.results)
-            round.problems += checks.leftovers(storage) + checks.untold(storage, round.logs)
+            try:
+                round.problems += checks.differences(results(storage), twin.results)
+                round.problems += checks.leftovers(storage) + checks.untold(storage, round.logs)
+            except Exception as error:  # a damaged result must not hide the round's seed
+                round.problems.append(f"what it left can't be read: {error!r}")
         round.problems += self._world.wait_until_calm()
         if round.plan.storage == "folder":
             if not any("kill" in fault for fault in round.faults):  # a killed process leaves drafts

@@ -42,7 +42,9 @@ def sweep(request, monkeypatch):
         return SimpleNamespace(config={"run": run}, last_result=result)
 
     def say(run, *rows, notes=()):
-        updates[run] = RunUpdate(fraction=0.0, rows=list(rows), notes=list(notes), stage="")
+        updates[run] = RunUpdate(
+            fraction=0.0, rows=list(rows), notes=list(notes), warnings=[], stage=""
+        )
         shown._show_updates()
 
     shown.follow(SimpleNamespace(read=SimpleNamespace(remote=read)))

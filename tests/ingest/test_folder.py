@@ -1,5 +1,6 @@
 """Finds the images of a folder, with their part and class, and reports mistakes in the folder."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,34 @@ def test_the_stamp_follows_the_files(tmp_path: Path) -> None:
     write_pictures(tmp_path, ["a.png"])
     before = find(tmp_path).stamp
     assert find(tmp_path).stamp == before
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "manifest.json").write_text("{}")
+    assert find(tmp_path).stamp == before
     write_pictures(tmp_path, ["a.png"], size=(7, 5))
     assert find(tmp_path).stamp != before
+
+
+def test_the_stamp_follows_the_labels_but_no_ignored_images(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["train/a.png", "val/b.png"])
+    (tmp_path / "train.csv").write_text("file,label\na.png,cat\n")
+    before = find(tmp_path).stamp
+    write_pictures(tmp_path, ["val/c.png"])
+    assert find(tmp_path).stamp == before
+    (tmp_path / "train.csv").write_text("file,label\na.png,horse\n")
+    assert find(tmp_path).stamp != before
+
+
+def test_letters_that_only_sort_alike_are_different_names(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["Maße.png", "Masse.png"])
+    assert find(tmp_path).parts["test"].size == 2
+
+
+def test_a_name_that_is_not_utf_8_is_one_error(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["a/1.png"])
+    Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/caf\xe9.png")).touch()
+    with pytest.raises(UserError, match=r"caf.xe9.*is not in UTF-8"):
+        find_images(locate(str(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,42 @@ def test_ids_in_parquet_are_the_images_names(
     assert [image[0] for image in table["image"].to_pylist()] == [0, 1, 2, 0, 1]
 
 
+@pytest.mark.parametrize("first", ["no rows", "a null", "a large struct"])
+def test_encoded_images_are_recognized_whatever_comes_first(first: str, tmp_path: Path) -> None:
+    images = [encoded(np.full((6, 5), shade, np.uint8)) for shade in range(3)]
+    place, kind = tmp_path / "hub", pa.binary()
+    place.mkdir()
+    if first == "a large struct":
+        kind = pa.struct([("bytes", pa.large_binary()), ("path", pa.large_string())])
+        rows: list[Any] = [{"bytes": image, "path": None} for image in images]
+    else:
+        rows = [None, *images] if first == "a null" else images
+    if first == "no rows":
+        pq.write_table(pa.table({"image": pa.array([], kind)}), place / "test-0.parquet")
+    pq.write_table(pa.table({"image": pa.array(rows, kind)}), place / "test-1.parquet")
+    storage = open_storage(str(tmp_path / "results"))
+    manifest = ingested(str(place), storage, task=GREY, max_bad_rows=1)
+    assert manifest.details["left_out"] == (first == "a null")
+    table = pq.read_table(tmp_path / "results/datasets" / manifest.id / "test")
+    assert [image[0] for image in table["image"].to_pylist()] == [0, 1, 2]
+
+
+def test_a_single_file_is_of_the_part_that_its_own_name_says(tmp_path: Path) -> None:
+    for name, part in (("photos.parquet", "test"), ("train-0.parquet", "train")):
+        write_parquet(tmp_path / "train" / name, ["a"])
+        source = find_images(locate(str(tmp_path / "train" / name)))
+        assert source is not None and list(source.parts) == [part]
+
+
+def test_images_to_train_on_and_the_same_to_score_are_two_data_sets(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "p", [f"{name}/{i}.png" for name in "ab" for i in range(2)])
+    source = find_images(locate(str(tmp_path / "p")))
+    assert source is not None
+    storage, settings = open_storage(str(tmp_path / "results")), Ingestion(task=GREY)
+    for each, part in ((source, "train"), (source.to_score(), "test")):
+        assert ingest(plan_ingestion(each, settings), storage).details["images"] == {part: 4}
+
+
 def write_raw(path: Path, images: list[bytes]) -> None:
     """Writes raw images with text as ids, and names of classes as labels."""
     names = [f"shop/{row}" for row in reversed(range(len(images)))]

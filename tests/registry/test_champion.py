@@ -81,6 +81,13 @@ def test_rollbacks_in_turn_go_back_step_by_step(storage: Storage) -> None:
     assert promote_all(storage, "c").rolled_back == {"b"}
 
 
+def test_who_was_rolled_back_stays_so_though_it_was_champion_before(storage: Storage) -> None:
+    promote_all(storage, "aba")
+    assert rollback(storage, "shapes", command="a test").rolled_back == {"a"}
+    assert rollback(storage, "shapes", command="a test").run == "a"
+    assert promote_all(storage, "c").rolled_back == {"b"}
+
+
 def test_a_rollback_without_a_champion_or_to_a_run_that_is_gone_is_refused(
     storage: Storage,
 ) -> None:

@@ -1,5 +1,6 @@
 """Pruning removes old runs and leftovers, and never removes anything that is in use."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -128,7 +129,8 @@ def test_what_killed_jobs_left_half_written_goes_after_a_day(
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "page").write_bytes(b"a result")
     make = partial(publish, storage, folder=tmp_path / "made", kind="a test", details={})
-    for folder in ("retrainings", "comparisons"):
+    folders = ("retrainings", "comparisons", "exports")
+    for folder in folders:
         for name in ("whole", "damaged", "alone"):
             make(f"{folder}/{name}", id=name)
         for name in ("whole", "damaged"):
@@ -136,9 +138,7 @@ def test_what_killed_jobs_left_half_written_goes_after_a_day(
         storage.write(f"{folder}/damaged/manifest.json", b"{")
         storage.write(f"{folder}/none/0123abcd/page", b"half a result")
     kept = set(storage.keys()) - {
-        f"{folder}/{name}/0123abcd/page"
-        for folder in ("retrainings", "comparisons")
-        for name in ("whole", "none")
+        f"{folder}/{name}/0123abcd/page" for folder in folders for name in ("whole", "none")
     }
     soon = datetime.now(UTC) + timedelta(hours=23)
     before = storage.keys()
@@ -151,7 +151,7 @@ def test_what_killed_jobs_left_half_written_goes_after_a_day(
 def test_drafts_of_killed_writers_go_after_a_day(tmp_path: Path) -> None:
     """Unfinished files in the root stay: the lock, and marks of jobs that may run for days."""
     storage = open_storage(str(tmp_path))
-    for folder in ("", "runs/a", "predictions/b/labels"):
+    for folder in ("", "runs/a", "predictions/b/labels", "datasets/c/train", "exports/d"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / ".fmnist-0123").write_bytes(b"half a file")
     storage.write("runs/a/model", b"a file")
@@ -237,6 +237,19 @@ def test_a_run_that_was_half_removed_is_trained_from_the_beginning(storage: Stor
     register_candidate(storage, "shapes", "a")
     assert left(storage) == set()
     protect_from_pruning(storage, "shapes", "a")
+
+
+def test_a_run_that_was_trained_again_after_its_mark_stays(storage: Storage) -> None:
+    candidate(storage, "a", "b")
+    for run in "ab":
+        mark_for_deletion(storage, "shapes", read_candidates(storage, "shapes")[run][0])
+        storage.delete(f"runs/{run}")
+    time.sleep(1.1)  # a store tells times in seconds
+    publish_empty(storage, "a")
+    assert pruned(storage) == "b" and left(storage) == {"a"}
+    assert not read_candidates(storage, "shapes")
+    register_candidate(storage, "shapes", "a")
+    assert left(storage) == {"a"}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from tests.support.servers.s3 import SECRET
         ("a?b#c@d%20e", "{here}/a?b#c@d%20e"),
         ("file:a", "{here}/file:a"),
         ("a/s3:/b", "{here}/a/s3:/b"),
+        ("//x/a", "/x/a"),
         ("file:/x/a", "/x/a"),
         ("file:///x/a/", "/x/a"),
         ("FILE:///x/a", "/x/a"),

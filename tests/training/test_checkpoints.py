@@ -155,6 +155,16 @@ def test_a_state_within_an_epoch_is_the_newest_until_the_epoch_ends(checkpoints)
     assert kept(checkpoints) == ["00002", "00003"]
 
 
+def test_states_are_in_order_whatever_their_numbers_of_digits(checkpoints):
+    for step in (999_999, 1_000_000):
+        history = [{"epoch": 1, "val_loss": 0.5}]
+        state = TrainingState(epoch=1, step=step, precision="float32", history=history)
+        checkpoints.save(state, [np.zeros(2)])
+    assert checkpoints.newest()[0].step == 1_000_000
+    save(checkpoints, [0.5, 0.4, 0.3])
+    assert kept(checkpoints) == ["00002", "00003"]
+
+
 def test_without_a_sound_checkpoint_there_is_none(checkpoints):
     assert checkpoints.newest() is None
     save(checkpoints, [0.5])

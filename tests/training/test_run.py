@@ -213,6 +213,16 @@ def test_a_validation_loss_that_is_not_finite_names_the_epoch(small, tmp_path):
     assert not list(tmp_path.rglob("manifest.json"))
 
 
+def test_weights_that_are_not_finite_in_the_end_are_not_published(small, tmp_path):
+    """Without validation images nothing else looks at them after the last step."""
+    training = replace(
+        SMALL, optimizer="sgd", learning_rate=1e30, batch=333, epochs=1, validation=0, workers=2
+    )
+    with pytest.raises(UserError, match=r"probabilities are not finite after the last epoch"):
+        run(small, training, tmp_path)
+    assert not list(tmp_path.glob("runs/*/manifest.json"))
+
+
 def test_more_workers_than_the_cluster_can_give_are_refused_at_once(small, tmp_path):
     training = replace(SMALL, workers=5)
     with pytest.raises(

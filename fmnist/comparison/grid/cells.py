@@ -121,17 +121,19 @@ def resolve_grid(grid: Grid, task: Task, examples: int) -> Grid:
     """
     if grid.search:
         search = grid.search.changed(partial(resolve_auto, task=task, examples=examples))
+        search.space.draw_all(search.trials)
         return replace(grid, cells=search.suggest({}), search=search)
     resolved = together(*(partial(resolve_auto, cell, task, examples) for cell in grid.cells))
     cells: dict[Training, str] = {}
     problems = []
     for cell, name in zip(resolved, grid.names, strict=True):
-        same = cells.setdefault(cell, name)
-        if same != name:
+        if cell in cells:
             problems.append(
-                f"the cells {same} and {name} are the same: for the task {task.name}, the "
-                f"augmentation auto is {task.augmentation}"
+                f"the cells {cells[cell]} and {name} are the same: for the task {task.name}, the "
+                f"augmentation auto is {task.augmentation}; networks and weights in two files are "
+                "one if the files have the same content"
             )
+        cells.setdefault(cell, name)
     UserError.raise_if(problems)
     return replace(grid, cells=list(cells))
 

@@ -100,6 +100,14 @@ class SearchSpace:
                 new[cell] = None
         return list(new)
 
+    def draw_all(self, trials: int) -> list[Training]:
+        """Returns as many drawn cells; raises UserError where there are not so many."""
+        if (found := len(cells := self.draw_new(trials))) < trials:
+            raise UserError(
+                f"trials is {trials}, but {found} different cells are all that was drawn"
+            )
+        return cells
+
     def cell(self, values: Mapping[str, Setting]) -> Training:
         """Returns the cell with these values."""
         return replace(self.base, **values)  # type: ignore[arg-type]
@@ -153,9 +161,7 @@ def read_space(
     UserError.raise_if(problems)
     searched = {name: domain for name, domain in domains.items() if name not in fixed}
     space = SearchSpace(base=replace(base, **fixed), domains=searched, seed=seed)  # type: ignore[arg-type]
-    if (found := len(cells := space.draw_new(trials))) < trials:
-        raise UserError(f"trials is {trials}, but {found} different cells are all that was drawn")
-    return space, cells
+    return space, space.draw_all(trials)
 
 
 def _read_range(text: str) -> tuple[str, Range]:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fmnist.comparison.facts import Comparison, Split
-from fmnist.comparison.grid.search import SEARCH
 from fmnist.comparison.pages import figures, paper, search, tables, text
 from fmnist.comparison.pages import plots as comparison_plots
-from fmnist.comparison.statistics.effects import setting_effects
 from fmnist.comparison.statistics.importance import measure_importance
 from fmnist.comparison.statistics.ranking import RankedCell, rank_cells
 from fmnist.pages import plots
@@ -85,10 +83,7 @@ def comparison_page(comparison: Comparison, evidence: Evidence | None) -> str:
         slices=figures.make_slices(comparison, done) if done else {},
         importance=importance and search.importance_table(importance, basis),
         parallel=search.parallel_coordinates(done),
-        # Cells of a search form pairs by chance alone.
-        effects=None
-        if comparison.name == SEARCH
-        else tables.effects(setting_effects(comparison, basis), basis),
+        effects=text.effects_table(comparison, ranked),
         paper_tables=text.paper_tables(comparison, ranked),
         paper_note=text.paper_note(comparison, ranked),
         unfinished=tables.unfinished(comparison),

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from fmnist.comparison.facts import Comparison
+from fmnist.comparison.grid.search import SEARCH
 from fmnist.comparison.grid.settings import WITHOUT
 from fmnist.comparison.pages import paper, tables
 from fmnist.comparison.statistics.effects import setting_effects
@@ -31,7 +32,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         markdown.table(tables.ranking(ranked)),
         escaped(method_note(comparison, ranked)),
     ]
-    if found := tables.effects(setting_effects(comparison, ranked[0].basis), ranked[0].basis):
+    if found := effects_table(comparison, ranked):
         parts += ["## What each setting does", markdown.table(found), escaped(found.caption)]
     if unfinished := tables.unfinished(comparison):
         parts += ["## Did not finish", markdown.bullets(unfinished)]
@@ -42,6 +43,14 @@ def comparison_markdown(comparison: Comparison) -> str:
     for title, pairs in provenance(comparison).items():
         parts += [f"**{title}**", markdown.bullets(pairs)]
     return "\n\n".join(parts) + "\n"
+
+
+def effects_table(comparison: Comparison, ranked: list[RankedCell]) -> Table | None:
+    """What each setting does; None for a search, whose cells form pairs by chance alone."""
+    if comparison.name == SEARCH:
+        return None
+    basis = ranked[0].basis
+    return tables.effects(setting_effects(comparison, basis), basis)
 
 
 def method_note(comparison: Comparison, ranked: list[RankedCell]) -> str:
@@ -71,7 +80,7 @@ def make_headline(comparison: Comparison, ranked: list[RankedCell]) -> Headline:
     others = [row for row in ranked[1:] if row.values]
     if others:
         sentences.append(_gap_sentence(best, others[0]))
-    count = sum(bool(other.difference and other.difference.significant) for other in others)
+    count = sum(bool(other.difference and other.difference.behind) for other in others)
     if len(others) > 1 and count:
         sentences.append(f"Behind it by more than noise: {count} of the {len(others)} other cells.")
     result = paper.find_result(best.cell)
@@ -87,9 +96,15 @@ def make_headline(comparison: Comparison, ranked: list[RankedCell]) -> Headline:
 
 
 def _gap_sentence(best: RankedCell, second: RankedCell) -> str:
-    gap = best.accuracy.mean - second.accuracy.mean
-    significance = tables.significance_text(second.difference)
-    return f"{100 * gap:.2f} points above the next, {second.label} ({significance})."
+    difference = second.difference
+    gap = difference.mean if difference else None
+    if gap is None:
+        gap = best.accuracy.mean - second.accuracy.mean
+    above, significance = gap >= 0, tables.significance_text(difference)
+    return (
+        f"{100 * abs(gap):.2f} points {'above' if above else 'below'} the next, {second.label}"
+        f"{'' if above else ', over the seeds that both have'} ({significance})."
+    )
 
 
 def has_paper_labels(comparison: Comparison) -> bool:

@@ -37,6 +37,11 @@ class Difference:
         """True if the difference is larger than the scatter over seeds explains."""
         return self.p is not None and self.p < LEVEL
 
+    @property
+    def behind(self) -> bool:
+        """True if the first is better by more than that; not so, where it has other seeds, too."""
+        return self.significant and self.mean is not None and self.mean > 0
+
 
 def spread(values: Collection[float]) -> Spread:
     """Returns the spread of at least one value."""

@@ -57,7 +57,9 @@ class GlobalBatchNormalization(keras.layers.BatchNormalization):
 
     def _normalize_alone(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         shape = tf.shape(inputs)
-        images = inputs if inputs.shape.rank == 4 else inputs[:, None, None, :]
+        # The kernel takes images alone, but which places there are does not matter to it.
+        line = (shape[0], 1, -1, inputs.shape[-1])
+        images = inputs if inputs.shape.rank == 4 else tf.reshape(inputs, line)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=images,
             scale=self.gamma,

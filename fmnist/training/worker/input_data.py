@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
+from fmnist.run_settings import Training
+from fmnist.tasks import Task
 from fmnist.training import batches
 from fmnist.training.batches import TrainingOrder
 from fmnist.training.worker import distributed
 from fmnist.training.worker.session import Session
 
-EVALUATION_BATCH = 1000  # images in a step of validation over all workers together
+# Images in a step of validation over all workers together: fewer if they are large, but no fewer
+# than in a step of training, which takes more memory for each.
+EVALUATION_BATCH, EVALUATION_BYTES = 1000, 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +48,17 @@ def validation_data(session: Session) -> ValidationData | None:
     split = session.spec.splits.get("validation")
     if split is None:
         return None
+    batch = evaluation_batch(session.spec.task, session.spec.training)
     data = distributed.endless_dataset(
         session.strategy,
         session.spec.task.shape,
         lambda: session.keep_error(
-            split.evaluation_batches(batch=EVALUATION_BATCH, rank=session.rank, world=session.world)
+            split.evaluation_batches(batch=batch, rank=session.rank, world=session.world)
         ),
     )
-    return ValidationData(data=data, steps=batches.count_steps(split.size, EVALUATION_BATCH))
+    return ValidationData(data=data, steps=batches.count_steps(split.size, batch))
+
+
+def evaluation_batch(task: Task, training: Training) -> int:
+    """Returns how many images a step of validation has."""
+    return min(EVALUATION_BATCH, max(training.batch, EVALUATION_BYTES // task.pixels))

@@ -113,8 +113,11 @@ def _check_layers(network: OwnNetwork, model: Any) -> None:
 def _layer_problem(layer: Any) -> str | None:
     kind, variables = type(layer), own_weights(layer)
     if isinstance(layer, GlobalBatchNormalization):
-        if not (layer.center and layer.scale and layer.axis in (-1, len(layer.output.shape) - 1)):
+        last = layer.axis in (-1, layer.input_spec.ndim - 1)
+        if not (layer.center and layer.scale and last):
             return "normalizes without center or scale or over another axis, expected the last one"
+        if layer.renorm:
+            return "renormalizes, expected renorm=False"
     elif not kind.__module__.startswith("keras."):
         return f"is a {kind.__name__} of your own, expected Keras' layers: a model must load alone"
     elif isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from fmnist.models.architectures import OUTPUT
 from fmnist.run_settings import Training
 
+NO_KERNELS = ("bias", "beta", "gamma", "embeddings")  # Keras' names of variables
 START = 1 / 25  # of the peak: the rate of the first step
 WARM_UP = 1 / 4  # of all steps of the run
 
@@ -76,12 +77,14 @@ class KernelMuon(keras.optimizers.Muon):
     """Keras' Muon, which makes the update of a matrix orthogonal, for convolutions as well.
 
     A convolution's kernel is a matrix of its inputs by its channels, as in Keller Jordan's Muon
-    (2024); Keras leaves such kernels to Adam. The last layer, biases and normalization stay with
-    Adam. The rate is scaled so that updates are as large as Adam's (Liu et al., arXiv:2502.16982).
+    (2024); Keras leaves such kernels to Adam. The last layer, biases, normalization and embeddings
+    stay with Adam. The rate is scaled so that updates are as large as Adam's (Liu et al.,
+    arXiv:2502.16982).
     """
 
     def _should_use_adamw(self, variable: Any) -> bool:
-        return len(variable.shape) < 2 or variable.path.startswith(OUTPUT)
+        kernel = len(variable.shape) > 1 and not variable.name.endswith(NO_KERNELS)
+        return not kernel or variable.path.startswith(OUTPUT)
 
     def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
         """Returns a kernel of the same shape, made orthogonal as a matrix."""

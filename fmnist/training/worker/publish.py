@@ -29,6 +29,7 @@ from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import delete_other_attempts, publish, versions
 from fmnist.training.checkpoints import epoch_name
 from fmnist.training.worker import distributed
+from fmnist.training.worker.callback import Diverged
 from fmnist.training.worker.session import Session
 
 CHUNK_BATCHES = 8  # of the classifier, whose images are read at once
@@ -50,6 +51,11 @@ def publish_run(session: Session) -> None:
         found = distributed.gather_rows(session.strategy, found)
         classes = len(session.spec.task.classes)
         probabilities = np.ascontiguousarray(found[:, :classes])
+        if not np.isfinite(probabilities).all():  # on all ranks; the last step made the weights so
+            raise Diverged(
+                "the probabilities are not finite after the last epoch; expected finite numbers: "
+                "try a lower learning rate"
+            )
         seconds[f"test on {name}"] = time.perf_counter() - begin
         if session.rank == 0:
             truth = labels[positions].astype(np.int64, copy=False)

@@ -46,8 +46,8 @@ def test_the_shared_cell_of_the_report_runs_once():
 @pytest.mark.parametrize(
     ("flags", "digest"),
     [
-        (GridFlags(), "2137c45baf89"),
-        (GridFlags(comparison="report", seeds=3), "1df0df89787c"),
+        (GridFlags(), "71481295e291"),
+        (GridFlags(comparison="report", seeds=3), "3815c33fcb03"),
         (
             GridFlags(
                 comparison="activations",
@@ -56,15 +56,15 @@ def test_the_shared_cell_of_the_report_runs_once():
                     workers=2,
                 ),
             ),
-            "9236b0a07502",
+            "1ab1e811b585",
         ),
         (
             GridFlags(
                 architecture="dense,cnn", learning_rate="1e-3, 1e-4", seeds=5, base=Base(epochs=5)
             ),
-            "445f2fde1886",
+            "236c2642e1e8",
         ),
-        (GridFlags(optimizer="sgd"), "852d65bb22d0"),
+        (GridFlags(optimizer="sgd"), "b1b6f90917b4"),
     ],
 )  # fmt: skip
 def test_ids_of_comparisons_stay_as_they_are(flags, digest):
@@ -177,6 +177,13 @@ def test_cells_that_are_the_same_for_a_task_are_refused():
         UserError, match=r"augmentation auto and .* flip are the same: for the task"
     ):
         resolve_grid(grid, COMPETITION, 60_000)
+
+
+def test_cells_whose_files_are_the_same_are_refused():
+    grid = grid_of("initial_weights=a.keras,b.keras", "batch=64")
+    same = grid.changed(lambda cell: replace(cell, initial_weights="a.keras"))
+    with pytest.raises(UserError, match=r"are the same: .* one if the files have the same content"):
+        resolve_grid(same, FASHION, 60_000)
 
 
 def test_each_cell_runs_with_each_seed():

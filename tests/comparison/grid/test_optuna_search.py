@@ -3,10 +3,15 @@
 import math
 from itertools import islice
 
+import pytest
+
+from fmnist.comparison.grid.cells import Grid, resolve_grid
 from fmnist.comparison.grid.optuna_search import OptunaSearch
 from fmnist.comparison.grid.search import SearchSpace, read_space
+from fmnist.errors import UserError
 from fmnist.recipes import RECIPES
 from fmnist.run_settings import Training
+from fmnist.tasks import COMPETITION, FASHION
 
 RANGES = ("learning_rate=1e-5..1:log", "batch=32..512")
 AXES = ("schedule=constant,one-cycle", "select=last")
@@ -64,6 +69,14 @@ def test_a_cell_whose_runs_all_failed_does_not_end_the_search() -> None:
     search = OptunaSearch(space=space(*RANGES), trials=8, round_size=4)
     ended = dict.fromkeys(search.suggest({}))
     assert len(search.suggest(ended)) == 4
+
+
+def test_a_search_of_fewer_cells_than_trials_is_refused_when_the_task_is_known() -> None:
+    few = space("epochs=1..2", axes=("augmentation=auto,flip",), trials=4)
+    grid = Grid(cells=few.ends(), search=OptunaSearch(space=few, trials=4, round_size=2))
+    assert len(resolve_grid(grid, FASHION, 60_000).cells) == 2
+    with pytest.raises(UserError, match="trials is 4, but 2 different cells are all"):
+        resolve_grid(grid, COMPETITION, 60_000)
 
 
 def test_each_of_a_few_cells_is_suggested_once() -> None:

@@ -120,6 +120,11 @@ def test_a_search_shows_which_settings_matter(show) -> None:
     assert {"schedule", "learning rate", "accuracy"} <= set(texts(page, ".xtick"))
 
 
+def test_the_text_of_a_search_has_no_pairs_that_chance_made() -> None:
+    found = a_search("epochs=3..5", axes=("schedule=constant,one-cycle",), trials=6)
+    assert "## What each setting does" not in comparison_markdown(found)
+
+
 def test_a_search_of_which_nothing_can_be_said_says_so() -> None:
     ranges = ("learning_rate=1e-5..1e-2:log", "weight_decay=0..0.1")  # neither does anything
     page = comparison_page(a_search(*ranges, trials=12), None)

@@ -7,7 +7,7 @@ import pytest
 from fmnist.errors import UserError
 from fmnist.run_settings import Cluster, Training, check
 from jobs.compare import Flags as CompareFlags
-from jobs.support.config import job_config, read_config
+from jobs.support.config import job_config, read_config, with_values
 from jobs.support.grid import find_grid
 from jobs.support.networks import config_with_files, read_files, read_networks
 from jobs.train import Flags
@@ -67,10 +67,13 @@ def test_several_networks_are_an_axis_beside_ours(folder: Path, flag: str) -> No
     expected = [separable().name, "cnn", separable("with_dropout").name]
     assert list(dict.fromkeys(files.named(cell).architecture for cell in cells)) == expected
     text = config_with_files(job_config("compare", flags), files).to_toml()
-    assert f"{names}'" in text.splitlines()[0]
+    line = text.splitlines()[0]
+    assert f" --architecture '{names}'" in line and "--axis" not in line
     (folder / "config.toml").write_text(text)
-    found = str(read_config("config.toml", CompareFlags)[flag])
-    assert ",".join(expected) in found and ".py" not in found
+    values = read_config("config.toml", CompareFlags)
+    assert values["architecture"] == ",".join(expected) and ".py" not in str(values)
+    again = with_values(CompareFlags(), {**values, "architecture": names})
+    assert find_grid(again, again.cluster).cells == cells
 
 
 def test_a_configuration_names_weights_but_no_code(folder: Path) -> None:

@@ -43,11 +43,10 @@ def assert_close(found, expected):
         assert np.allclose(one, other, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("rank", [2, 4])
+@pytest.mark.parametrize("rank", [2, 3, 4, 5])
 def test_the_fused_kernel_is_keras_layer(rank):
-    inputs, upstream = INPUTS[:, 0, 0], UPSTREAM[:, 0, 0]
-    if rank == 4:
-        inputs, upstream = INPUTS, UPSTREAM
+    places = {2: (0, 0), 3: (0,), 4: (), 5: (None,)}[rank]
+    inputs, upstream = (each[:, *places] for each in (INPUTS, UPSTREAM))
     theirs, ours = layers(inputs.shape)
     expected = outputs_and_gradients(theirs, inputs, upstream)
     with rows_that_count(tf.ones(len(inputs))):

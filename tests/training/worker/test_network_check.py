@@ -7,7 +7,7 @@ import pytest
 
 from fmnist.models.network_files import WeightsFile
 from fmnist.models.tensorflow import import_tensorflow
-from fmnist.run_settings import Training
+from fmnist.run_settings import MOST_SEED, Training
 from fmnist.training.worker.network_check import find_problem
 from tests.support.models import dense, network_of, separable
 from tests.support.samples import SHAPES
@@ -25,6 +25,7 @@ def problem_of(network, **settings):
 def test_sound_networks_have_none(precision):
     for function in ("separable", "with_dropout"):
         assert problem_of(separable(function), precision=precision) is None
+    assert problem_of(separable(), seed=MOST_SEED) is None
 
 
 @pytest.mark.parametrize(

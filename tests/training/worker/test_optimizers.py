@@ -93,3 +93,14 @@ def test_muon_leaves_the_last_layer_to_adam():
     muon.build(network.trainable_variables)
     by_muon = [velocity is None for velocity in muon.adam_velocities]  # Adam has second moments
     assert by_muon == [True, False] * 4 + [False, False]
+
+
+def test_muon_leaves_what_is_no_kernel_to_adam():
+    attention = keras.layers.MultiHeadAttention(2, 4)
+    attention.build((None, 3, 8), (None, 3, 8))
+    muon = make_optimizer(Training(optimizer="muon"), steps=1)
+    muon.build(attention.trainable_variables)
+    names = [variable.name for variable in attention.trainable_variables]
+    assert "bias" in names and "kernel" in names
+    by_muon = [velocity is None for velocity in muon.adam_velocities]
+    assert by_muon == [name == "kernel" for name in names]
