@@ -1,10 +1,15 @@
 """Runs are stopped early at the right epoch, by hand-made losses."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from fmnist.errors import UserError
 from fmnist.storage.open import open_storage
+from fmnist.training.controller import _fit_with_lease
 from fmnist.training.early_stopping import EarlyStopper
+from fmnist.training.spec import RunResult
 from fmnist.training.stopped_runs import read_stopped, write_stopped
 
 
@@ -55,3 +60,14 @@ def test_what_is_noted_of_a_stopped_run_is_checked(tmp_path, history):
     write_stopped(storage, "runs/one", sound | {"history": history})
     with pytest.raises(UserError, match=r"stopped\.json: expected a history of accuracy, epoch"):
         read_stopped(storage, ["runs/one"])
+
+
+def test_a_run_that_another_job_has_stopped_is_not_trained_on(tmp_path):
+    """Its stopper may know no other runs, and would let it go to its end."""
+    storage = open_storage(str(tmp_path))
+    row = dict.fromkeys(("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"), 1)
+    write_stopped(storage, "runs/r", {"history": [row], "parameters": 1, "layers": 1})
+    spec: Any = SimpleNamespace(storage=storage, folder="runs/r")
+    context: Any = SimpleNamespace(early_stopper=EarlyStopper(8, {}))
+    lease: Any = SimpleNamespace(check=lambda: None)
+    assert _fit_with_lease(spec, context, lease) == RunResult(stopped_early=True)

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from fmnist.comparison.statistics.ranking import best_cell
+from fmnist.comparison.pages.text import make_headline
+from fmnist.comparison.statistics.ranking import best_cell, rank_cells
 from tests.support.pages.comparisons import (
     BEST,
     HOSTILE,
     a_comparison,
     a_hostile_one,
+    a_run,
     an_evidence,
     cell,
     fail,
@@ -26,6 +28,25 @@ def test_another_task_is_not_put_beside_the_report(show) -> None:
     assert count(page, ".point", 0) == 8 * 3 + 8
     assert "the labels of the task competition" in text(page)
     assert "91.37%" not in text(page)
+
+
+def test_a_cell_is_not_called_better_for_the_seeds_that_another_lacks() -> None:
+    """The last seed is hard for both, and the first cell's run of it failed."""
+    comparison = a_comparison(seeds=5)
+    first, second = comparison.cells[:2]
+    for each, accuracies in (
+        (first, (0.9, 0.9, 0.9001, 0.9)),
+        (second, (0.9019, 0.9021, 0.902, 0.9022, 0.802)),
+    ):
+        each.runs[:] = [
+            a_run(seed, accuracy, each.settings["architecture"], 20)
+            for seed, accuracy in enumerate(accuracies)
+        ]
+    ranked = rank_cells(replace(comparison, cells=[first, second]))
+    assert ranked[0].cell.name == first.name and ranked[1].difference.significant
+    said = " ".join(make_headline(comparison, ranked).sentences)
+    assert "0.20 points below the next" in said and "over the seeds that both have" in said
+    assert "Behind it by more than noise" not in said
 
 
 def test_failed_and_stopped_runs_are_shown(show) -> None:
