@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,12 @@ def find_cause(
             return type(cause)(str(cause).partition(ADDED_BY_RAY)[0])
         elif isinstance(cause, PROCESS_DEATHS):
             return process_death_error(last_words(cause), action, attempts=attempts)
-        elif isinstance(cause, FileNotFoundError) and reader != driver:
-            return not_shared_error(action, driver=driver, reader=reader)
         elif isinstance(cause, READ_ERRORS):
-            return UserError(f"{getattr(cause, 'filename', None) or action}: {explain(cause)}")
+            file = getattr(cause, "filename", None)
+            missing = isinstance(cause, FileNotFoundError) and reader != driver
+            if missing and (file is None or Path(file).exists()):
+                return not_shared_error(file or action, driver=driver, reader=reader)
+            return UserError(f"{file or action}: {explain(cause)}")
         else:
             cause = cause.__cause__
     return None

@@ -32,15 +32,14 @@ def find_classes(source: ImageSource) -> tuple[str, ...]:
 
 
 def label_numbers(part: ImagePart, classes: tuple[str, ...]) -> np.ndarray | None:
-    """(n,) int64: each image's position in `classes`, found by name.
+    """(n,) int64: each image's position in `classes`; see `class_numbers`.
 
-    Where no class has a number as its name, labels that are numbers are positions. None where the
-    part has no labels. UserError names the first image whose label is no class.
+    None where the part has no labels. UserError names the first image whose label is no class.
     """
     if part.labels is None:
         return None
     known = class_numbers(classes)
-    numbers = np.fromiter((known.get(str(label), -1) for label in part.labels), np.int64, part.size)
+    numbers = np.fromiter((known.get(label, -1) for label in part.labels), np.int64, part.size)
     if (numbers < 0).any():
         row = int((numbers < 0).argmax())
         raise UserError(
@@ -50,16 +49,20 @@ def label_numbers(part: ImagePart, classes: tuple[str, ...]) -> np.ndarray | Non
     return numbers
 
 
-def class_numbers(classes: tuple[str, ...]) -> dict[str, int]:
-    """The positions of the classes by what labels can call them: a name, or else a number."""
-    known = {name: number for number, name in enumerate(classes)}
+def class_numbers(classes: tuple[str, ...]) -> dict[str | int, int]:
+    """The positions of the classes by what labels can call them.
+
+    An integer is a position, and text is a name; or, where no name is a number, a position as text.
+    """
+    known: dict[str | int, int] = {name: number for number, name in enumerate(classes)}
+    known |= {number: number for number in range(len(classes))}
     if not any(map(str.isdecimal, classes)):
         known |= {str(number): number for number in range(len(classes))}
     return known
 
 
 def name_for(uri: str) -> str:
-    """A task's name made from the last part of a path or URI; of a folder, from its real path."""
+    """A task's name made from the last part of a path or URI; of a folder, from its whole path."""
     place = parse_uri(uri)
     path = os.path.normpath(place.path) if isinstance(place, FolderUri) else uri
     name = re.sub("[^A-Za-z0-9]+", "-", PurePosixPath(path).name).strip("-")[:64] or "images"

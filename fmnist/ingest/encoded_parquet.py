@@ -100,6 +100,8 @@ def _are_raw(filesystem: Any, paths: Sequence[str]) -> bool | None:
             with filesystem.open_input_file(path) as stream:
                 file = pq.ParquetFile(stream)
                 schema = file.schema_arrow
+                if not _may_be_encoded(schema):
+                    break
                 for image in islice(_first_images(file), left):
                     if image is None or _is_encoded(image):
                         return False
@@ -123,17 +125,19 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _first_images(file: pq.ParquetFile) -> Iterator[bytes | None]:
     """The images of a file that are not null; None for each where the column says the format."""
-    if "image" not in file.schema_arrow.names:
-        return
-    kind = file.schema_arrow.field("image").type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+    if pa.types.is_struct(file.schema_arrow.field("image").type):
         yield None
-    if _is_bytes(kind):
-        for batch in file.iter_batches(LOOKED_AT, columns=["image"]):
-            yield from batch.column(0).drop_null().to_pylist()
+        return
+    for batch in file.iter_batches(LOOKED_AT, columns=["image"]):
+        yield from batch.column(0).drop_null().to_pylist()
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
+def _may_be_encoded(schema: pa.Schema) -> bool:
+    if "image" not in schema.names:
+        return False
+    kind = schema.field("image").type
+    if pa.types.is_struct(kind):
+        return bool(kind.get_field_index("bytes") >= 0)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 

@@ -91,7 +91,8 @@ def claim_for_deletion(storage: Storage, task_name: str, run: str) -> bool:
     if found is None:
         marked = storage.create(_key(task_name, run), _content(run, marked=True))
     else:
-        marked = found.marked or mark_for_deletion(storage, task_name, found) is not None
+        # Also where it is marked: the run may have been trained again since then.
+        marked = mark_for_deletion(storage, task_name, found) is not None
     if not marked:
         where = f"{storage.uri}/{run_folder(run)}"
         raise UserError(f"{where}: is being promoted or pruned by another job")
@@ -118,7 +119,9 @@ def delete_marked_run(storage: Storage, task_name: str, run: str) -> None:
     if found is None or not found.marked:
         return
     key = _key(task_name, run)
-    marked = storage.modification_times(key.rpartition("/")[0])[key]
+    marked = storage.modification_times(key).get(key)
+    if marked is None:  # another job has deleted the run just now
+        return
     written = storage.modification_times(run_folder(run)).values()
     if max(written, default=marked) <= marked:
         storage.delete(f"{run_folder(run)}/{MANIFEST}")

@@ -78,7 +78,7 @@ def find_data(
     plan = plan_ingestion(source.to_score() if scored else source, _settings(task, flags))
     if dry_run:
         _check_decoded(place, plan, storage)
-    if unchecked:
+    if unchecked and not read_manifest(storage, plan.folder):
         storage.check(writable=True)
     ensure_ray()
     manifest = ingest(plan, storage)
@@ -103,12 +103,12 @@ def warn_of_ignored(place: str, source: ImageSource) -> None:
 def warn_of_other_classes(place: str, source: ImageSource, task: Task) -> None:
     """Warns of images whose folders or labels are classes, but none of the model's."""
     part = source.parts.get("test") or source.parts["train"]
-    found = {str(label) for label in part.labels or ()}
+    found = set(part.labels or ())
     if found and not found & class_numbers(task.classes).keys():
         log.warning(
             "%s: its classes (%s) are none of the model's (%s), which it gives to the images",
             place,
-            ", ".join(sorted(found)[:5]),
+            ", ".join(sorted(map(str, found))[:5]),
             ", ".join(task.classes[:5]),
         )
 

@@ -29,7 +29,10 @@ def launch(parse: Callable[[], Flags], run: Callable[[Flags], JobResult | None])
     So does what goes wrong in Ray or its processes, with exit code 1 and its details in a file. At
     last, the command of `--on-finish` is called.
     """
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    # This handler looks for the standard error stream at each message. On a terminal, rich puts a
+    # stream of its own in that place, so that messages stand above the table that it draws.
+    handlers = [logging.lastResort] if logging.lastResort else None
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=handlers)
     outlast_reader()
     flags, result = None, None
     try:

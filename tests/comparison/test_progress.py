@@ -41,7 +41,7 @@ def sweep(request, monkeypatch):
     def trial(run, **result):
         return SimpleNamespace(config={"run": run}, last_result=result)
 
-    def say(run, *rows, notes=()):
+    def say(run, *rows, notes=(), warnings=()):
         updates[run] = RunUpdate(
             fraction=0.0, rows=list(rows), notes=list(notes), warnings=[], stage=""
         )
@@ -58,6 +58,14 @@ def sweep(request, monkeypatch):
         close=shown.close,
         text=lambda: re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", output.getvalue()),
     )
+
+
+@pytest.mark.parametrize("sweep", [False, True], indirect=True)
+def test_a_warning_of_a_worker_is_logged_and_names_its_run(sweep, caplog) -> None:
+    sweep.start("r1")
+    sweep.say("r1", warnings=["checkpoint 00003 is damaged and not used"])
+    assert caplog.messages == ["cnn seed 0: checkpoint 00003 is damaged and not used"]
+    assert "damaged" not in sweep.text()
 
 
 @pytest.mark.parametrize("sweep", [False], indirect=True)

@@ -20,12 +20,9 @@ from tests.support.scored_runs import publish_scored
 CLASSES = len(SHAPES.classes)
 
 
-def test_a_sample_is_the_same_each_time_and_misses_no_class_that_takes_turns(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(reference, "MOST_IMAGES", 1_000)
-    chosen = sample_positions(6_000)
-    np.testing.assert_array_equal(chosen, sample_positions(6_000))
+def test_a_sample_is_the_same_each_time_and_misses_no_class_that_takes_turns() -> None:
+    chosen = sample_positions(6_000, 1_000)
+    np.testing.assert_array_equal(chosen, sample_positions(6_000, 1_000))
     assert len(chosen) == 1_000 and (np.diff(chosen) > 0).all()
     assert np.bincount(chosen % 6).min() > 120
     assert sample_positions(5).tolist() == [0, 1, 2, 3, 4]

@@ -49,7 +49,7 @@ def test_names_are_classes_and_numbers_count_from_0(
         ([1, 0], ("shirt", "coat"), [1, 0]),
         ([3, 1], ("0", "1", "2", "3"), [3, 1]),
         (["3", "1"], ("1", "2", "3"), [2, 0]),
-        ([3, 1], ("1", "2", "3"), [2, 0]),
+        ([2, 0], ("0", "1", "10", "2"), [2, 0]),  # Hugging Face's numbers are positions
     ],
 )
 def test_labels_are_names_or_else_positions(

@@ -18,7 +18,7 @@ from fmnist.ingest import shards
 from fmnist.ingest.plan import Ingestion, find_images, plan_ingestion
 from fmnist.ingest.run import QUARANTINE, ingest
 from fmnist.storage.lease import Lease, LeaseLost
-from fmnist.storage.manifest import Manifest
+from fmnist.storage.manifest import Manifest, publish_keys
 from fmnist.storage.open import Storage, open_storage
 from fmnist.tasks import Task
 from tests.ingest.pictures import encoded, write_flat, write_pictures
@@ -285,20 +285,22 @@ def test_parquet_that_gets_shorter_meanwhile_is_refused(tmp_path: Path) -> None:
     assert not any(key.endswith(".parquet") for key in storage.keys(""))
 
 
-def test_who_has_lost_the_lease_waits_for_the_other_job(
+def test_who_has_lost_the_lease_takes_what_the_other_job_has_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pictures(tmp_path / "p", ["a/1.png", "b/2.png"])
-    storage, checks = open_storage(str(tmp_path / "results")), []
+    source = find_images(locate(str(tmp_path / "p")))
+    assert source is not None
+    plan, storage = plan_ingestion(source, Ingestion()), open_storage(str(tmp_path / "results"))
 
-    def lost_once(lease: Lease) -> None:
-        checks.append(lease)
-        if len(checks) == 1:
-            raise LeaseLost("another job has it")
+    def lost(lease: Lease) -> None:
+        publish_keys(
+            storage, plan.folder, [], kind="dataset", id=plan.id, details={"by": "the other job"}
+        )
+        raise LeaseLost("another job has it")
 
-    monkeypatch.setattr(Lease, "check", lost_once)
-    assert ingested(str(tmp_path / "p"), storage).details["images"] == {"train": 2}
-    assert len(checks) == 2
+    monkeypatch.setattr(Lease, "check", lost)
+    assert ingest(plan, storage).details == {"by": "the other job"}
 
 
 def test_what_was_written_before_a_kill_is_not_decoded_again(

@@ -248,8 +248,16 @@ def test_a_run_that_was_trained_again_after_its_mark_stays(storage: Storage) -> 
     publish_empty(storage, "a")
     assert pruned(storage) == "b" and left(storage) == {"a"}
     assert not read_candidates(storage, "shapes")
+
+
+def test_a_run_that_was_trained_again_after_its_mark_is_not_begun_anew(storage: Storage) -> None:
+    candidate(storage, "a")
+    mark_for_deletion(storage, "shapes", read_candidates(storage, "shapes")["a"][0])
+    storage.delete("runs/a")
+    time.sleep(1.1)
+    publish_empty(storage, "a")
     register_candidate(storage, "shapes", "a")
-    assert left(storage) == {"a"}
+    assert left(storage) == {"a"} and not read_candidates(storage, "shapes")
 
 
 @pytest.mark.parametrize(

@@ -96,15 +96,14 @@ def make_headline(comparison: Comparison, ranked: list[RankedCell]) -> Headline:
 
 
 def _gap_sentence(best: RankedCell, second: RankedCell) -> str:
-    difference = second.difference
-    gap = difference.mean if difference else None
-    if gap is None:
-        gap = best.accuracy.mean - second.accuracy.mean
-    above, significance = gap >= 0, tables.significance_text(difference)
-    return (
-        f"{100 * abs(gap):.2f} points {'above' if above else 'below'} the next, {second.label}"
-        f"{'' if above else ', over the seeds that both have'} ({significance})."
-    )
+    difference, over = second.difference, ""
+    gap = best.accuracy.mean - second.accuracy.mean
+    if difference and difference.mean is not None:
+        gap = difference.mean
+        if difference.n < max(best.accuracy.n, second.accuracy.n):
+            over = ", over the seeds that both have"
+    side, significance = "above" if gap >= 0 else "below", tables.significance_text(difference)
+    return f"{100 * abs(gap):.2f} points {side} the next, {second.label}{over} ({significance})."
 
 
 def has_paper_labels(comparison: Comparison) -> bool:

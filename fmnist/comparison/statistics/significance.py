@@ -39,7 +39,7 @@ class Difference:
 
     @property
     def behind(self) -> bool:
-        """True if the first is better by more than that; not so, where it has other seeds, too."""
+        """True if the second is significantly worse, over the seeds that both have."""
         return self.significant and self.mean is not None and self.mean > 0
 
 

@@ -24,7 +24,7 @@ REPORT_INTERVAL = 0.5  # seconds between two reports of steps to the monitor
 
 
 class Diverged(Exception):  # noqa: N818 - it ends `fit` and is not a fault of the program
-    """The loss, of training or validation, is NaN or infinite."""
+    """The loss, of training or validation, or a probability is NaN or infinite."""
 
 
 class Preempted(Exception):  # noqa: N818 - it ends `fit` and is no error

@@ -10,8 +10,8 @@ from fmnist.training.batches import TrainingOrder
 from fmnist.training.worker import distributed
 from fmnist.training.worker.session import Session
 
-# Images in a step of validation over all workers together: fewer if they are large, but no fewer
-# than in a step of training, which takes more memory for each.
+# Images in a step of validation over all workers together: fewer if they are large, but as many as
+# in a step of training, which takes more memory for each.
 EVALUATION_BATCH, EVALUATION_BYTES = 1000, 1 << 20
 
 
