@@ -1,7 +1,7 @@
 """The whole path on real GPUs: what each process sees, how fast it is, and whether N equal one.
 
-    python -m benchmarks.gpu                                        # a machine with NVIDIA's GPUs
-    RAY_ADDRESS=… python -m benchmarks.gpu --storage s3://bucket/x  # a cluster
+    python -m benchmarks.gpu                     # a machine with NVIDIA's GPUs
+    ray job submit --working-dir . -- python -m benchmarks.gpu --storage s3://bucket/x   # a cluster
 
 Prints the devices that TensorFlow has in each kind of process, also in those that must have no GPU;
 then trains with one worker and with one for each GPU, and scores the test images with both models.
@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import ray
 
-from fmnist.cluster.nodes import node_sizes
+from fmnist.cluster.capacity import max_capacity
 from fmnist.comparison.estimate import training_flops
 from fmnist.data.dataset import Dataset
 from fmnist.data.load import load
@@ -45,7 +45,7 @@ COLUMNS = ("network", "workers", "GPUs each", "s an epoch", "images/s", "loss", 
 
 def run(flags: argparse.Namespace) -> None:
     start_ray()
-    gpus = sum(gpus for _, gpus in node_sizes())
+    gpus = max_capacity().max_processes(1, 1)
     if not gpus:
         raise UserError("found no GPU in the cluster, expected at least one that Ray knows of")
     tell_devices()
@@ -62,7 +62,7 @@ def tell_devices() -> None:
         "an actor with a GPU": (1, _with_gpu, ()),
     }
     for name, (gpus, work, arguments) in kinds.items():
-        task = ray.remote(_devices).options(num_gpus=gpus, max_calls=1)
+        task = ray.remote(num_gpus=gpus, max_calls=1)(_devices)
         print(f"{name:<22} {ray.get(task.remote(work, *arguments))}", flush=True)
 
 

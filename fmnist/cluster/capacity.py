@@ -30,11 +30,17 @@ class Capacity:
         now = sum(_processes_on(size, cpus, gpus) for size in self.running)
         return now + sum(sorted(added, reverse=True)[: self.max_nodes])
 
-    @property
-    def most_cpus(self) -> int:
-        """CPUs of the largest node."""
+    def most_cpus(self, gpus: float = 0) -> int:
+        """CPUs that a process can have on the largest node; 0 without any nodes.
+
+        With `gpus`, no more than leave each GPU of a node as many, on any node that has GPUs: else
+        one process would take all CPUs, and the other GPUs of its node would lie idle.
+        """
         sizes = [*self.running, *(size for size, _ in self.node_types)]
-        return max((size.cpus for size in sizes), default=0)
+        if not gpus:
+            return max((size.cpus for size in sizes), default=0)
+        shares = [size.cpus // math.floor(size.gpus / gpus) for size in sizes if size.gpus >= gpus]
+        return max(1, min(shares)) if shares else 0
 
     def __str__(self) -> str:
         now = "; ".join(f"{cpus} CPUs, {gpus} GPUs" for cpus, gpus in self.running)

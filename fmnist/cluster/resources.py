@@ -26,7 +26,7 @@ def choose_cpus_per_worker(least: int, most: int, cluster: Cluster) -> int:
     """
     limit, gpus = max_capacity(), _gpus_per_worker(cluster)
     given = cluster.cpus_per_worker
-    choices = [given] if given else range(limit.most_cpus, 0, -1)
+    choices = [given] if given else range(limit.most_cpus(gpus), 0, -1)
     for workers in range(most, least - 1, -1):
         for cpus in choices:
             if limit.max_processes(cpus, gpus) >= workers:

@@ -86,6 +86,9 @@ def limit_threads(threads: int, *, gpu: bool = False) -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if gpu:  # else each process may choose other convolutions, and float32 loses 13 of its 23 bits
+        tf.config.experimental.enable_op_determinism()
+        tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def load_model(path: Path, *, name: str = "") -> Any:

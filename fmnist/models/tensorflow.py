@@ -9,6 +9,8 @@ from typing import Any
 
 from fmnist.errors import UserError
 
+TOO_NEW = (10, 0)  # a GPU's compute capability: TensorFlow 2.21 was built for 6.0 to 9.0
+
 _decided = False  # this process has its GPU, or none; TensorFlow lets nobody change it later
 
 
@@ -79,6 +81,13 @@ def _show_gpu() -> None:
     gpus = tf.config.list_physical_devices("GPU")
     if len(gpus) != 1:
         raise UserError(_wrong_number(len(gpus)))
+    details = tf.config.experimental.get_device_details(gpus[0])
+    if details.get("compute_capability", (0, 0)) >= TOO_NEW:
+        raise UserError(
+            f"{details.get('device_name', 'a GPU')} has compute capability "
+            f"{'.'.join(map(str, details['compute_capability']))}, expected less than "
+            f"{'.'.join(map(str, TOO_NEW))}: TensorFlow {tf.__version__} has no kernels for it"
+        )
     tf.config.experimental.set_memory_growth(gpus[0], True)
 
 

@@ -28,7 +28,7 @@ def test_a_type_has_at_most_its_own_limit_and_that_of_all() -> None:
     assert grown.running == [HEAD]
     assert grown.node_types == [(NodeSize(4, 0), 10), (NodeSize(16, 0), 2), (NodeSize(8, 2), 3)]
     assert grown.max_nodes == 10
-    assert grown.most_cpus == 16
+    assert grown.most_cpus() == 16
 
 
 def test_without_a_limit_of_all_types_rays_own_holds() -> None:
@@ -69,8 +69,8 @@ def test_gpu_nodes_start_for_their_cpus_only_where_there_are_no_others() -> None
 def test_without_an_autoscaler_the_running_nodes_are_all() -> None:
     now = Capacity(running=[HEAD, NodeSize(4, 1)])
     assert (now.max_processes(1, 0), now.max_processes(3, 0), now.max_processes(1, 1)) == (6, 1, 1)
-    assert now.most_cpus == 4
-    assert Capacity(running=[]).most_cpus == 0
+    assert now.most_cpus() == 4
+    assert Capacity(running=[]).most_cpus() == 0
 
 
 def test_a_capacity_is_described_for_error_messages() -> None:
@@ -81,3 +81,20 @@ def test_a_capacity_is_described_for_error_messages() -> None:
     assert str(grown) == (
         "the cluster has a head (2 CPUs, 0 GPUs) and grows by up to 3 nodes (3 with 8 CPUs, 2 GPUs)"
     )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "gpus", "cpus"),
+    [
+        ([NodeSize(48, 4)], 1, 12),
+        ([NodeSize(8, 1)], 1, 8),
+        ([NodeSize(8, 1)], 0.25, 2),
+        ([NodeSize(8, 1), NodeSize(192, 8), NodeSize(4, 0)], 1, 8),
+        ([NodeSize(2, 4)], 1, 1),
+        ([NodeSize(48, 0)], 1, 0),
+    ],
+)
+def test_a_process_with_a_gpu_leaves_the_other_gpus_their_cpus(
+    sizes: list[NodeSize], gpus: float, cpus: int
+) -> None:
+    assert Capacity(running=sizes).most_cpus(gpus) == cpus

@@ -9,8 +9,8 @@ from ray._private.runtime_env.packaging import create_package
 from tests.support.paths import ROOT
 
 SENT = (
-    "fmnist/a.py", "fmnist/deep/b.py", "jobs/c.py", "pyproject.toml", "pets.toml", "nets.py",
-    "model.keras", "tell.sh",
+    "fmnist/a.py", "fmnist/deep/b.py", "jobs/c.py", "benchmarks/d.py", "pyproject.toml",
+    "pets.toml", "nets.py", "model.keras", "tell.sh",
 )  # fmt: skip
 KEPT = (
     "results/runs/a.py", "photos/1.png", ".git/config", ".env", "secret", "fmnist/__pycache__/a.pyc"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import ray
 
+from benchmarks import gpu
 from fmnist.cluster import remote
 from fmnist.comparison.estimate import training_flops
 from fmnist.runs.ids import run_folder
@@ -125,3 +126,9 @@ def test_the_benchmark_says_where_there_is_no_gpu() -> None:
     done = run(sys.executable, "-m", "benchmarks.gpu", env=env)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: found no GPU in the cluster, expected")
+
+
+def test_the_benchmark_tells_which_processes_see_a_gpu(ray_cluster: Any, capsys: Any) -> None:
+    gpu.tell_devices()
+    told = [line for line in capsys.readouterr().out.splitlines() if "device" in line]
+    assert [("GPU:0" in line) for line in told] == [False, False, True], told

@@ -193,6 +193,8 @@ def endless_dataset(
         tf.TensorSpec((None,), tf.float32),
     )
     local = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+    # Else all ranks would ask each other before each step whether all of them have a batch left.
+    local = local.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     dataset = strategy.distribute_datasets_from_function(lambda _: local)
     iterator = iter(dataset)
     # Keras recognizes a distributed data set by its class, so this has to be a subclass of it.
