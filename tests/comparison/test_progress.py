@@ -43,7 +43,7 @@ def sweep(request, monkeypatch):
 
     def say(run, *rows, notes=(), warnings=()):
         updates[run] = RunUpdate(
-            fraction=0.0, rows=list(rows), notes=list(notes), warnings=[], stage=""
+            fraction=0.0, rows=list(rows), notes=list(notes), warnings=list(warnings), stage=""
         )
         shown._show_updates()
 
