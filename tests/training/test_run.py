@@ -173,7 +173,7 @@ def test_a_worker_gets_a_gpu_if_asked_for(competition, tmp_path):
     assert len(manifest.details["task"]["classes"]) == 5
 
 
-def test_the_best_epoch_can_be_published(small, tmp_path, capfd):
+def test_the_best_epoch_can_be_published(small, tmp_path, capfd, caplog):
     """Adam is unstable at this learning rate, and so the last epoch is not the best.
 
     If the best epoch's checkpoint is damaged, this is found at once and the epoch is repeated.
@@ -194,9 +194,8 @@ def test_the_best_epoch_can_be_published(small, tmp_path, capfd):
     capfd.readouterr()
     again = run(small, training, tmp_path, replace(ONE_CPU, checkpoint_every=2))
     assert read(tmp_path, again, "metrics.json") == metrics
-    out, warnings = capfd.readouterr()
-    assert "checkpoint 00001 is damaged" in warnings
-    assert "epoch 2/2" in out.partition("epoch 1/2")[2]
+    assert "checkpoint 00001 is damaged" in caplog.text
+    assert "epoch 2/2" in capfd.readouterr().out.partition("epoch 1/2")[2]
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_step(small, tmp_path):

@@ -95,16 +95,17 @@ def unfinished(small, undisturbed, storage_uri):
     return storage
 
 
-def test_the_newest_checkpoint_is_damaged(small, undisturbed, unfinished, storage_uri, capfd):
+def test_the_newest_checkpoint_is_damaged(
+    small, undisturbed, unfinished, storage_uri, capfd, caplog
+):
     (key,) = [
         key for key in unfinished.keys(f"{folder(small)}/checkpoints/00003") if key.endswith(".npz")
     ]
     unfinished.write(key, unfinished.read(key)[:-100] + bytes(100))
     run(small, storage_uri)
     assert outcome(storage_uri, small) == undisturbed[1]
-    out, warnings = capfd.readouterr()
-    assert "checkpoint 00003 is damaged and not used" in warnings
-    assert "going on after epoch 2, step 0" in out
+    assert "checkpoint 00003 is damaged and not used" in caplog.text
+    assert "going on after epoch 2, step 0" in capfd.readouterr().out
 
 
 def test_the_same_run_twice_at_once(small, undisturbed, unfinished, storage_uri, capfd):
