@@ -39,14 +39,11 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
     Raises UserError for files of different schemas.
     """
     infos = _files(location)
-    # Of a single file, its own name says the part, not those of the folders around it.
-    below = location.path if not location.is_file() else str(PurePosixPath(location.path).parent)
-    root = below.rstrip("/") + "/"
     if not infos:
         return None
     by_part: dict[str | None, list[Any]] = {part: [] for part in (*PARTS, None)}
     for info in infos:
-        by_part[_part(info.path.removeprefix(root))].append(info)
+        by_part[_part(_name(info.path, location))].append(info)
     others = by_part.pop(None)
     if not any(by_part.values()):
         by_part["test"], others = others, []
@@ -65,7 +62,7 @@ def find_encoded_parquet(location: Location) -> ImageSource | None:
         stamp=_stamp(infos),
         stamp_now=lambda: _stamp(_files(anew)),
         classes=classes,
-        ignored=[info.path.removeprefix(root) for info in others],
+        ignored=[_name(info.path, location) for info in others],
     )
 
 
@@ -80,6 +77,13 @@ def _files(location: Location) -> list[fs.FileInfo]:
             info = location.filesystem.get_file_info(location.path)
         return [info] if info.path.endswith(SUFFIX) else []
     return parquet_infos(location)
+
+
+def _name(path: str, location: Location) -> str:
+    """A file's path below the location; of a location that is a file, the file's name alone."""
+    if path == location.path:
+        return PurePosixPath(path).name
+    return path.removeprefix(location.path.rstrip("/") + "/")
 
 
 def _part(path: str) -> str | None:

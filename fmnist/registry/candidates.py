@@ -9,6 +9,7 @@ changed within a day, so the protection lasts for a day, and a promotion takes l
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -122,11 +123,15 @@ def delete_marked_run(storage: Storage, task_name: str, run: str) -> None:
     marked = storage.modification_times(key).get(key)
     if marked is None:  # another job has deleted the run just now
         return
-    written = storage.modification_times(run_folder(run)).values()
-    if max(written, default=marked) <= marked:
+    if not trained_after(marked, storage.modification_times(run_folder(run))):
         storage.delete(f"{run_folder(run)}/{MANIFEST}")
         storage.delete(run_folder(run))
     storage.delete(key)
+
+
+def trained_after(marked: datetime, times: Mapping[str, datetime]) -> bool:
+    """Returns True if a run, whose files have these times, was trained again after its mark."""
+    return max(times.values(), default=marked) > marked
 
 
 def read_candidates(storage: Storage, task_name: str) -> dict[str, tuple[Candidate, datetime]]:

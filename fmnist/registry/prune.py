@@ -11,6 +11,7 @@ from fmnist.registry.candidates import (
     delete_marked_run,
     mark_for_deletion,
     read_candidates,
+    trained_after,
     unmark,
 )
 from fmnist.registry.champion import read_champion
@@ -46,8 +47,8 @@ def mark_old_runs(
     for run, (candidate, written) in sorted(candidates.items()):
         # A run that is marked already is left from a prune that was interrupted.
         if candidate.marked:
-            if max(times[run].values(), default=written) > written:
-                delete_marked_run(storage, task_name, run)  # deletes the mark: it was made anew
+            if trained_after(written, times[run]):
+                delete_marked_run(storage, task_name, run)  # deletes the mark alone
                 continue
         else:
             if run in kept or now - max([written, *times[run].values()]) < YOUNG:

@@ -1,6 +1,5 @@
 """Checks of a storage root after a job has ended with success."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -42,7 +41,7 @@ def leftovers(storage: Storage) -> list[str]:
             keys |= files
             for entry in manifest.files.values():
                 path = f"{folder}/{entry.path}"
-                if path in there and hashlib.sha256(storage.read(path)).hexdigest() != entry.sha256:
+                if path in there and storage.digest(path).sha256 != entry.sha256:
                     damaged.append(f"{path}: is not what its manifest says")
     problems = [f"{key}: nothing refers to it" for key in sorted(there - explained)]
     return damaged + problems + [f"{key}: is missing" for key in sorted(explained - there)]
