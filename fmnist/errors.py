@@ -33,10 +33,15 @@ class UserError(ValueError):
         self.problems = [message]
 
 
-def unknown(what: str, value: str, known: Iterable[str], *, more: str = "") -> str:
-    """Says which values are known, and `more` that is possible, and which one may be meant."""
+def unknown(
+    what: str, value: str, known: Iterable[str], *, more: str = "", cutoff: float = 0.6
+) -> str:
+    """Says which values are known, and `more` that is possible, and which one may be meant.
+
+    One may be meant that is at least as similar as `cutoff`, of 1.
+    """
     known = list(known)
-    close = get_close_matches(value, known, n=1)
+    close = get_close_matches(value, known, n=1, cutoff=cutoff)
     meant = f"; did you mean {close[0]}?" if close else ""
     return f"unknown {what} {value!r}: expected one of {', '.join(known)}{more}{meant}"
 

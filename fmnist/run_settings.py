@@ -124,7 +124,7 @@ def least_and_most(what: str, number: int | str) -> tuple[int, int]:
     return found
 
 
-def parse_size(text: str) -> int:
+def parse_cache_size(text: str) -> int:
     """Bytes of a size such as 500MB, 10GB or 1.5TiB. Raises UserError for anything else."""
     found = SIZE.fullmatch(text.strip())
     if not found or (found[3] and not found[2]):
@@ -177,7 +177,7 @@ def check(training: Training, cluster: Cluster) -> None:
     together(
         lambda: UserError.raise_if(problems),
         lambda: _check_workers(training, cluster),
-        lambda: parse_size(cluster.cache_size),
+        lambda: parse_cache_size(cluster.cache_size),
     )
 
 

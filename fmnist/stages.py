@@ -42,7 +42,7 @@ def line(text: str) -> str:
 
 
 class StageLog:
-    """Decides which stages of another process get a line in the log, from looks at it at times."""
+    """Decides which stages of another process get a line in the log; looks at them now and then."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

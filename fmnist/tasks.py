@@ -11,6 +11,7 @@ A task is data. `fashion` and `competition` are built in; any other comes from a
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 Augmentation = Literal["none", "flip", "shift-flip", "shift-flip-erase", "lossless-shift-flip"]
 
 TaskName = Literal["fashion", "competition"]
+
+SIDES = ("height", "width", "channels")  # of an image
 
 NEVER = float("inf")  # a threshold that no sum of pixels exceeds
 ALWAYS = -1.0  # a threshold that every sum of pixels exceeds
@@ -65,10 +68,9 @@ class LabelRule:
 class Task:
     """`shape` is (height, width, channels) of a uint8 image; labels are 0..len(classes)-1.
 
-    `augmentation` (see `data.augmentation`) is what leaves the label of any image as it
-    is: of images that nothing is known about, nothing does. `label_rule`, `train_rows` and
-    `test_rows` say how the task is made from the official Fashion-MNIST files; a task without rows
-    is read from Parquet or CSV only.
+    `augmentation` (see `data.augmentation`) is one that never changes an image's label: none where
+    nothing is known of the images. `label_rule`, `train_rows` and `test_rows` say how the task is
+    made from the official Fashion-MNIST files; a task without rows can't be read from IDX files.
     """
 
     name: str
@@ -162,13 +164,21 @@ def find_task(name_or_file: str) -> Task:
 
 def to_task(fields: dict[str, Any], where: str) -> Task:
     """Makes the task of these FIELDS; raises UserError naming every mistake in them."""
-    if problems := _problems(fields):
-        raise UserError.of([f"{where}: {problem}" for problem in problems])
+    UserError.raise_if([f"{where}: {problem}" for problem in _problems(fields)])
     return Task(
         name=fields["name"],
         classes=tuple(fields["classes"]),
         shape=(fields["height"], fields["width"], fields["channels"]),
     )
+
+
+def task_from_details(details: Mapping[str, Any], where: str) -> Task:
+    """Makes the task that has these `details`; raises UserError naming every mistake in them."""
+    shape = details["shape"]
+    if not isinstance(shape, list) or len(shape) != len(SIDES):
+        raise UserError(f"{where}: shape is {shape!r}, expected {', '.join(SIDES)}")
+    sides = dict(zip(SIDES, shape, strict=True))
+    return to_task({"name": details["name"], "classes": details["classes"], **sides}, where)
 
 
 def _problems(fields: dict[str, Any]) -> list[str]:

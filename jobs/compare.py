@@ -23,7 +23,7 @@ from fmnist.errors import together
 from fmnist.run_settings import Cluster, Training
 from fmnist.tasks import TaskName, find_task
 from jobs.support.config import job_config
-from jobs.support.flags import ImageFlags, check_images, command, parse_flags
+from jobs.support.flags import FinishFlags, ImageFlags, check_images, command, parse_flags
 from jobs.support.grid import GridFlags, axes_with_recipe, comparison_name, find_grid
 from jobs.support.launch import FAILED, launch
 from jobs.support.networks import config_with_files, read_files, read_networks, try_networks
@@ -48,15 +48,9 @@ _CLUSTER = Cluster(cpus_per_worker=1, checkpoint_every=5, keep_checkpoints=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags(GridFlags):
-    config: str | None = None
-    """TOML file of flags, local or s3://…; flags that are given here win."""
-    quiet: bool = False
-    """Print nothing but warnings, errors and where the result is."""
+class Flags(GridFlags, FinishFlags):
     dry_run: bool = False
     """Print the cells, the resources and an estimate of the time, and end."""
-    on_finish: str | None = None
-    """Shell command that is called when the job has ended, also if it has failed."""
     task: TaskName | str | None = None
     """fashion, competition, or a .toml file; by default what image files are, else competition."""
     data: str = "auto"
@@ -85,8 +79,8 @@ def run(flags: Flags) -> JobResult | None:
     grid = resolve_grid(grid, dataset.task, dataset.count_labelled())
     ensure_ray()
     workers = flags.base.workers
-    threads = choose_cpus_per_worker(workers, workers, flags.cluster)
-    cluster = replace(flags.cluster, cpus_per_worker=threads)
+    cpus = choose_cpus_per_worker(workers, workers, flags.cluster)
+    cluster = replace(flags.cluster, cpus_per_worker=cpus)
     tried = grid.search.space.ends() if grid.search else grid.cells
     files = try_networks(files, tried, dataset, storage)
     config = saved_config(flags, files)
@@ -190,7 +184,8 @@ def load_data(flags: Flags, storage: "Storage") -> "Dataset":
 
 def print_comparison(storage: "Storage", manifest: "Manifest", runs: int) -> JobResult:
     """Prints where a published comparison is; a run that has failed makes the job one that has."""
-    from fmnist.comparison.run import FACTS, comparison_folder
+    from fmnist.comparison.facts import FACTS
+    from fmnist.comparison.run import comparison_folder
     from fmnist.tracking.mlflow import tell_mlflow
     from jobs.support.results import file_place, print_cells, print_files
 

@@ -20,7 +20,7 @@ from fmnist.exports.formats import FORMATS as MODEL_FORMATS
 from fmnist.exports.formats import check_installed
 from fmnist.tasks import TaskName, find_task
 from jobs.support.config import absolute_place, job_config
-from jobs.support.flags import DEFAULT_TASK, ImageFlags, check_images, parse_flags
+from jobs.support.flags import DEFAULT_TASK, ImageFlags, JobFlags, check_images, parse_flags
 from jobs.support.launch import launch
 from jobs.support.output import print_facts, print_path, print_table
 
@@ -30,15 +30,11 @@ WRITTEN = "the data set is written"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags:
-    config: str | None = None
-    """TOML file of flags, local or s3://…; flags that are given here win."""
-    quiet: bool = False
-    """Print nothing but warnings, errors and where the result is."""
+class Flags(JobFlags):
     run: str | None = None
     """Export the model of this run: its id in the storage, or its folder or URI anywhere."""
     to: str | None = None
-    """For data: a new folder, or s3://… for Parquet; not needed for image files."""
+    """For data: a new folder or s3://bucket/prefix; not needed for image files."""
     format: Format = "parquet"
     """For data parquet, or csv (no labels in testX.csv); for a model onnx, saved_model, litert."""
     task: TaskName | str | None = None
@@ -99,7 +95,7 @@ def _export_model(flags: Flags, run: str) -> None:
     from jobs.support.runs import find_model
 
     storage = job_storage(flags.storage)
-    model = find_model(run, flags.task, storage)
+    model = find_model(storage, run, flags.task)
     dataset = find_data(flags.data, model.task, flags.images, storage).load()
     ensure_ray()
     config = job_config("export", flags)

@@ -26,6 +26,7 @@ from jobs.support.config import job_config
 from jobs.support.flags import (
     DEFAULT_RECIPE,
     DEFAULT_TASK,
+    FinishFlags,
     ImageFlags,
     check_images,
     command,
@@ -45,11 +46,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags:
-    config: str | None = None
-    """TOML file of flags, local or s3://…; flags that are given here win."""
-    quiet: bool = False
-    """Print nothing but warnings, errors and where the result is."""
+class Flags(FinishFlags):
     recipe: RecipeName | str = DEFAULT_RECIPE
     """Named configuration, such as quick or fashion-4min; the other flags change it."""
     task: TaskName | str | None = None
@@ -68,8 +65,6 @@ class Flags:
     """Say what would be done, and write nothing."""
     rollback: bool = False
     """Make the champion's predecessor champion again, and do nothing else."""
-    on_finish: str | None = None
-    """Shell command that is called when the job has ended, also if it has failed."""
     images: Annotated[ImageFlags, tyro.conf.arg(name="")] = field(default_factory=ImageFlags)
     gate: Annotated[Gate, tyro.conf.arg(name="")] = field(default_factory=Gate)
     limits: Annotated[DriftLimits, tyro.conf.arg(name="")] = field(default_factory=DriftLimits)
@@ -125,8 +120,7 @@ def run(flags: Flags) -> JobResult | None:
 
 def report(storage: "Storage", manifest: "Manifest") -> JobResult:
     """Prints what a retraining has published, and tells MLflow."""
-    from fmnist.retraining.result import retrainings_folder
-    from fmnist.retraining.run import SUMMARY
+    from fmnist.retraining.result import SUMMARY, retrainings_folder
     from fmnist.tracking.mlflow import tell_mlflow
     from jobs.support.results import file_place, print_retraining
 

@@ -21,17 +21,13 @@ from fmnist.scoring.settings import (
 )
 from fmnist.tasks import TaskName
 from jobs.support.config import job_config
-from jobs.support.flags import ImageFlags, parse_flags
+from jobs.support.flags import ImageFlags, JobFlags, check_images, parse_flags
 from jobs.support.launch import launch
 from jobs.support.output import print_path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags:
-    config: str | None = None
-    """TOML file of flags, local or s3://…; flags that are given here win."""
-    quiet: bool = False
-    """Print nothing but warnings, errors and where the result is."""
+class Flags(JobFlags):
     run: str
     """Id of a run in the storage, or the folder or URI of one anywhere."""
     task: TaskName | str | None = None
@@ -61,9 +57,11 @@ def parse() -> Flags:
 
 
 def run(flags: Flags) -> None:
+    images = ImageFlags(max_bad_rows=flags.max_bad_rows)
     together(
         lambda: check_choices(tta=flags.tta, precision=flags.precision, gpu=flags.gpu),
         lambda: check_actors(flags.actors),
+        lambda: check_images(images),
     )
     from fmnist.scoring.inputs import find_inputs
     from fmnist.scoring.run import score
@@ -74,7 +72,7 @@ def run(flags: Flags) -> None:
     from jobs.support.runs import find_model
 
     storage = job_storage(flags.storage)
-    model = find_model(flags.run, flags.task, storage)
+    model = find_model(storage, flags.run, flags.task)
     precision = resolve_precision(flags.precision)
     settings = PredictionSettings(
         probabilities=flags.probabilities,
@@ -84,7 +82,6 @@ def run(flags: Flags) -> None:
         cpus=flags.cpus_per_actor,
     )
     check_model(model, settings)
-    images = ImageFlags(max_bad_rows=flags.max_bad_rows)
     data = find_data(flags.data, model.task, images, storage, scored=True)
     ensure_ray()
     with stage("reading and hashing the images"):

@@ -21,6 +21,7 @@ from jobs.support.flags import (
     DEFAULT_RECIPE,
     DEFAULT_TASK,
     ImageFlags,
+    JobFlags,
     check_images,
     command,
     parse_flags,
@@ -46,11 +47,7 @@ TRAINING = replace(RECIPES[DEFAULT_RECIPE], ingest="auto")  # only this job stre
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags:
-    config: str | None = None
-    """TOML file of flags, local or s3://…; flags that are given here win."""
-    quiet: bool = False
-    """Print nothing but warnings, errors and where the result is."""
+class Flags(JobFlags):
     recipe: RecipeName | str = DEFAULT_RECIPE
     """Named configuration, such as quick or fashion-4min; the other flags change it."""
     task: TaskName | str | None = None

@@ -13,13 +13,11 @@ from typing import Any
 from fmnist.catalog.runs import FoundRun
 from fmnist.comparison.statistics.significance import Difference, gaps_to_best
 from fmnist.errors import UserError
-from fmnist.pages.scores import EvaluationJson
+from fmnist.pages.scores import SCORES, EvaluationJson
 from fmnist.run_settings import Training
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import read_evaluations
 from fmnist.storage.open import Storage
-
-METRICS = ("accuracy", "loss", "precision", "recall", "f1", "roc_auc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +58,9 @@ def diff_runs(
             where = f"{storage.uri}/{run_folder(run.id)}"
             raise UserError(f"{where}: is {run.state}, expected a finished run")
     of_a, of_b = (read_evaluations(storage, run_folder(run.id)) for run in (a, b))
-    settings = {name: (_settings(a).get(name), _settings(b).get(name)) for name in _names(a, b)}
-    differing = {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
+    settings_a, settings_b = _settings(a), _settings(b)
+    pairs = {name: (settings_a.get(name), settings_b.get(name)) for name in settings_a | settings_b}
+    differing = {name: (x, y) for name, (x, y) in pairs.items() if x != y}
     same_images = "data" not in differing
     same_split = same_images and "validation" not in differing
     comparable = {"test": same_images, "validation": same_split, "train": same_split}
@@ -87,8 +86,8 @@ def most_p_of_mcnemar(a: EvaluationJson, b: EvaluationJson) -> float:
     from scipy.stats import binomtest  # here, as it takes a second
 
     gained = lost = 0
-    for row_a, row_b in zip(enumerate(a["confusion"]), enumerate(b["confusion"]), strict=True):
-        (label, counts_a), (_, counts_b) = row_a, row_b
+    rows = zip(a["confusion"], b["confusion"], strict=True)
+    for label, (counts_a, counts_b) in enumerate(rows):
         hits_a, hits_b, total = counts_a[label], counts_b[label], sum(counts_a)
         gained += min(hits_b, total - hits_a)
         lost += min(hits_a, total - hits_b)
@@ -99,7 +98,7 @@ def _diff_part(a: EvaluationJson, b: EvaluationJson, *, paired: bool) -> PartDif
     sizes = [[sum(row) for row in evaluation["confusion"]] for evaluation in (a, b)]
     recalls_b = {scores["name"]: scores["recall"] for scores in b["per_class"]}
     return PartDiff(
-        scores={name: (a.get(name), b.get(name)) for name in METRICS},  # type: ignore[misc]
+        scores={name: (a.get(name), b.get(name)) for name in SCORES},  # type: ignore[misc]
         recall={
             scores["name"]: (scores["recall"], recalls_b.get(scores["name"]))
             for scores in a["per_class"]
@@ -114,10 +113,6 @@ def _settings(run: FoundRun) -> dict[str, Any]:
     data = dataset.get("fingerprint") if isinstance(dataset, dict) else None
     # A setting that is newer than the run had its default.
     return {"task": run.task, "data": data, **asdict(Training()), **run.config}
-
-
-def _names(a: FoundRun, b: FoundRun) -> list[str]:
-    return list(dict.fromkeys([*_settings(a), *_settings(b)]))
 
 
 def _by_seed(run: FoundRun, runs: Iterable[FoundRun], part: str) -> dict[int, float]:

@@ -18,7 +18,6 @@ from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 
 State = Literal["finished", "training", "unfinished", "damaged"]
-Part = Literal["validation", "test", "train"]
 
 THREADS = 10  # as many connections as boto keeps open
 
@@ -90,7 +89,7 @@ def find_run(storage: Storage, run: str) -> FoundRun:
     raise UserError(f"{storage.uri}: found no run {run!r}; runs with a similar id: {close}")
 
 
-def best_run(runs: Iterable[FoundRun], part: Part) -> FoundRun:
+def best_run(runs: Iterable[FoundRun], part: str) -> FoundRun:
     """Returns the run with the highest accuracy; UserError if none has one on this part."""
     scored = [run for run in runs if run.score(part) is not None]
     if not scored:
@@ -104,6 +103,16 @@ def find_champions(storage: Storage) -> frozenset[str]:
     return frozenset(champion.run for champion in found if champion)
 
 
+def manifest_or_problem(storage: Storage, folder: str) -> Manifest | str | None:
+    """Returns the manifest of a result, what is wrong with it, or None where there is none."""
+    try:
+        return read_manifest(storage, folder)
+    except StorageError:
+        raise
+    except UserError as error:
+        return str(error)
+
+
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Does the work for each item, several at once, since most of the time is waiting."""
     with ThreadPoolExecutor(THREADS) as pool:
@@ -111,22 +120,15 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Re
 
 
 def _find(storage: Storage, run: str, champions: frozenset[str]) -> FoundRun:
-    state: State = "finished"
-    problem, manifest = None, None
-    try:
-        manifest = read_manifest(storage, run_folder(run))
-        if manifest is None:
-            held = is_held(storage, f"{run_folder(run)}/{LEASE}")
-            state = "training" if held else "unfinished"
-        elif (manifest.kind, manifest.id) != ("run", run):
-            problem = f"its manifest is that of {manifest.kind} {manifest.id}"
-    except StorageError:
-        raise
-    except UserError as error:
-        problem = str(error)
-    if problem:
-        return FoundRun(id=run, state="damaged", champion=run in champions, problem=problem)
-    return FoundRun(id=run, state=state, champion=run in champions, manifest=manifest)
+    champion, found = run in champions, manifest_or_problem(storage, run_folder(run))
+    if found is None:
+        held = is_held(storage, f"{run_folder(run)}/{LEASE}")
+        return FoundRun(id=run, state="training" if held else "unfinished", champion=champion)
+    if isinstance(found, Manifest) and (found.kind, found.id) != ("run", run):
+        found = f"its manifest is that of {found.kind} {found.id}"
+    if isinstance(found, str):
+        return FoundRun(id=run, state="damaged", champion=champion, problem=found)
+    return FoundRun(id=run, state="finished", champion=champion, manifest=found)
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -7,17 +7,17 @@ from typing import Any
 from fmnist.catalog.diff import PartDiff, RunDiff
 from fmnist.catalog.runs import FoundRun
 from fmnist.comparison.statistics.significance import Difference
+from fmnist.pages.scores import PLAIN_NUMBERS, score_text
 from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import Manifest
 
 NONE = "–"
 CHAMPION = "*"  # the mark of one in a table
 DATE = len("2026-01-31")  # of a time in ISO 8601
-PERCENT = ("accuracy", "precision", "recall", "f1")
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns lines of columns that are as wide as they must be; all but the first are aligned."""
+    """Returns lines whose columns are as wide as their longest cell, aligned to the left."""
     cells = [list(headers), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (
@@ -50,9 +50,7 @@ def run_text(run: FoundRun, root: str) -> str:
     metrics = ("accuracy", "loss")
     scores = [[part, *(_number(run.score(part, name), name) for name in metrics)] for part in parts]
     lines += ["", table(("scores", *metrics), scores), ""]
-    lines += [
-        table(("setting", "value"), [(name, _short(value, 58)) for name, value in _facts(run)])
-    ]
+    lines += [table(("setting", "value"), _facts(run))]
     command = run.manifest.details.get("command", NONE)
     lines += ["", textwrap.fill(f"command: {command}", 80, subsequent_indent="  "), ""]
     lines += [_files(run.manifest), ""]
@@ -110,7 +108,7 @@ def _pairs(
     for name, (a, b) in pairs.items():
         kind = metric or name
         gap = NONE if a is None or b is None else f"{100 * (b - a):+.2f} points"
-        if a is not None and b is not None and kind not in PERCENT:
+        if a is not None and b is not None and kind in PLAIN_NUMBERS:
             gap = f"{b - a:+.4f}"
         rows.append((name, _number(a, kind), _number(b, kind), gap))
     return rows
@@ -125,9 +123,7 @@ def _seeds_text(seeds: Difference, part: str) -> str:
 
 
 def _number(value: float | None, metric: str) -> str:
-    if value is None:
-        return NONE
-    return f"{value:.2%}" if metric in PERCENT else f"{value:.4f}"
+    return NONE if value is None else score_text(metric, value)
 
 
 def _short(value: Any, width: int) -> str:

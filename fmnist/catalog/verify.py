@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-from fmnist.catalog.runs import in_threads
-from fmnist.errors import StorageError, UserError
-from fmnist.storage.manifest import FileEntry, Manifest, read_manifest
+from fmnist.catalog.runs import in_threads, manifest_or_problem
+from fmnist.registry.prune import RESULT_FOLDERS
+from fmnist.storage.manifest import FileEntry, Manifest
 from fmnist.storage.open import Storage
-
-FOLDERS = ("runs", "comparisons", "predictions", "retrainings", "datasets", "exports")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +20,8 @@ class Verification:
 
 def verify(storage: Storage) -> Verification:
     """Reads every published file; what was not finished is no result and does not count."""
-    places = [f"{folder}/{name}" for folder in FOLDERS for name in storage.folders(folder)]
-    manifests = in_threads(lambda place: _read(storage, place), places)
+    places = [f"{folder}/{name}" for folder in RESULT_FOLDERS for name in storage.folders(folder)]
+    manifests = in_threads(lambda place: manifest_or_problem(storage, place), places)
     damaged = [found for found in manifests if isinstance(found, str)]
     results = {
         place: found
@@ -44,16 +42,6 @@ def verify(storage: Storage) -> Verification:
         size=sum(entry.size for key, entry in files if key not in broken),
         damaged=damaged + [problem for problem in problems if problem],
     )
-
-
-def _read(storage: Storage, place: str) -> Manifest | str | None:
-    """Returns the manifest, what is wrong with it, or None where there is none."""
-    try:
-        return read_manifest(storage, place)
-    except StorageError:
-        raise
-    except UserError as error:
-        return str(error)
 
 
 def _problem(storage: Storage, key: str, entry: FileEntry) -> str | None:

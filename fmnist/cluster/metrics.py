@@ -109,17 +109,3 @@ CHAMPION_SINCE = Gauge(
     description="When the champion became champion, in seconds since 1970.",
     labels=("task",),
 )
-METRICS: tuple[Gauge | Counter, ...] = (
-    TRAINING_LOSS,
-    TRAINING_ACCURACY,
-    VALIDATION_LOSS,
-    VALIDATION_ACCURACY,
-    TRAINING_SPEED,
-    SHARE_OF_PEAK,
-    TRAINING_PROGRESS,
-    SECONDS_LOST,
-    IMAGES_SCORED,
-    IMAGES_LEFT_OUT,
-    RETRAININGS,
-    CHAMPION_SINCE,
-)

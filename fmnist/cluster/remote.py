@@ -73,7 +73,7 @@ def find_cause(
         elif isinstance(cause, Exception) and isinstance(cause, (UserError, *passed_on)):
             return type(cause)(str(cause).partition(ADDED_BY_RAY)[0])
         elif isinstance(cause, PROCESS_DEATHS):
-            return process_death_error(last_words(cause), action, attempts=attempts)
+            return process_death_error(_reason_of_death(cause), action, attempts=attempts)
         elif isinstance(cause, READ_ERRORS):
             file = getattr(cause, "filename", None)
             missing = isinstance(cause, FileNotFoundError) and reader != driver
@@ -85,7 +85,7 @@ def find_cause(
     return None
 
 
-def last_words(error: BaseException) -> str:
+def _reason_of_death(error: BaseException) -> str:
     """Returns the reason that Ray gives for a death, in one line."""
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
     return f"Ray says: {reason[:MAX_REASON]}"

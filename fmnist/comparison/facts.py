@@ -10,6 +10,8 @@ from fmnist.pages.html import Facts
 from fmnist.runs.history import EpochRow
 from fmnist.tasks import Task
 
+FACTS = "comparison.json"  # all facts of a published comparison
+
 Split = Literal["train", "validation", "test"]
 METRICS: tuple[Literal["loss"], Literal["accuracy"]] = ("loss", "accuracy")
 

@@ -84,7 +84,7 @@ class _Method:
 
 @dataclass(frozen=True)
 class _RunInSweep:
-    """Is used as the handle of a run's monitor, which the sweep's monitor has."""
+    """Stands in for the handle of a run's monitor: the sweep's monitor has all of them."""
 
     monitor: SweepMonitorHandle
     run: str

@@ -16,7 +16,6 @@ from fmnist.cluster.progress_bar import POLL_INTERVAL, format_duration
 from fmnist.comparison.monitor import SweepMonitorHandle
 from fmnist.runs.history import EpochRow
 from fmnist.training.monitor import RunUpdate
-from fmnist.training.progress import describe_scores
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +90,7 @@ class SweepProgress(tune.Callback):
             for row in update.rows:
                 self._rows[run] = row
                 if row["epoch"] % every == 0:
-                    scores = describe_scores(row, self._epochs[run])
+                    scores = describe_epoch_scores(row, self._epochs[run])
                     self._log(run, f"{scores}  {row['seconds']:.1f} s")
         self._refresh()
 
@@ -143,7 +142,7 @@ class SweepProgress(tune.Callback):
         table = Table("training", "epoch", "loss", "score", box=None, pad_edge=False)
         for run in list(self._training)[: max(1, self._console.height - 4)]:
             if row := self._rows.get(run):
-                epoch = f"{row['epoch']:.0f}/{self._epochs[run]}"
+                epoch = f"{row['epoch']}/{self._epochs[run]}"
                 table.add_row(self._names[run], epoch, f"{row['loss']:.4f}", describe_score(row))
             else:
                 table.add_row(self._names[run], "starting")
@@ -155,3 +154,12 @@ def describe_score(row: EpochRow) -> str:
     if "val_accuracy" in row:
         return f"validation accuracy {row['val_accuracy']:.2%}"
     return f"training accuracy {row['accuracy']:.2%}"
+
+
+def describe_epoch_scores(row: EpochRow, epochs: int) -> str:
+    """Describes an epoch's number, losses and accuracies."""
+    text = f"epoch {row['epoch']}/{epochs}  loss {row['loss']:.4f}"
+    text += f"  accuracy {row['accuracy']:.2%}"
+    if "val_loss" in row:
+        text += f"  validation {row['val_loss']:.4f} {row['val_accuracy']:.2%}"
+    return text

@@ -8,7 +8,14 @@ import pyarrow.parquet as pq
 
 from fmnist.cluster.remote import predict_remotely
 from fmnist.comparison.ended_runs import ended_runs
-from fmnist.comparison.facts import ComparedCell, ComparedRun, Comparison, FailedRun, Split
+from fmnist.comparison.facts import (
+    FACTS,
+    ComparedCell,
+    ComparedRun,
+    Comparison,
+    FailedRun,
+    Split,
+)
 from fmnist.comparison.grid.settings import cell_name, settings_of, shown_settings
 from fmnist.comparison.pages.page import Evidence, comparison_page
 from fmnist.comparison.pages.tables import comparison_table
@@ -19,6 +26,7 @@ from fmnist.comparison.sweep import sweep
 from fmnist.data.dataset import Dataset
 from fmnist.errors import UserError
 from fmnist.job_config import CONFIG, JobConfig
+from fmnist.pages.html import PAGE
 from fmnist.run_settings import Cluster, Training
 from fmnist.runs.evaluation import evaluate
 from fmnist.runs.published import open_model
@@ -35,7 +43,6 @@ from fmnist.storage.open import Storage
 from fmnist.training.spec import RunSpec
 from fmnist.training.splits import in_memory, put_splits
 
-FACTS = "comparison.json"
 SPLIT_ORDER: tuple[Split, ...] = ("test", "validation", "train")  # the best evidence first
 
 
@@ -103,7 +110,7 @@ def _publish(
     }
     with temporary_folder() as files:
         page = comparison_page(comparison, evidence)
-        (files / "report.html").write_text(page, encoding="utf-8")
+        (files / PAGE).write_text(page, encoding="utf-8")
         (files / "results.md").write_text(comparison_markdown(comparison), encoding="utf-8")
         rows = rank_cells(comparison)
         facts = comparison.to_json()

@@ -23,9 +23,9 @@ def sum_of_hashes(digests: list[bytes]) -> int:
     return sum(map(int.from_bytes, digests))
 
 
-def fingerprint_of(digest: int) -> str:
+def fingerprint_of(total: int) -> str:
     """A sum of hashes as 64 hexadecimal digits."""
-    return f"{digest % (1 << SUM_BITS):064x}"
+    return f"{total % (1 << SUM_BITS):064x}"
 
 
 def short_hashes(digests: list[bytes]) -> np.ndarray:

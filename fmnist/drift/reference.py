@@ -12,11 +12,10 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from fmnist.drift.image_statistics import statistic_names
-from fmnist.errors import UserError
 from fmnist.pages.scores import EvaluationJson
 from fmnist.runs.ids import run_folder
-from fmnist.runs.published import METRICS, read_evaluations, read_published
-from fmnist.storage.manifest import Manifest, read_manifest
+from fmnist.runs.published import METRICS, read_evaluations, read_published, read_run
+from fmnist.storage.manifest import Manifest
 from fmnist.storage.open import Storage
 
 STATISTICS = "data_statistics.parquet"
@@ -78,9 +77,7 @@ def read_reference(storage: Storage, run: str, channels: int) -> Reference:
 
     Raises UserError if nothing is published, and for files that are not those that were published.
     """
-    manifest = read_manifest(storage, run_folder(run))
-    if manifest is None:
-        raise UserError(f"{storage.uri}/{run_folder(run)}: found no finished run")
+    manifest = read_run(storage, run_folder(run))
     known = read_evaluations(storage, run_folder(run)) if METRICS in manifest.files else {}
     table = _read_statistics(storage, run, manifest, channels)
     held_out = next((part for part in HELD_OUT if part in known), None)

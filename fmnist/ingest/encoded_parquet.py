@@ -30,10 +30,10 @@ from fmnist.ingest.source import ImagePart, ImageSource, file_stamp
 from fmnist.storage.errors import read_errors
 
 COLUMNS = ("id", "image", "label")
-LOOKED_AT = 32  # images, of which one in a known format says that they are encoded
+LOOKED_AT = 32  # images that are examined; if one of them is an image file, all count as encoded
 
 
-def find_encoded_parquet(location: Location) -> ImageSource | None:
+def find_parquet_images(location: Location) -> ImageSource | None:
     """The Parquet files at a place, by parts; None for raw images without names.
 
     Raises UserError for files of different schemas.
@@ -174,7 +174,6 @@ def _find_part(
             if "id" in file.schema_arrow.names:
                 names += map(str, _read_values(file, path, "id"))
     assert schema is not None
-    _check_names(names, paths)
     part = ImagePart(
         size=sum(rows),
         names=names if "id" in schema.names else None,
@@ -185,6 +184,7 @@ def _find_part(
         file_rows=rows,
         raw=raw,
     )
+    _check_names(part)
     return part, _class_names(schema)
 
 
@@ -200,14 +200,16 @@ def _read_values(file: pq.ParquetFile, path: str, name: str) -> list[str | int]:
     return values
 
 
-def _check_names(names: Sequence[str], paths: Sequence[str]) -> None:
+def _check_names(part: ImagePart) -> None:
     """Raises UserError naming the first id that a part has twice, or that spoils a line of CSV."""
     known: set[str] = set()
-    for row, name in enumerate(names):
+    for row, name in enumerate(part.names or ()):
         if name in known or not name.isprintable():
-            files = paths[0] if len(paths) == 1 else f"{len(paths)} files from {paths[0]} on"
             problem = "for the second time" if name in known else "which can't be printed"
-            raise UserError(f"{files}: row {row} has the id {name!r} {problem}")
+            raise UserError(
+                f"{part.name(row)}: found the id {name!r} {problem}, expected unique ids that can "
+                "be printed"
+            )
         known.add(name)
 
 

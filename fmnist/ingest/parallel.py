@@ -9,7 +9,7 @@ import ray
 from fmnist.cluster.remote import TASK_RETRIES, find_cause
 
 T = TypeVar("T")
-AT_ONCE = 1_000  # tasks that Ray is given before the first has ended: more than CPUs, to grow by
+AT_ONCE = 1_000  # tasks submitted at once: more than there are CPUs, so that a cluster grows
 
 
 def in_parallel(

@@ -9,7 +9,7 @@ from fmnist.data.load import find_formats
 from fmnist.data.locations import Location
 from fmnist.ingest.classes import find_classes, label_numbers
 from fmnist.ingest.decode import RULES
-from fmnist.ingest.encoded_parquet import find_encoded_parquet
+from fmnist.ingest.encoded_parquet import find_parquet_images
 from fmnist.ingest.folder import find_image_files
 from fmnist.ingest.source import ImagePart, ImageSource
 from fmnist.ingest.split import split_test
@@ -32,18 +32,20 @@ class Ingestion:
 
 
 def find_images(location: Location) -> ImageSource | None:
-    """The encoded images at a place; None where there are none, or files of a raw format.
+    """Images that must become shards first: image files, encoded images, raw ones with names.
+
+    None where there are none of them, as for other files of a raw format.
 
     A `train.csv` counts as the competition's only if there is no folder `train` with images.
     """
     if location.filesystem is None:
         return None
     if location.is_file():
-        return find_encoded_parquet(location)
+        return find_parquet_images(location)
     location = location.listed_once()
     formats = find_formats(location)
     if formats == ["parquet"]:
-        return find_encoded_parquet(location)
+        return find_parquet_images(location)
     if formats in ([], ["csv"]):
         return find_image_files(location, parts_only=bool(formats))
     return None

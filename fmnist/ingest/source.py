@@ -45,7 +45,7 @@ class FileRows:
 
 @dataclass(frozen=True, kw_only=True)
 class ParquetRows:
-    """Encoded images in Parquet files: `pieces` are (path, first row, number of rows)."""
+    """Images in Parquet files, encoded or raw: `pieces` are (path, first row, number of rows)."""
 
     filesystem: Any
     column: str
@@ -93,7 +93,7 @@ def file_stamp(files: Iterable[tuple[str, fs.FileInfo]]) -> str:
 
 
 def image_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The encoded bytes in a column of them, or of Hugging Face's `struct<bytes, path>`."""
+    """The bytes of the images in a column of them, or of Hugging Face's `struct<bytes, path>`."""
     if pa.types.is_struct(column.type):
         kind = column.type.field("bytes").type
         return pa.chunked_array([chunk.field("bytes") for chunk in column.chunks], kind)

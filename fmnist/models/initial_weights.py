@@ -5,7 +5,6 @@ to process. The file may be a whole classifier, whose last layer is left out whe
 classes, or only the first layers of the network, as a pretrained backbone is.
 """
 
-from pathlib import Path
 from typing import Any
 
 from fmnist.errors import UserError
@@ -22,7 +21,7 @@ def set_initial_weights(model: Any, data: bytes, *, freeze: int, where: str) -> 
     that does not fit, and for more frozen layers than the file has, or no other ones.
     """
     with temporary_folder() as folder:
-        path = Path(folder, "initial.keras")
+        path = folder / "initial.keras"
         path.write_bytes(data)
         source = layers_with_weights(load_model(path, name=where))
     layers = layers_with_weights(model)

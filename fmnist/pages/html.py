@@ -22,6 +22,7 @@ class Cell(NamedTuple):
     small: str = ""
 
 
+PAGE = "report.html"  # the file of a page in the folder of a result
 NO_VALUE = Cell("–")
 
 

@@ -61,7 +61,7 @@ def score_cell(metric: Metric, scores: EvaluationJson | ClassScoresJson) -> Cell
     return Cell(score_text(metric, value), _interval_text(metric, interval) if interval else "")
 
 
-def score_text(metric: Metric, value: float) -> str:
+def score_text(metric: str, value: float) -> str:
     """Returns a score as text: in percent, or with four decimals for a loss or a ROC AUC."""
     return format(value, ".4f" if metric in PLAIN_NUMBERS else ".2%")
 

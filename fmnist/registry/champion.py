@@ -37,7 +37,6 @@ SUPERSEDED = '"superseded"'  # a version that no file has
 class Champion:
     """A task's champion as it was read; `history` has all moves, the one that made it last."""
 
-    task: str
     history: tuple[ChampionMove, ...]
     version: str  # of the file, for the next compare-and-swap
 
@@ -75,7 +74,7 @@ def read_champion(storage: Storage, task_name: str) -> Champion | None:
     history = parse_history(fields["history"], where)
     if problem := _problem(fields, history, task_name):
         raise UserError(f"{where}: {problem}")
-    return Champion(task=task_name, history=history, version=found[1])
+    return Champion(history=history, version=found[1])
 
 
 def promote(
@@ -176,7 +175,7 @@ def _move(
     # This move was made, and another one has followed already: a compare-and-swap from the state
     # that is returned must fail. `written` can be wrong here: if S3's answer was lost and somebody
     # else moved the pointer before the storage asked again, it says that nothing was written.
-    return Champion(task=task_name, history=history, version=SUPERSEDED)
+    return Champion(history=history, version=SUPERSEDED)
 
 
 def _content(task_name: str, history: tuple[ChampionMove, ...]) -> bytes:

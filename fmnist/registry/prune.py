@@ -20,9 +20,8 @@ from fmnist.runs.ids import run_folder
 from fmnist.storage.manifest import MANIFEST, delete_abandoned_attempts
 from fmnist.storage.open import Storage
 
-FOLDERS = (
-    "runs", "predictions", "retrainings", "comparisons", "registry", "datasets", "exports",
-)  # fmt: skip
+# Of the storage root: each holds results of one kind, in a folder of its own each.
+RESULT_FOLDERS = ("runs", "comparisons", "predictions", "retrainings", "datasets", "exports")
 YOUNG = timedelta(days=1)  # a run that changed within this time may still be in use by a job
 
 
@@ -73,12 +72,12 @@ def delete_marked_runs(storage: Storage, task_name: str, runs: Iterable[str]) ->
 def delete_leftovers(storage: Storage, *, now: datetime) -> None:
     """Deletes what killed jobs left half written, unless it was written within a day before `now`.
 
-    These are drafts in a folder, and attempts to publish a retraining or a comparison. A job that
-    is started again deletes those of its own result at once; but its result may have another id by
-    then, and nobody else would delete them.
+    These are unfinished files in a folder, and attempts to publish a retraining, a comparison or
+    an export. A job that is started again deletes those of its own result at once; but its result
+    may have another id by then, and nobody else would delete them.
     """
     before = now - YOUNG
-    for folder in FOLDERS:
+    for folder in (*RESULT_FOLDERS, "registry"):
         storage.delete_unfinished(folder, before=before)
     for folder in ("retrainings", "comparisons", "exports"):
         delete_abandoned_attempts(storage, folder, before=before)

@@ -1,7 +1,7 @@
 """The data check for people: a line for the log, and a table for the page."""
 
 from fmnist.drift.check import DataCheck, Difference
-from fmnist.drift.measures import describe_size
+from fmnist.drift.measures import LARGE, MEDIUM, SMALL, describe_size
 from fmnist.pages.html import Cell, Table
 from fmnist.retraining.gate import format_p
 
@@ -9,6 +9,11 @@ CAPTION = (
     "Labels: Jensen–Shannon distance and chi-squared test; numbers: Kolmogorov–Smirnov statistic "
     "and test. p: the probability of such a difference if there were none, times the number of "
     "tests. Before and now: the median, or the share of the class that has changed most."
+)
+
+SIZES = (
+    f"Differences go from 0 to 1: below {SMALL} they are negligible, from {MEDIUM} medium, "
+    f"from {LARGE} large."
 )
 
 

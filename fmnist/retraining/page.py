@@ -15,7 +15,7 @@ from fmnist.pages.scores import (
     score_cell,
     score_rows,
 )
-from fmnist.retraining.data_check_text import data_check_table
+from fmnist.retraining.data_check_text import SIZES, data_check_table
 from fmnist.retraining.gate import format_p, side_of
 from fmnist.retraining.result import ChampionVersion, Outcome
 from fmnist.retraining.summary import RetrainingSummary
@@ -46,6 +46,7 @@ def retraining_page(summary: RetrainingSummary) -> str:
         scores=_scores(evaluations) if evaluations else None,
         classes=_classes(evaluations) if evaluations else None,
         data_check=data_check_table(summary.data_check) if summary.data_check else None,
+        sizes=SIZES,
         results=_results(summary),
         fact_lists=_fact_lists(summary),
     )

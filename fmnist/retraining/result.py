@@ -7,6 +7,8 @@ from fmnist.pages.scores import EvaluationJson
 from fmnist.registry.champion import Champion
 from fmnist.retraining.gate import Gate, GateDecision
 
+SUMMARY = "summary.json"  # all facts of a published retraining
+
 # promoted: the challenger is champion. kept: it is not good enough, or was rolled back before.
 # unchanged: there was nothing to train. overtaken: another job has moved the pointer meanwhile.
 # drifted: the data differ too much from the champion's, so nothing was trained or scored.

@@ -13,6 +13,7 @@ from fmnist.cluster import metrics
 from fmnist.drift.check import DataCheck
 from fmnist.drift.limits import DriftLimits
 from fmnist.job_config import CONFIG, JobConfig
+from fmnist.pages.html import PAGE
 from fmnist.registry.candidates import register_candidate
 from fmnist.registry.champion import Champion, read_champion
 from fmnist.registry.prune import delete_leftovers, delete_marked_runs, mark_old_runs
@@ -24,7 +25,12 @@ from fmnist.retraining.page import retraining_page
 from fmnist.retraining.pending import PendingPromotion, delete_impossible, delete_pending
 from fmnist.retraining.plan import NoTraining, Plan
 from fmnist.retraining.promotion import promote_if_better
-from fmnist.retraining.result import ChampionVersion, RetrainingResult, retrainings_folder
+from fmnist.retraining.result import (
+    SUMMARY,
+    ChampionVersion,
+    RetrainingResult,
+    retrainings_folder,
+)
 from fmnist.retraining.summary import RetrainingSummary, summarize
 from fmnist.run_settings import Cluster
 from fmnist.runs.ids import run_folder
@@ -37,8 +43,6 @@ from fmnist.storage.manifest import Manifest, delete_other_attempts, publish
 from fmnist.storage.open import Storage
 from fmnist.training.run import train
 
-SUMMARY = "summary.json"
-REPORT = "report.html"
 IN_MANIFEST = ("outcome", "reason", "champion", "predictions", "command")
 
 
@@ -201,7 +205,7 @@ def _publish(storage: Storage, summary: RetrainingSummary, config: JobConfig | N
         (folder / SUMMARY).write_text(json.dumps(fields, indent=1, allow_nan=False))
         if config:
             (folder / CONFIG).write_text(config.to_toml(), encoding="utf-8")
-        (folder / REPORT).write_text(retraining_page(summary), encoding="utf-8")
+        (folder / PAGE).write_text(retraining_page(summary), encoding="utf-8")
         published = publish(
             storage,
             retrainings_folder(summary.id),

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pyarrow as pa
 
-from fmnist.pages.scores import EvaluationJson
+from fmnist.pages.scores import CLASS_METRICS, EvaluationJson
 from fmnist.runs import intervals
 from fmnist.runs.intervals import Interval
 
 OVERALL = ("loss", "accuracy", "precision", "recall", "f1", "roc_auc")
-PER_CLASS = ("precision", "recall", "f1", "roc_auc")
 
 TABLE = pa.schema(
     [
@@ -205,7 +204,7 @@ def to_table(evaluations: dict[str, Evaluation]) -> pa.Table:
     for split, evaluation in evaluations.items():
         rows += _rows(split, None, evaluation, ("examples", *OVERALL))
         for scores in evaluation.per_class:
-            rows += _rows(split, scores.name, scores, ("support", *PER_CLASS))
+            rows += _rows(split, scores.name, scores, ("support", *CLASS_METRICS))
     return pa.Table.from_pylist(rows, schema=TABLE)
 
 

@@ -55,7 +55,7 @@ def parse_run_id(run: str) -> tuple[str, str]:
     return (task, network) if task else (run, "")
 
 
-def begin(dataset: Dataset | ShardedDataset, training: Training, storage: Storage) -> None:
+def write_begun(dataset: Dataset | ShardedDataset, training: Training, storage: Storage) -> None:
     """Writes configuration and fingerprint of a run that starts; `check_resumed` compares them.
 
     If the run was begun before, its file stays as it is.

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
@@ -18,12 +17,11 @@ from fmnist.runs.history import EpochRow
 from fmnist.storage.atomic import temporary_folder
 from fmnist.storage.manifest import MANIFEST, Manifest, fetch, read_manifest
 from fmnist.storage.open import Storage
-from fmnist.tasks import TASKS, Task, to_task
+from fmnist.tasks import TASKS, Task, task_from_details
 
 MODEL = "model.keras"
 HISTORY = "history.parquet"
 METRICS = "metrics.json"  # an EvaluationJson for each part of the data
-SIDES = ("height", "width", "channels")  # of an image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +44,11 @@ def task_of_run(storage: Storage, prefix: str) -> Task:
     Raises UserError if nothing is published there.
     """
     where = f"{storage.uri}/{prefix}"
-    fields = _task_fields(_read_run(storage, prefix, where), where)
-    name, shape = fields["name"], fields["shape"]
+    details = _task_details(read_run(storage, prefix), where)
+    name = details["name"]
     if isinstance(name, str) and name in TASKS:
         return TASKS[name]
-    if not isinstance(shape, list) or len(shape) != len(SIDES):
-        raise UserError(f"{where}: the model's shape is {shape!r}, expected {', '.join(SIDES)}")
-    sides = dict(zip(SIDES, shape, strict=True))
-    return to_task(
-        {"name": name, "classes": fields["classes"], **sides}, f"{where}: the model's task"
-    )
+    return task_from_details(details, f"{where}: the model's task")
 
 
 def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
@@ -65,7 +58,7 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
     of another shape, or if its file is not the one that was published.
     """
     where = f"{storage.uri}/{prefix}"
-    manifest = _read_run(storage, prefix, where)
+    manifest = read_run(storage, prefix)
     _check_task(manifest, task, where)
     data = read_published(storage, prefix, manifest, MODEL)
     digest = manifest.files[MODEL].sha256
@@ -82,7 +75,7 @@ def open_model(storage: Storage, prefix: str, task: Task) -> PublishedModel:
 def check_same_task(storage: Storage, prefix: str, task: Task) -> None:
     """Raises UserError unless the run in the folder at `prefix` was trained for this `task`."""
     where = f"{storage.uri}/{prefix}"
-    _check_task(_read_run(storage, prefix, where), task, where)
+    _check_task(read_run(storage, prefix), task, where)
 
 
 def load_classifier(
@@ -93,7 +86,7 @@ def load_classifier(
     For another `precision` than float32, with which it is published, it must be a network of ours.
     """
     with temporary_folder() as folder:
-        path = Path(folder, MODEL)
+        path = folder / MODEL
         path.write_bytes(model.data)
         try:
             classifier = Classifier(path, gpu=gpu)
@@ -137,7 +130,7 @@ def read_history(storage: Storage, prefix: str, manifest: Manifest) -> list[Epoc
 
 def read_evaluations(storage: Storage, prefix: str) -> dict[str, EvaluationJson]:
     """Reads a run's evaluations by part of its data; UserError if nothing is published there."""
-    manifest = _read_run(storage, prefix, f"{storage.uri}/{prefix}")
+    manifest = read_run(storage, prefix)
     found = read_published(storage, prefix, manifest, METRICS)
     evaluations: dict[str, EvaluationJson] = json.loads(found)
     return evaluations
@@ -146,11 +139,12 @@ def read_evaluations(storage: Storage, prefix: str) -> dict[str, EvaluationJson]
 def read_published(storage: Storage, prefix: str, manifest: Manifest, name: str) -> bytes:
     """Returns the content of a published file; raises the UserErrors of `manifest.fetch`."""
     with temporary_folder() as folder:
-        return fetch(storage, prefix, manifest, name, Path(folder, "file")).read_bytes()
+        return fetch(storage, prefix, manifest, name, folder / "file").read_bytes()
 
 
-def _read_run(storage: Storage, prefix: str, where: str) -> Manifest:
-    manifest = read_manifest(storage, prefix)
+def read_run(storage: Storage, prefix: str) -> Manifest:
+    """The manifest of the run in the folder at `prefix`; UserError if none is published there."""
+    manifest, where = read_manifest(storage, prefix), f"{storage.uri}/{prefix}"
     if manifest is None:
         raise UserError(f"{where}: found no {MANIFEST}, expected the folder of a finished run")
     if manifest.kind != "run":
@@ -158,7 +152,7 @@ def _read_run(storage: Storage, prefix: str, where: str) -> Manifest:
     return manifest
 
 
-def _task_fields(manifest: Manifest, where: str) -> dict[str, Any]:
+def _task_details(manifest: Manifest, where: str) -> dict[str, Any]:
     found: Any = manifest.details.get("task")
     if not isinstance(found, dict) or not {"name", "classes", "shape"} <= found.keys():
         raise UserError(f"{where}: its {MANIFEST} does not say the model's task")
@@ -166,11 +160,10 @@ def _task_fields(manifest: Manifest, where: str) -> dict[str, Any]:
 
 
 def _check_task(manifest: Manifest, task: Task, where: str) -> None:
-    found = _task_fields(manifest, where)
-    expected = {"name": task.name, "shape": list(task.shape), "classes": list(task.classes)}
+    found = _task_details(manifest, where)
     problems = [
         f"{where}: the model's {name} is {found[name]!r}, expected {value!r}"
-        for name, value in expected.items()
+        for name, value in task.details.items()
         if found[name] != value
     ]
     UserError.raise_if(problems)

@@ -25,10 +25,7 @@ def atomic_write(
     """
     with unfinished_file(target) as file:
         yield file
-        fsync(file)
-        with lock or nullcontext():
-            Path(file.name).replace(target)
-        fsync_folder(target.parent)
+        replace_by(target, file, lock=lock)
 
 
 @contextmanager
@@ -64,10 +61,13 @@ def unfinished_file(target: Path) -> Iterator[BinaryIO]:
         path.unlink(missing_ok=True)
 
 
-def replace_by(target: Path, file: BinaryIO) -> None:
+def replace_by(
+    target: Path, file: BinaryIO, *, lock: AbstractContextManager[None] | None = None
+) -> None:
     """Renames an unfinished file to `target`; after a crash `target` is the old file or the new."""
     fsync(file)
-    Path(file.name).replace(target)
+    with lock or nullcontext():
+        Path(file.name).replace(target)
     fsync_folder(target.parent)
 
 

@@ -180,9 +180,10 @@ class HashingStream:
     It can't seek, so that no byte is passed on twice.
     """
 
-    def __init__(self, file: BinaryIO | None) -> None:
+    def __init__(self, file: BinaryIO | None, *, start: bytes = b"") -> None:
+        """Hashes `start` before all that is passed on."""
         self._file = file
-        self._sha256 = hashlib.sha256()
+        self._sha256 = hashlib.sha256(start)
         self._size = 0
 
     def read(self, size: int = -1, /) -> bytes:

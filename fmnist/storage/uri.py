@@ -97,7 +97,7 @@ def _file(host: str, path: str, shown: str) -> Path:
 
 def _bucket(rest: str, bucket: str, path: str, shown: str) -> S3Uri:
     if not rest.startswith("//") or not bucket:
-        raise UserError(f"{shown}: Missing bucket name, expected s3://bucket/prefix")
+        raise UserError(f"{shown}: names no bucket, expected s3://bucket/prefix")
     if not BUCKET.fullmatch(bucket):
         raise UserError(f"{shown}: {bucket!r} names no bucket, expected s3://bucket/prefix")
     prefix = path.rstrip("/")

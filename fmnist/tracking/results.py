@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fmnist.comparison.facts import CELL_FIELDS
+from fmnist.comparison.facts import CELL_FIELDS, FACTS
 from fmnist.errors import UserError
+from fmnist.retraining.result import SUMMARY
 from fmnist.runs.history import EpochRow
 from fmnist.runs.ids import run_folder
 from fmnist.runs.published import HISTORY, MODEL, read_history, read_published
 from fmnist.storage.manifest import MANIFEST, Manifest, read_manifest
 from fmnist.storage.open import Storage
 
-# By kind: the file that has all facts of the result.
-FACTS = {"comparison": "comparison.json", "retraining": "summary.json"}
+FILES_OF_FACTS = {"comparison": FACTS, "retraining": SUMMARY}  # by kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +157,9 @@ def _common(storage: Storage, folder: str, manifest: Manifest) -> dict[str, Any]
 
 
 def _read_facts(storage: Storage, folder: str, manifest: Manifest) -> dict[str, Any]:
-    if manifest.kind not in FACTS:
+    if manifest.kind not in FILES_OF_FACTS:
         raise UserError(f"{storage.uri}/{folder}: found {manifest.kind!r}, expected a run or more")
     facts: dict[str, Any] = json.loads(
-        read_published(storage, folder, manifest, FACTS[manifest.kind])
+        read_published(storage, folder, manifest, FILES_OF_FACTS[manifest.kind])
     )
     return facts

@@ -90,12 +90,12 @@ class Checkpoints:
         prefix = self._prefix(state.name)
         with temporary_folder() as folder:
             arrays: dict[str, Any] = {f"{i:05d}": array for i, array in enumerate(variables)}
-            np.savez(Path(folder, VARIABLES_FILE), **arrays)
-            Path(folder, STATE_FILE).write_text(json.dumps(asdict(state), allow_nan=False))
+            np.savez(folder / VARIABLES_FILE, **arrays)
+            (folder / STATE_FILE).write_text(json.dumps(asdict(state), allow_nan=False))
             publish(
                 self.storage,
                 prefix,
-                Path(folder),
+                folder,
                 kind="checkpoint",
                 id=prefix,
                 details={"epoch": state.epoch, "step": state.step},
@@ -122,13 +122,11 @@ class Checkpoints:
         prefix = self._prefix(name)
         manifest = read_manifest(self.storage, prefix)
         if manifest is None:
-            raise UserError(f"{self.storage.uri}/{prefix}: found no {MANIFEST}")
+            raise UserError(f"{self.storage.uri}/{prefix}: found no {MANIFEST}, expected one")
         with temporary_folder() as folder:
-            path = fetch(self.storage, prefix, manifest, STATE_FILE, Path(folder, STATE_FILE))
+            path = fetch(self.storage, prefix, manifest, STATE_FILE, folder / STATE_FILE)
             state = _read_state(path, where=f"{self.storage.uri}/{prefix}/{STATE_FILE}")
-            path = fetch(
-                self.storage, prefix, manifest, VARIABLES_FILE, Path(folder, VARIABLES_FILE)
-            )
+            path = fetch(self.storage, prefix, manifest, VARIABLES_FILE, folder / VARIABLES_FILE)
             variables = read_arrays(path, where=f"{self.storage.uri}/{prefix}/{VARIABLES_FILE}")
         return state, variables
 

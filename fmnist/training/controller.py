@@ -37,8 +37,8 @@ RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 
-# Of runs with a range of workers. Ray looks at its nodes every 20 s; until then it waits for
-# workers on a node that has gone. So many seconds at a time, since its own 60 would be lost.
+# For runs with a range of workers. Ray Train waits this long for workers to start. It learns within
+# 20 s that a node has gone, so most of its own 60 s would be lost.
 ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20"}
 
 
@@ -107,7 +107,7 @@ def _fit_with_lease(spec: RunSpec, context: RunContext, lease: Lease) -> RunResu
     while read_manifest(spec.storage, spec.folder) is None:
         lease.check()
         if context.early_stopper and read_stopped(spec.storage, [spec.folder]):
-            return RunResult(stopped_early=True)  # by another job, or before a process died
+            return RunResult()  # by another job, or before a process died
         result = _fit_once(spec, context)
         if not result.preempted or ray.get(context.monitor.stop_requested.remote()):
             return result

@@ -70,18 +70,9 @@ def epoch_header(row: EpochRow) -> str:
 
 def describe_epoch(row: EpochRow, epochs: int) -> str:
     """Describes an epoch in one line; the time left is estimated from this epoch's time."""
-    text = f"epoch {row['epoch']:.0f}/{epochs}".ljust(15)
+    text = f"epoch {row['epoch']}/{epochs}".ljust(15)
     text += f"{row['loss']:<8.4f}{row['accuracy']:<10.2%}"
     if "val_loss" in row:
         text += f"{row['val_loss']:<8.4f}{row['val_accuracy']:<10.2%}"
     left = row["seconds"] * (epochs - row["epoch"])
     return f"{text}{row['images_per_second']:<10,.0f}{format_duration(left)}"
-
-
-def describe_scores(row: EpochRow, epochs: int) -> str:
-    """Describes an epoch's number, losses and accuracies."""
-    text = f"epoch {row['epoch']:.0f}/{epochs}  loss {row['loss']:.4f}"
-    text += f"  accuracy {row['accuracy']:.2%}"
-    if "val_loss" in row:
-        text += f"  validation {row['val_loss']:.4f} {row['val_accuracy']:.2%}"
-    return text

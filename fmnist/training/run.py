@@ -17,7 +17,7 @@ from fmnist.errors import UserError
 from fmnist.job_config import JobConfig
 from fmnist.models.network_files import NO_FILES, NetworkFiles
 from fmnist.run_settings import Cluster, Training, check, least_and_most, resolve_auto
-from fmnist.runs.ids import begin, run_folder, run_id
+from fmnist.runs.ids import run_folder, run_id, write_begun
 from fmnist.stages import stage
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
@@ -57,7 +57,7 @@ def train(
     cpus = choose_cpus_per_worker(*least_and_most("workers", training.workers), cluster)
     with stage("sharing the images with the workers"):
         splits = make_splits(dataset, training.validation, cluster.cache_size)
-    begin(dataset, training, storage)
+    write_begun(dataset, training, storage)
     cluster = replace(cluster, cpus_per_worker=cpus)
     spec = RunSpec.of(
         dataset, training, cluster, storage, command=command, config=config, splits=splits

@@ -144,8 +144,7 @@ class RunContext:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """The way in which the workers ended: with a published run unless a field says otherwise."""
+    """How the workers ended: if no field says it, the run is published or was stopped early."""
 
     error: str | None = None  # the message of a UserError
     preempted: bool = False  # they were asked to end, and have saved a checkpoint
-    stopped_early: bool = False  # by the sweep's EarlyStopper, with a checkpoint

@@ -13,7 +13,7 @@ from fmnist.data.streaming.images import StreamedImages
 from fmnist.data.streaming.order import WINDOW
 from fmnist.drift.reference import sample_positions
 from fmnist.errors import UserError
-from fmnist.run_settings import parse_size
+from fmnist.run_settings import parse_cache_size
 from fmnist.training import batches
 from fmnist.training.batches import Batch, TrainingOrder
 
@@ -99,7 +99,7 @@ def make_splits(dataset: Dataset | ShardedDataset, validation: float, cache_size
     """
     if isinstance(dataset, Dataset):
         return put_splits(dataset, validation)
-    size = parse_size(cache_size)
+    size = parse_cache_size(cache_size)
     _check_cache(dataset, size)
     train, test = dataset.train, dataset.test
     assert train is not None, "count_labelled has been called"

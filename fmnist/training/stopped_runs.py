@@ -44,4 +44,6 @@ def _check_history(history: list[Any], where: str) -> None:
     complete = [row for row in history if isinstance(row, dict) and row.keys() >= NUMBERS]
     numbers = all(type(row[name]) in (int, float) for row in complete for name in NUMBERS)
     if not history or len(complete) < len(history) or not numbers:
-        raise UserError(f"{where}: expected a history of {', '.join(sorted(NUMBERS))}")
+        raise UserError(
+            f"{where}: its history has other fields, expected numbers: {', '.join(sorted(NUMBERS))}"
+        )

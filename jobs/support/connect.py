@@ -116,8 +116,8 @@ def _last_words(error: BaseException) -> str:
     """Finds the line in Ray's long report that says what was raised, or what died."""
     if isinstance(error, ray.exceptions.RayTaskError) and error.cause is not None:
         return _last_words(error.cause)
-    for failure in getattr(error, "worker_failures", {}).values():  # of Ray Train's report
-        return f"training failed: {_last_words(failure)}"
+    for reason in getattr(error, "worker_failures", {}).values():  # of Ray Train's report
+        return f"training failed: {_last_words(reason)}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     report = "Traceback" in str(error)  # which ends with what was raised
     text = lines[-1 if report else 0] if lines else ""

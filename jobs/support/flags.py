@@ -28,6 +28,24 @@ Flags = TypeVar("Flags")
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobFlags:
+    """What every job takes that makes results."""
+
+    config: str | None = None
+    """TOML file of flags, local or s3://…; flags that are given here win."""
+    quiet: bool = False
+    """Print nothing but warnings, errors and where the result is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishFlags(JobFlags):
+    """What the jobs take, too, that run for hours or on a schedule."""
+
+    on_finish: str | None = None
+    """Shell command that is called when the job has ended, also if it has failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageFlags:
     """Image files (PNG, JPEG, WebP, BMP, GIF; in folders or in Parquet) as a data set."""
 

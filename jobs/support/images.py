@@ -9,14 +9,14 @@ from fmnist.data.locations import OFFICIAL, Location, locate
 from fmnist.errors import UserError
 from fmnist.ingest.classes import class_numbers, name_for
 from fmnist.ingest.plan import Ingestion, IngestionPlan, find_images, plan_ingestion
-from fmnist.ingest.run import ingest
+from fmnist.ingest.run import QUARANTINE, ingest
 from fmnist.ingest.source import ImageSource
 from fmnist.stages import stage
 from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
-from fmnist.tasks import Task, find_task, to_task
+from fmnist.tasks import Task, find_task, task_from_details
 from jobs.support.connect import ensure_ray
-from jobs.support.flags import DEFAULT_TASK, SIZE, ImageFlags, check_images
+from jobs.support.flags import DEFAULT_TASK, SIZE, ImageFlags
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ def find_data(
 
     Without a task it is that of the images, or for raw formats the `default_task`. If they are to
     be `scored`, all are of the test part. Raises UserError for what `ingest` raises it, and in a
-    `dry_run`, which writes nothing, for images that were not decoded before. An `unchecked` storage
-    is checked before anything is written to it.
+    `dry_run`, which writes nothing, for images that were not decoded before. With `unchecked`, the
+    storage was not checked yet, and is before images are decoded into it.
     """
     location = None if place == OFFICIAL else locate(place)
     with stage("looking for image files"):
@@ -83,7 +83,7 @@ def find_data(
     ensure_ray()
     manifest = ingest(plan, storage)
     decoded = locate(f"{storage.uri}/{plan.folder}")
-    found = task or _task_of(manifest, decoded.uri)
+    found = task or task_from_details(manifest.details["task"], decoded.uri)
     print(_described(manifest, found))
     left_out = manifest.details["left_out"]
     return Data(
@@ -128,7 +128,6 @@ def find_task_name(place: str) -> str:
 
 
 def _settings(task: Task | None, flags: ImageFlags) -> Ingestion:
-    check_images(flags)
     found = SIZE.fullmatch(flags.size) if flags.size else None
     return Ingestion(
         task=task,
@@ -136,13 +135,6 @@ def _settings(task: Task | None, flags: ImageFlags) -> Ingestion:
         test=flags.test,
         max_bad_rows=flags.max_bad_rows,
     )
-
-
-def _task_of(manifest: Manifest, where: str) -> Task:
-    fields = manifest.details["task"]
-    height, width, channels = fields["shape"]
-    sides = {"height": height, "width": width, "channels": channels}
-    return to_task({"name": fields["name"], "classes": fields["classes"], **sides}, where)
 
 
 def _described(manifest: Manifest, task: Task) -> str:
@@ -159,4 +151,4 @@ def _described(manifest: Manifest, task: Task) -> str:
         f"{'grey' if channels == 1 else 'colour'}; {len(task.classes)} classes: {classes}"
     )
     left_out = manifest.details["left_out"]
-    return text + (f"; {left_out} of them left out (quarantine.parquet)" if left_out else "")
+    return text + (f"; {left_out} of them left out ({QUARANTINE})" if left_out else "")

@@ -9,6 +9,7 @@ from textwrap import fill
 from typing import Any
 
 from fmnist.exports.run import exports_folder
+from fmnist.pages.html import PAGE
 from fmnist.pages.scores import SPLITS
 from fmnist.retraining.plan import Plan
 from fmnist.retraining.result import retrainings_folder
@@ -18,7 +19,6 @@ from fmnist.storage.manifest import Manifest, read_manifest
 from fmnist.storage.open import Storage
 from jobs.support.output import print_facts, print_table
 
-PAGE = "report.html"
 INDENT = "    "  # of names of files
 PARTS = ("validation", "test")  # of a comparison's cells
 MOST_ROWS = 10  # in a table; the pages and files have all

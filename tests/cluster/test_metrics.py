@@ -11,13 +11,14 @@ import ray
 from prometheus_client.samples import Sample
 
 from fmnist.cluster import metrics
-from fmnist.cluster.metrics import METRICS, Counter, Gauge
+from fmnist.cluster.metrics import Counter, Gauge
 from fmnist.runs.history import EpochRow
 from fmnist.scoring.supervisor import start_supervisor
 from fmnist.training.monitor import start_run_monitor
 from tests.support.paths import ROOT
 from tests.support.servers.prometheus import value, wait_for_samples
 
+METRICS = [each for each in vars(metrics).values() if isinstance(each, Gauge | Counter)]
 DASHBOARD = ROOT / "docs" / "grafana.json"
 ROW: EpochRow = {
     "epoch": 1, "loss": 0.5, "accuracy": 0.75, "val_loss": 0.625, "val_accuracy": 0.875,
@@ -77,9 +78,8 @@ def test_each_metric_comes_out_of_the_cluster_with_value_and_description(ray_clu
     ray.kill(monitor)
 
 
-def test_every_metric_is_listed_and_its_name_says_its_kind() -> None:
-    defined = {each for each in vars(metrics).values() if isinstance(each, Gauge | Counter)}
-    assert defined == set(METRICS) and len(defined) == len(METRICS)
+def test_the_name_of_a_metric_says_its_kind() -> None:
+    assert len(METRICS) == len({metric.name for metric in METRICS})
     for metric in METRICS:
         assert metric.name.endswith("_total") == isinstance(metric, Counter)
         assert metric.name.startswith("fmnist_") and metric.description.endswith(".")

@@ -181,7 +181,7 @@ def test_a_raw_image_of_another_size_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (["a", "b", "a"], r"test-0\.parquet: row 2 has the id 'a' for the second time"),
+        (["a", "b", "a"], r"test-0\.parquet row 2: found the id 'a' for the second time"),
         (["a", None], r"test-0\.parquet: column 'id' is null in row 1, expected a value"),
         ([0.5, 1.5], r"test-0\.parquet: column 'id' is double, expected integers or strings"),
     ],

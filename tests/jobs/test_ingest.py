@@ -9,7 +9,7 @@ from fmnist.data.dataset import Dataset
 from fmnist.data.locations import locate
 from fmnist.data.streaming.dataset import ShardedDataset
 from fmnist.errors import UserError
-from fmnist.run_settings import Ingest, parse_size
+from fmnist.run_settings import Ingest, parse_cache_size
 from jobs import retrain, train
 from jobs.support import ingest
 from jobs.support.images import Data
@@ -85,10 +85,10 @@ def test_what_is_wrong_is_told_at_once(fails: Callable[..., str]) -> None:
     ],
 )  # fmt: skip
 def test_sizes_have_units(text: str, size: int) -> None:
-    assert parse_size(text) == size
+    assert parse_cache_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "1XB", "1iB", "1 G B", "1e9", "nan"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="expected bytes with a unit"):
-        parse_size(text)
+        parse_cache_size(text)

@@ -15,7 +15,7 @@ from fmnist.runs.published import open_model
 from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage, check_key, open_storage
 from fmnist.tasks import find_task
-from jobs.support.runs import find_run
+from jobs.support.runs import locate_run
 from tests.support.models import dense, publish_run
 from tests.support.paths import ROOT
 from tests.support.samples import SHAPES
@@ -44,7 +44,7 @@ def test_names_that_would_lead_elsewhere_are_refused_everywhere(
         with pytest.raises(UserError):
             read_manifest(storage, "runs/1")
     with pytest.raises(UserError):  # as --run
-        models, folder = find_run(name, storage)
+        models, folder = locate_run(storage, name)
         open_model(models, folder, SHAPES)
     (tmp_path / "x.toml").write_text(
         f"name = {json.dumps(name)}\nclasses = ['a', 'b']\nheight = 1\nwidth = 1\nchannels = 1",

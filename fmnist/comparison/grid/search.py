@@ -23,7 +23,7 @@ RANGE = re.compile(r"([^=]+)=(.+?)\.\.(.+?)(:log)?")
 NUMERIC = [name for name, kind in AXES.items() if kind in (int, float)]
 LARGEST = sys.float_info.max
 DIGITS = 3  # of a drawn fraction, so that it can be read
-DRAWS = 100  # for each trial; with fewer different cells than trials, most draws are cells again
+DRAWS = 100  # most for each wanted or known cell: in a small space, most draws repeat a cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Choice:
 
     @property
     def ends(self) -> Sequence[Setting]:
-        """Values of which, if they are all allowed, no other is a mistake."""
+        """The values to check: if these are allowed, so are all others."""
         return self.values
 
 
@@ -69,7 +69,7 @@ class Range:
 
     @property
     def ends(self) -> Sequence[Setting]:
-        """As for a choice."""
+        """The values to check: if these are allowed, so are all others."""
         return self.rounded(self.low), self.rounded(self.high)
 
 
@@ -104,7 +104,7 @@ class SearchSpace:
         """Returns as many drawn cells; raises UserError where there are not so many."""
         if (found := len(cells := self.draw_new(trials))) < trials:
             raise UserError(
-                f"trials is {trials}, but {found} different cells are all that was drawn"
+                f"trials is {trials}, expected at most {found}: no more different cells were drawn"
             )
         return cells
 

@@ -1,10 +1,9 @@
 """The settings that a grid can vary: how their values are read, and how they stand in names."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, get_type_hints
 
-from fmnist.errors import UserError
+from fmnist.errors import UserError, unknown
 from fmnist.run_settings import Training
 
 Setting = str | int | float | bool
@@ -54,9 +53,7 @@ def find_setting(name: str, known: Iterable[str], what: str) -> str:
             f"{found} can't be {what}, since no network is trained without it: --axis {found}=… "
             f"compares its values; expected some of {', '.join(known)}"
         )
-    close = get_close_matches(found, known, n=1, cutoff=0.5)
-    meant = f", did you mean {close[0]}?" if close else "."
-    raise UserError(f"unknown setting {name.strip()!r}{meant} Expected one of {', '.join(known)}")
+    raise UserError(unknown("setting", found, known, cutoff=0.5))
 
 
 def read_value(name: str, text: str) -> Setting:

@@ -35,7 +35,7 @@ def read_parts(task: Task, open_file: Opener, base: str) -> dict[str, Examples |
     if not task.train_rows and not task.test_rows:
         raise UserError(
             f"{base}: task {task.name!r} is not made from Fashion-MNIST's IDX files,"
-            " expected a Parquet or CSV data set"
+            " expected Parquet, CSV or image files"
         )
     official = {part: _read_pair(task, open_file, base, part) for part in FILES}
     if not any(official.values()):

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from platformdirs import user_cache_path
 
-from fmnist.storage.base import Writable
+from fmnist.storage.base import HashingStream, Writable
 from fmnist.storage.errors import os_errors
 
 FOLDER = "FMNIST_SHARD_CACHE"  # variable with the cache's folder, if it is not the user's cache
@@ -85,9 +85,9 @@ class ShardCache:
         path = target.with_suffix(PART)
         try:
             self._reserve(part, path, size + DIGEST_BYTES)
-            sink = _HashingSink(part, key)
-            write(sink)
-            part.write(sink.digest())
+            stream = HashingStream(part, start=key.encode())
+            write(stream)
+            part.write(bytes.fromhex(stream.digest.sha256))
             part.flush()
             assert part.tell() == size + DIGEST_BYTES, "the footer says how many rows there are"
             shard = CachedShard(path)  # before it has a name by which it could be evicted
@@ -166,18 +166,3 @@ def _evict(path: Path) -> bool:
         if _is_at(file, path):
             path.unlink()
     return True
-
-
-class _HashingSink:
-    """Passes bytes on to a file, and hashes them after the key."""
-
-    def __init__(self, file: BinaryIO, key: str) -> None:
-        self._file = file
-        self._sha256 = hashlib.sha256(key.encode())
-
-    def write(self, data: bytes, /) -> int:
-        self._sha256.update(data)
-        return self._file.write(data)
-
-    def digest(self) -> bytes:
-        return self._sha256.digest()

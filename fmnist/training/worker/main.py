@@ -42,7 +42,7 @@ def run_worker(spec: RunSpec, context: RunContext, begin: float) -> RunResult:
     except Diverged as error:
         return RunResult(error=str(error))
     except StoppedEarly:
-        return RunResult(stopped_early=True)
+        return RunResult()
     except Preempted:
         return RunResult(preempted=True)
     except UserError as error:

@@ -6,7 +6,6 @@ and the moving statistics of our batch normalization, and consists of Keras' lay
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -23,7 +22,7 @@ from fmnist.run_settings import Training
 from fmnist.storage.atomic import temporary_folder
 from fmnist.tasks import Task
 from fmnist.training.worker.batch_norm import GlobalBatchNormalization, rows_that_count
-from fmnist.training.worker.session import POLICIES
+from fmnist.training.worker.session import POLICIES, build_network
 
 IMAGES = 4  # in the step that is tried
 TOLERANCE = 1e-4  # between the probabilities of an image alone and with others
@@ -66,15 +65,7 @@ def _check_network(network: OwnNetwork, training: Training, task: Task) -> None:
 def _build(training: Training, task: Task, network: OwnNetwork | None, policy: str) -> Any:
     """Builds the network as a worker does; the names of its layers count from one."""
     keras.utils.clear_session(free_memory=False)
-    keras.utils.set_random_seed(training.seed)
-    return build(
-        training.architecture,
-        task,
-        activation=training.activation,
-        precision=policy,
-        batch_normalization=GlobalBatchNormalization,
-        own=network,
-    )
+    return build_network(training, task, policy, own=network)
 
 
 def _layers(model: Any) -> list[Any]:
@@ -148,7 +139,7 @@ def _check_loading(network: OwnNetwork, training: Training, task: Task, images: 
     )
     keras.saving.get_custom_objects().clear()  # which the user's file may have registered
     with temporary_folder() as folder, network.errors():
-        path = Path(folder, "model.keras")
+        path = folder / "model.keras"
         try:
             model.save(path)
             loaded = Classifier(path)

@@ -20,6 +20,7 @@ from fmnist.drift.reference import STATISTICS, ImageSample, sample_positions
 from fmnist.job_config import CONFIG, NETWORK
 from fmnist.models.architectures import build
 from fmnist.models.classifier import Classifier, batch_rows
+from fmnist.pages.html import PAGE
 from fmnist.pages.scores import EvaluationJson
 from fmnist.runs.card import CARD, model_card
 from fmnist.runs.evaluation import Evaluation, evaluate, to_table
@@ -140,7 +141,7 @@ def _publish(
         pq.write_table(pa.Table.from_pylist(page.history), folder / HISTORY)
         table = reference.to_table(samples, spec.task.shape[2])
         pq.write_table(table, folder / STATISTICS)
-        (folder / "report.html").write_text(run_page(page), encoding="utf-8")
+        (folder / PAGE).write_text(run_page(page), encoding="utf-8")
         (folder / CARD).write_text(model_card(page), encoding="utf-8")
         if spec.network:
             (folder / NETWORK).write_text(spec.network.source, encoding="utf-8")

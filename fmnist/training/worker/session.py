@@ -14,7 +14,10 @@ from ray.train.collective import broadcast_from_rank_zero
 from fmnist.errors import UserError
 from fmnist.models.architectures import build
 from fmnist.models.initial_weights import set_initial_weights
+from fmnist.models.own_network import OwnNetwork
+from fmnist.run_settings import Training
 from fmnist.runs.history import EpochRow
+from fmnist.tasks import Task
 from fmnist.training.batches import Batch
 from fmnist.training.checkpoints import Checkpoints, TrainingState
 from fmnist.training.spec import RunContext, RunSpec
@@ -165,20 +168,25 @@ def _find_state(
     return checkpoints.load(state.name)
 
 
+def build_network(training: Training, task: Task, policy: str, *, own: OwnNetwork | None) -> Any:
+    """Builds the network with its initial weights, which follow from the run's seed."""
+    keras.utils.set_random_seed(training.seed)
+    return build(
+        training.architecture,
+        task,
+        activation=training.activation,
+        precision=policy,
+        batch_normalization=GlobalBatchNormalization,
+        own=own,
+    )
+
+
 def _build_model(
     spec: RunSpec, strategy: tf.distribute.Strategy, policy: str
 ) -> distributed.DistributedModel:
     training = spec.training
     with strategy.scope():
-        keras.utils.set_random_seed(training.seed)  # of the initial weights
-        plain = build(
-            training.architecture,
-            spec.task,
-            activation=training.activation,
-            precision=policy,
-            batch_normalization=GlobalBatchNormalization,
-            own=spec.network,
-        )
+        plain = build_network(training, spec.task, policy, own=spec.network)
         if file := spec.initial_weights:
             set_initial_weights(plain, file.read(), freeze=training.freeze, where=file.given)
         model = distributed.DistributedModel(

@@ -36,14 +36,18 @@ def ray_cluster(s3_server: str) -> Iterator[Cluster]:
 
 def processes(nodes: list[Any], name: str) -> list[int]:
     """Returns the processes of these nodes whose title contains this text."""
-    raylets = {str(node.all_processes["raylet"][0].process.pid) for node in nodes}
+    return children({node.all_processes["raylet"][0].process.pid for node in nodes}, name)
+
+
+def children(parents: set[int], name: str) -> list[int]:
+    """Returns the processes that one of these has started and whose title contains this text."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             title = (folder / "cmdline").read_bytes().decode(errors="replace")
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:  # it has just ended
             continue
-        if parent in raylets and title.startswith("ray::") and name in title:
+        if parent in parents and name in title:
             found.append(int(folder.name))
     return found

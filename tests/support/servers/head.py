@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.servers.cluster import children
 
 Done = subprocess.CompletedProcess[str]
 
@@ -40,8 +41,8 @@ def printed_id(output: str, kind: str) -> str:
 class Head:
     """Submits jobs to a head as a user does with `ray job`."""
 
-    def __init__(self, address: str, env: dict[str, str]) -> None:
-        self._address, self._env = address, env
+    def __init__(self, address: str, env: dict[str, str], process: int) -> None:
+        self._address, self._env, self._process = address, env, process
 
     def submit(self, *command: str, options: tuple[str, ...] = ()) -> Done:
         """Runs a module with its flags, to its end unless the options say otherwise."""
@@ -51,6 +52,10 @@ class Head:
     def job(self, action: str, *arguments: str) -> Done:
         command = ("ray", "job", action, "--address", self._address, *arguments)
         return run(*command, env=self._env)
+
+    def processes(self, name: str) -> list[int]:
+        """Returns Ray's processes whose title contains this text."""
+        return children(set(children({self._process}, "/raylet/raylet")), name)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +78,7 @@ def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
         process = subprocess.Popen(
             command, env=env, stdout=output, stderr=output, start_new_session=True
         )
-    found = Head(address, env)
+    found = Head(address, env, process.pid)
     try:
         while found.job("list").returncode:
             assert process.poll() is None, log.read_text()
