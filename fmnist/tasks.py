@@ -137,7 +137,8 @@ TASKS = {task.name: task for task in (FASHION, COMPETITION)}
 FIELDS = {"name": str, "classes": list, "height": int, "width": int, "channels": int}
 KINDS = {str: "a string", list: "a list of strings", int: "a whole number"}
 MOST_CLASSES = 1000
-MOST_SIDE = {"height": 1024, "width": 1024, "channels": 16}
+MOST_SIDE = 1024  # pixels
+MOST = {"height": MOST_SIDE, "width": MOST_SIDE, "channels": 16}
 
 
 def find_task(name_or_file: str) -> Task:
@@ -208,5 +209,5 @@ def _value_problem(name: str, value: Any) -> str | None:
         if not 2 <= len(set(value)) == len(value) <= MOST_CLASSES:
             return f"found {len(value)} classes, expected 2 to {MOST_CLASSES} different names"
         return None
-    most = MOST_SIDE[name]
+    most = MOST[name]
     return None if 1 <= value <= most else f"{name} is {value}, expected 1 to {most}"

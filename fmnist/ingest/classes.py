@@ -9,7 +9,7 @@ import numpy as np
 from fmnist.errors import UserError
 from fmnist.ingest.source import ImagePart, ImageSource
 from fmnist.storage.uri import FolderUri, parse_uri
-from fmnist.tasks import TASKS
+from fmnist.tasks import MOST_CLASSES, TASKS
 
 
 def find_classes(source: ImageSource) -> tuple[str, ...]:
@@ -26,7 +26,10 @@ def find_classes(source: ImageSource) -> tuple[str, ...]:
         raise UserError(f"{source.uri}: found no labels to learn the classes from, expected some")
     labels = set(part.labels)
     if numbers := [label for label in labels if isinstance(label, int)]:
-        return tuple(map(str, range(max(numbers) + 1)))
+        if (largest := max(numbers)) >= MOST_CLASSES:
+            name = part.name(part.labels.index(largest))
+            raise UserError(f"{name}: its label is {largest}, expected 0 to {MOST_CLASSES - 1}")
+        return tuple(map(str, range(largest + 1)))
     names = sorted(map(str, labels))
     return tuple(sorted(names, key=int) if all(map(str.isdecimal, names)) else names)
 

@@ -45,6 +45,10 @@ class BadImageError(Exception):
     """This file is no image that can be used; the text says why, without the file's name."""
 
 
+class RefusedImageError(BadImageError):
+    """It is an image, but its size or its colours are refused."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageInfo:
     """Height and width in pixels as the image is shown, and 1 channel for grey or 3 for colour."""
@@ -95,12 +99,12 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")  # Pillow warns of what is refused here or harmless
             with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
                 if image.width * image.height > MOST_PIXELS:
-                    raise BadImageError(
+                    raise RefusedImageError(
                         f"its header says {image.width} × {image.height} pixels, "
                         f"expected at most {MOST_PIXELS:,}"
                     )
                 if image.mode not in MODES:
-                    raise BadImageError(
+                    raise RefusedImageError(
                         f"its colours are {image.mode}, expected grey, RGB or a palette"
                     )
                 yield image
@@ -109,7 +113,8 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise BadImageError(f"it is no image in {' or '.join(FORMATS)} format") from error
     except Image.DecompressionBombError as error:
-        raise BadImageError(f"it has too many pixels, expected at most {MOST_PIXELS:,}") from error
+        message = f"it has too many pixels, expected at most {MOST_PIXELS:,}"
+        raise RefusedImageError(message) from error
     except MemoryError as error:
         raise BadImageError("it takes more memory than there is") from error
     except Exception as error:  # damaged data make Pillow raise almost anything

@@ -21,12 +21,12 @@ import pyarrow as pa
 from pyarrow import fs
 from pyarrow import parquet as pq
 
-from fmnist.data.formats.parquet import PARTS, SUFFIX, parquet_infos
+from fmnist.data.formats.parquet import PARTS, SUFFIX, open_parquet, parquet_infos
 from fmnist.data.formats.parquet_schema import holds_bytes
 from fmnist.data.locations import Location
 from fmnist.errors import UserError
-from fmnist.ingest.decode import BadImageError, read_info
-from fmnist.ingest.source import ImagePart, ImageSource, file_stamp
+from fmnist.ingest.decode import BadImageError, RefusedImageError, read_info
+from fmnist.ingest.source import ImagePart, ImageSource, file_stamp, is_printable
 from fmnist.storage.errors import read_errors
 
 COLUMNS = ("id", "image", "label")
@@ -51,17 +51,23 @@ def find_parquet_images(location: Location) -> ImageSource | None:
     raw = _are_raw(location.filesystem, [info.path for info in first])
     if raw is None:
         return None
-    parts, classes = {}, None
+    parts, named = {}, {}
     for name, found in by_part.items():
         if name and found:
-            parts[name], classes = _find_part(location.filesystem, [i.path for i in found], raw)
+            paths = [info.path for info in found]
+            parts[name], classes = _find_part(location.filesystem, paths, raw)
+            if classes:
+                named[paths[0]] = classes
+    if len(set(named.values())) > 1:
+        (first_path, expected), (path, other) = named.items()
+        raise UserError(f"{path}: its classes are {other}, expected {expected} as in {first_path}")
     anew = location.listed_anew()  # the source must not keep what was listed
     return ImageSource(
         uri=location.uri,
         parts=parts,
         stamp=_stamp(infos),
         stamp_now=lambda: _stamp(_files(anew)),
-        classes=classes,
+        classes=next(iter(named.values()), None),
         ignored=[_name(info.path, location) for info in others],
     )
 
@@ -102,7 +108,7 @@ def _are_raw(filesystem: Any, paths: Sequence[str]) -> bool | None:
     try:
         for path in paths:
             with filesystem.open_input_file(path) as stream:
-                file = pq.ParquetFile(stream)
+                file = open_parquet(stream)
                 schema = file.schema_arrow
                 if not _may_be_encoded(schema):
                     break
@@ -112,9 +118,9 @@ def _are_raw(filesystem: Any, paths: Sequence[str]) -> bool | None:
                     left -= 1
             if not left:
                 break
+        return True if _holds_named(schema) else None
     except Exception:  # a damaged file makes Arrow, and Ray's own Arrow types, raise anything
         return None
-    return True if _holds_named(schema) else None
 
 
 def _holds_named(schema: pa.Schema) -> bool:
@@ -148,6 +154,8 @@ def _may_be_encoded(schema: pa.Schema) -> bool:
 def _is_encoded(image: bytes) -> bool:
     try:
         read_info(image)
+    except RefusedImageError:
+        return True
     except BadImageError:
         return False
     return True
@@ -162,8 +170,11 @@ def _find_part(
     schema: pa.Schema | None = None
     for path in paths:
         with read_errors(path), filesystem.open_input_file(path) as stream:
-            file = pq.ParquetFile(stream)
+            file = open_parquet(stream)
             kinds = [(f.name, f.type) for f in file.schema_arrow if f.name in COLUMNS]
+            for column in COLUMNS:
+                if (count := file.schema_arrow.names.count(column)) > 1:
+                    raise UserError(f"{path}: {count} columns {column!r}, expected one")
             if schema is None:
                 schema, expected = file.schema_arrow, kinds
             elif kinds != expected:
@@ -204,7 +215,7 @@ def _check_names(part: ImagePart) -> None:
     """Raises UserError naming the first id that a part has twice, or that spoils a line of CSV."""
     known: set[str] = set()
     for row, name in enumerate(part.names or ()):
-        if name in known or not name.isprintable():
+        if name in known or not is_printable(name):
             problem = "for the second time" if name in known else "which can't be printed"
             raise UserError(
                 f"{part.name(row)}: found the id {name!r} {problem}, expected unique ids that can "
@@ -218,6 +229,7 @@ def _class_names(schema: pa.Schema) -> tuple[str, ...] | None:
     try:
         known = json.loads((schema.metadata or {})[b"huggingface"])
         names = known["info"]["features"]["label"]["names"]
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None
-    return tuple(names) if all(isinstance(name, str) for name in names) else None
+    are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if are_names else None

@@ -25,7 +25,7 @@ from fmnist.data.formats.parquet import PARTS
 from fmnist.data.locations import Location, is_file
 from fmnist.errors import UserError
 from fmnist.ingest.decode import FORMATS
-from fmnist.ingest.source import ImagePart, ImageSource, file_stamp
+from fmnist.ingest.source import ImagePart, ImageSource, file_stamp, is_printable
 from fmnist.storage.errors import read_errors
 
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
@@ -58,7 +58,14 @@ class _Tree:
 
     @cached_property
     def images(self) -> list[str]:
-        return sorted(path for path in self.files if path.lower().endswith(SUFFIXES))
+        """Sorted paths; UserError for one that can't be printed."""
+        images = sorted(path for path in self.files if path.lower().endswith(SUFFIXES))
+        for path in images:
+            if not is_printable(path):
+                raise UserError(
+                    f"{self.location.uri}: the name {path!r} has a character that can't be printed"
+                )
+        return images
 
 
 def find_image_files(location: Location, *, parts_only: bool = False) -> ImageSource | None:
@@ -102,10 +109,6 @@ def _list(location: Location) -> _Tree:
         path = info.path.removeprefix(root)
         if path.startswith(".") or "/." in path:
             continue
-        if not path.isprintable():
-            raise UserError(
-                f"{location.uri}: the name {path!r} has a character that can't be printed"
-            )
         if is_file(info):
             files[path] = info
         else:
@@ -139,7 +142,10 @@ def _find_part(tree: _Tree, labels_beside: Any, *, test: bool) -> ImagePart:
 
 def _mixed(part: ImagePart) -> ImagePart:
     """Spreads each class evenly: at every row, each has had the same share of its images."""
-    _, classes, counts = np.unique(np.array(part.labels), return_inverse=True, return_counts=True)
+    assert part.labels is not None
+    numbers = {label: number for number, label in enumerate(sorted(set(part.labels)))}
+    classes = np.fromiter((numbers[label] for label in part.labels), np.int64, part.size)
+    counts = np.bincount(classes)
     by_class = np.argsort(classes, kind="stable")
     shares = np.empty(part.size)
     shares[by_class] = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
@@ -167,7 +173,10 @@ def _read_labels(tree: _Tree, path: str, names: list[str]) -> list[str]:
     assert tree.location.filesystem is not None
     with read_errors(path), tree.location.filesystem.open_input_stream(path) as stream:
         text = stream.read().decode("utf-8-sig")
-    rows = list(csv.reader(io.StringIO(text)))
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=None)))
+    except csv.Error as error:
+        raise UserError(f"{path}: is no CSV: {error}") from error
     if not rows or rows[0] != HEADER:
         found = ",".join(rows[0]) if rows else "nothing"
         raise UserError(f"{path}: its header is {found!r}, expected {','.join(HEADER)!r}")

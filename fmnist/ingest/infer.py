@@ -7,7 +7,7 @@ from fmnist.ingest.decode import ImageInfo
 from fmnist.ingest.parallel import in_parallel
 from fmnist.ingest.shards import read_infos
 from fmnist.ingest.source import ImagePart, ImageSource
-from fmnist.tasks import Task, to_task
+from fmnist.tasks import MOST_SIDE, Task, to_task
 
 INFO_ROWS = 1000  # images whose headers one task reads
 
@@ -34,6 +34,11 @@ def infer_task(
             f"{', …' if len(sizes) > 5 else ''}; expected one size, or --size HEIGHTxWIDTH"
         )
     height, width = size or sizes[0]
+    if max(height, width) > MOST_SIDE:
+        raise UserError(
+            f"{source.uri}: found images of {height}x{width}, expected at most {MOST_SIDE} on a "
+            "side, or --size HEIGHTxWIDTH"
+        )
     fields = {
         "name": name_for(source.uri),
         "classes": list(classes),

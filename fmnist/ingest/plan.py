@@ -7,6 +7,7 @@ import PIL
 
 from fmnist.data.load import find_formats
 from fmnist.data.locations import Location
+from fmnist.errors import UserError
 from fmnist.ingest.classes import find_classes, label_numbers
 from fmnist.ingest.decode import RULES
 from fmnist.ingest.encoded_parquet import find_parquet_images
@@ -71,8 +72,11 @@ class IngestionPlan:
 def plan_ingestion(source: ImageSource, settings: Ingestion) -> IngestionPlan:
     """Splits off the test part, and finds the classes; Ray need not be running.
 
-    Raises UserError for a source that can't be split, and for labels that are no class.
+    Raises UserError for a source without images or one that can't be split, and for labels that
+    are no class.
     """
+    if not any(part.size for part in source.parts.values()):
+        raise UserError(f"{source.uri}: its files have no rows, expected images")
     parts = split_test(source, settings.test)
     classes = settings.task.classes if settings.task else find_classes(source)
     return IngestionPlan(

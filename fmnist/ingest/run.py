@@ -60,12 +60,12 @@ def ingest(plan: IngestionPlan, storage: Storage) -> Manifest:
 def _ingest(plan: IngestionPlan, task: Task, storage: Storage, lease: Lease) -> Manifest:
     source, parts, folder = plan.source, plan.parts, plan.folder
     shards = plan_shards(parts, task.pixels, folder)
-    bad = _write(shards, plan, task, storage)
-    lease.check()
-    if source.stamp_now() != source.stamp:
-        # Shards of the changed files must not be found once the files are again as they were.
-        for shard in shards:
-            storage.delete(shard.key)
+    try:
+        bad = _write(shards, plan, task, storage)
+    except UserError:
+        _have_changed(plan, shards, storage, lease)
+        raise
+    if _have_changed(plan, shards, storage, lease):
         raise UserError(
             f"{source.uri}: changed while it was read, expected files that stay as they are"
         )
@@ -82,6 +82,22 @@ def _ingest(plan: IngestionPlan, task: Task, storage: Storage, lease: Lease) -> 
     found = publish_keys(storage, folder, names, kind="dataset", id=plan.id, details=details)
     IMAGES_LEFT_OUT.add(len(bad), task=task.name)
     return found
+
+
+def _have_changed(
+    plan: IngestionPlan, shards: list[Shard], storage: Storage, lease: Lease
+) -> bool:
+    """True if the source's files have changed; raises LeaseLost if another job has taken over.
+
+    Deletes the shards then: they must not be found once the files are again as they were. But what
+    another job has published stays.
+    """
+    changed = plan.source.stamp_now() != plan.source.stamp
+    lease.check()
+    if changed and not read_manifest(storage, plan.folder):
+        for shard in shards:
+            storage.delete(shard.key)
+    return changed
 
 
 def _write(

@@ -19,6 +19,7 @@ from fmnist.data.formats.parquet_schema import NAME, SHARD
 from fmnist.errors import UserError
 from fmnist.ingest.decode import BadImageError, ImageInfo, check_raw, decode_image, read_info
 from fmnist.ingest.source import ImagePart
+from fmnist.storage.errors import read_errors
 from fmnist.storage.open import Storage
 
 BYTES = 32 << 20  # of pixels in a shard
@@ -102,14 +103,17 @@ def write_shard(
     sink = io.BytesIO()
     table = pa.table(columns).replace_schema_metadata(metadata)
     pq.write_table(table, sink, compression="zstd", use_dictionary=False)
-    storage.write(shard.key, sink.getvalue())
+    storage.create(shard.key, sink.getvalue())  # another job may have published its own
     return bad
 
 
 def read_left_out(shard: Shard, part: ImagePart, storage: Storage) -> list[BadImage]:
     """The images that a shard, which is written already, has left out."""
     system, path = storage.arrow(shard.key)
-    metadata = pq.read_schema(path, filesystem=system).metadata or {}
+    with read_errors(where := f"{storage.uri}/{shard.key}"):
+        metadata = pq.read_schema(path, filesystem=system).metadata or {}
+    if SHARD not in metadata:
+        raise UserError(f"{where}: is no shard of decoded images, expected one")
     return [
         BadImage(part=shard.part, row=row, name=part.name(row), reason=text)
         for row, text in json.loads(metadata[SHARD])

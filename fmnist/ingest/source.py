@@ -2,9 +2,11 @@
 
 import errno
 import hashlib
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,10 +14,12 @@ import pyarrow as pa
 from pyarrow import fs
 from pyarrow import parquet as pq
 
+from fmnist.data.formats.parquet import open_parquet
 from fmnist.errors import UserError
 from fmnist.storage.errors import read_errors
 
 Labels = Sequence[str | int]
+BATCH_ROWS = 256  # images that are held at once, if they are in Parquet
 
 
 class Rows(Protocol):
@@ -57,7 +61,7 @@ class ParquetRows:
                 _file_errors(self.filesystem, path),
                 self.filesystem.open_input_file(path) as stream,
             ):
-                yield from self._read_piece(pq.ParquetFile(stream), first, count)
+                yield from self._read_piece(open_parquet(stream), first, count)
 
     def _read_piece(self, file: pq.ParquetFile, first: int, count: int) -> Iterator[bytes | None]:
         start = 0  # of the row group
@@ -65,10 +69,13 @@ class ParquetRows:
             rows = file.metadata.row_group(group).num_rows
             skipped, stop = max(0, first - start), min(rows, first + count - start)
             if skipped < stop:
-                table = file.read_row_group(group, columns=[self.column])
-                for value in image_bytes(table[self.column]).slice(skipped, stop - skipped):
-                    yield value.as_py()
+                images = self._read_group(file, group)
+                yield from (image.as_py() for image in islice(images, skipped, stop))
             start += rows
+
+    def _read_group(self, file: pq.ParquetFile, group: int) -> Iterator[pa.Scalar]:
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=[self.column]):
+            yield from image_bytes(batch.column(0))
 
 
 @contextmanager
@@ -92,12 +99,16 @@ def file_stamp(files: Iterable[tuple[str, fs.FileInfo]]) -> str:
     return digest.hexdigest()
 
 
-def image_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def image_bytes(column: pa.Array) -> pa.Array:
     """The bytes of the images in a column of them, or of Hugging Face's `struct<bytes, path>`."""
-    if pa.types.is_struct(column.type):
-        kind = column.type.field("bytes").type
-        return pa.chunked_array([chunk.field("bytes") for chunk in column.chunks], kind)
-    return column
+    return column.field("bytes") if pa.types.is_struct(column.type) else column
+
+
+def is_printable(name: str) -> bool:
+    """True if nothing in a name, but for spaces of any kind, is invisible or breaks a line."""
+    return name.isprintable() or all(
+        each.isprintable() or unicodedata.category(each) == "Zs" for each in name
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -200,5 +211,6 @@ class ImageSource:
         if part is None:
             part = self.parts["train"]
             if part.column is None:  # the classes of training images alternate
-                part = part.take(np.argsort(part.paths))
+                order = sorted(range(part.size), key=part.paths.__getitem__)
+                part = part.take(np.array(order))
         return replace(self, parts={"test": replace(part, labels=None)}, scored=True)

@@ -14,6 +14,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from fmnist.errors import UserError, unknown
 from fmnist.recipes import RECIPES
+from fmnist.tasks import MOST_SIDE
 from jobs.support.config import KINDS, flag_types, kinds_of, read_config, with_values
 
 ON_FINISH = "--on-finish"
@@ -60,8 +61,11 @@ class ImageFlags:
 def check_images(flags: ImageFlags) -> None:
     """Raises UserError that lists the settings with a value that they cannot have."""
     problems = []
-    if flags.size and not SIZE.fullmatch(flags.size):
-        problems.append(f"size is {flags.size!r}, expected HEIGHTxWIDTH such as 64x64")
+    sides = SIZE.fullmatch(flags.size) if flags.size else None
+    if flags.size and not (sides and max(map(int, sides.groups())) <= MOST_SIDE):
+        problems.append(
+            f"size is {flags.size!r}, expected HEIGHTxWIDTH such as 64x64, up to {MOST_SIDE}"
+        )
     if not 0 <= flags.test < 1:
         problems.append(f"test is {flags.test}, expected 0 up to below 1")
     if flags.max_bad_rows < 0:

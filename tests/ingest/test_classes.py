@@ -24,6 +24,11 @@ def classes(labels: Labels) -> tuple[str, ...]:
     return find_classes(source)
 
 
+def test_numbers_that_number_no_classes_name_the_image() -> None:
+    with pytest.raises(UserError, match=r"^1\.png: its label is 20240131, expected 0 to 999$"):
+        classes([3, 20_240_131, 5])
+
+
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [

@@ -142,6 +142,7 @@ def test_a_name_that_is_not_utf_8_is_one_error(tmp_path: Path) -> None:
         (["x.png"], "file,label\nz.png,1\n", "row 2 names 'z.png', which is no image file there"),
         (["x.png"], "file,label\nx.png,1\nx.png,1\n", "row 3 names 'x.png' for the second time"),
         (["x.png"], "file,label\nx.png\n", "row 2 has 1 fields, expected 2"),
+        (["x.png"], 'file,label\n"x.png,' + "1" * 200_000, "labels.csv: is no CSV: field larger"),
     ],
 )
 def test_what_is_wrong_is_one_error(
@@ -152,6 +153,19 @@ def test_what_is_wrong_is_one_error(
         (tmp_path / "labels.csv").write_text(labels)
     with pytest.raises(UserError, match=message):
         find(tmp_path)
+
+
+def test_names_may_have_spaces_of_any_kind_and_other_files_any_name(tmp_path: Path) -> None:
+    names = ["a/10.00\u202fAM.png", "b/full\u3000width.png", "b/no\xa0break.png"]
+    write_pictures(tmp_path, names)
+    (tmp_path / "a" / "bell\x07.txt").write_text("no image")
+    assert find(tmp_path).to_score().parts["test"].names == names
+
+
+def test_labels_may_have_the_line_ends_of_any_system(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["b.png", "a.png"])
+    (tmp_path / "labels.csv").write_bytes(b"file,label\rb.png,dog\ra.png,cat\r")
+    assert find(tmp_path).parts["train"].labels == ["cat", "dog"]
 
 
 def test_a_class_without_images_is_an_error(tmp_path: Path) -> None:

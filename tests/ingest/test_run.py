@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from fmnist.data.dataset import Dataset
 from fmnist.data.load import load
@@ -24,9 +26,16 @@ from fmnist.tasks import Task
 from tests.ingest.pictures import encoded, write_flat, write_pictures
 from tests.support.samples import dataset
 
+STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # of Hugging Face
 GREY = Task(name="grey", classes=("a", "b", "c"), shape=(6, 5, 1))
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def class_names(names: Any) -> dict[str, str]:
+    """The metadata in which Hugging Face keeps the names of the classes."""
+    label = {"names": names, "_type": "ClassLabel"}
+    return {"huggingface": json.dumps({"info": {"features": {"label": label}}})}
 
 
 def ingested(place: str, storage: Storage, **settings: Any) -> Manifest:
@@ -69,14 +78,13 @@ def test_numbered_files_with_labels_are_the_same_examples_in_their_order(
 def test_hugging_faces_layout_is_the_same_examples_in_their_order(
     data: Dataset, tmp_path: Path
 ) -> None:
-    names = {"info": {"features": {"label": {"names": list(GREY.classes), "_type": "ClassLabel"}}}}
     (tmp_path / "hub").mkdir()
     for name, part in (("train", data.train), ("test", data.test)):
         assert part is not None and part.labels is not None
         images = [{"bytes": encoded(image[:, :, 0]), "path": None} for image in part.images]
-        kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-        table = pa.table({"image": pa.array(images, kind), "label": part.labels})
-        table = table.replace_schema_metadata({"huggingface": json.dumps(names)})
+        table = pa.table({"image": pa.array(images, STRUCT), "label": part.labels})
+        if name == "train":  # a test part may have lost them
+            table = table.replace_schema_metadata(class_names(GREY.classes))
         path = tmp_path / "hub" / f"{name}-00000-of-00001.parquet"
         pq.write_table(table, path, row_group_size=7)
     storage = open_storage(str(tmp_path / "results"))
@@ -86,6 +94,59 @@ def test_hugging_faces_layout_is_the_same_examples_in_their_order(
     same(
         reread(storage, manifest, Task(name="hub", classes=("a", "b", "c"), shape=(6, 5, 1))), data
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a", "c", "b"], r"test\.parquet: its classes are \('a', 'c', 'b'\), expected \('a'"),
+        (3, ""),
+    ],
+)
+def test_names_of_the_test_parts_classes_are_those_of_training(
+    names: Any, expected: str, tmp_path: Path
+) -> None:
+    for part, known in (("train", list(GREY.classes)), ("test", names)):
+        image = {"bytes": encoded(np.zeros((6, 5), np.uint8)), "path": None}
+        table = pa.table({"image": pa.array([image], STRUCT), "label": [2]})
+        table = table.replace_schema_metadata(class_names(known))
+        pq.write_table(table, tmp_path / f"{part}.parquet")
+    if expected:
+        with pytest.raises(UserError, match=expected):
+            find_images(locate(str(tmp_path)))
+    else:
+        source = find_images(locate(str(tmp_path)))
+        assert source is not None and source.classes == GREY.classes
+
+
+def test_columns_of_one_name_are_one_error(tmp_path: Path) -> None:
+    image, two = encoded(np.zeros((6, 5), np.uint8)), pa.schema([("label", pa.int64())] * 2)
+    schema = pa.schema([("image", pa.binary()), *two])
+    table = pa.Table.from_arrays([pa.array([image]), pa.array([1]), pa.array([2])], schema=schema)
+    pq.write_table(table, tmp_path / "encoded.parquet")
+    with pytest.raises(UserError, match=r"encoded\.parquet: 2 columns 'label', expected one"):
+        find_images(locate(str(tmp_path)))
+    schema = pa.schema([("image", pa.binary()), ("id", pa.int64()), ("id", pa.int64())])
+    table = pa.Table.from_arrays([pa.array([bytes(30)]), [1], [2]], schema=schema)
+    pq.write_table(table, tmp_path / "raw.parquet")
+    assert find_images(locate(str(tmp_path / "raw.parquet"))) is None  # its own reader says why
+
+
+def test_an_image_that_is_refused_is_no_raw_one(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("CMYK", (5, 6)).save(file, "JPEG")
+    pq.write_table(pa.table({"image": [file.getvalue()]}), tmp_path / "print.parquet")
+    storage = open_storage(str(tmp_path / "results"))
+    with pytest.raises(UserError, match=r"print\.parquet row 0: its colours are CMYK"):
+        ingested(str(tmp_path / "print.parquet"), storage, task=GREY)
+
+
+def test_files_without_rows_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": pa.array([], STRUCT)}), tmp_path / "empty.parquet")
+    storage = open_storage(str(tmp_path / "results"))
+    with pytest.raises(UserError, match=r"empty\.parquet: its files have no rows"):
+        ingested(str(tmp_path / "empty.parquet"), storage, task=GREY)
+    assert storage.keys() == []
 
 
 def write_parquet(path: Path, ids: list[Any]) -> None:
@@ -283,6 +344,60 @@ def test_parquet_that_gets_shorter_meanwhile_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=expected):
         ingest(plan_ingestion(source, Ingestion(task=GREY)), storage)
     assert not any(key.endswith(".parquet") for key in storage.keys(""))
+
+
+def test_shards_of_files_that_went_are_not_found_when_they_are_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "MOST_ROWS", 1)
+    write_pictures(tmp_path / "p", ["a/1.png", "b/2.png"])
+    source = find_images(locate(str(tmp_path / "p")))
+    assert source is not None
+    plan, storage = plan_ingestion(source, Ingestion(task=GREY)), open_storage(str(tmp_path / "s"))
+    write_pictures(tmp_path / "p", ["a/1.png"], size=(3, 3))  # is decoded before the other fails
+    (tmp_path / "p" / "b" / "2.png").unlink()
+    with pytest.raises(UserError, match=r"b/2\.png: no such file"):
+        ingest(plan, storage)
+    assert not any(key.endswith(".parquet") for key in storage.keys("datasets"))
+
+
+def test_a_job_that_lost_its_lease_deletes_nothing_that_was_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path / "p", ["a/1.png", "b/2.png"])
+    source = find_images(locate(str(tmp_path / "p")))
+    assert source is not None
+    storage = open_storage(str(tmp_path / "results"))
+    stamp_now, published = source.stamp_now, []
+
+    def changed_meanwhile() -> str:
+        """While this job looks, another one publishes the same, and then a file is added."""
+        names = [key.removeprefix(f"{plan.folder}/") for key in storage.keys(plan.folder)]
+        shards = [name for name in names if name.endswith(".parquet")]
+        settings: dict[str, Any] = {"kind": "dataset", "id": plan.id, "details": {"task": {}}}
+        published.append(publish_keys(storage, plan.folder, shards, **settings))
+        write_pictures(tmp_path / "p", ["b/3.png"])
+        return stamp_now()
+
+    plan = plan_ingestion(replace(source, stamp_now=changed_meanwhile), Ingestion(task=GREY))
+    with pytest.raises(UserError, match="changed while it was read"):
+        ingest(plan, storage)
+    (manifest,) = published
+    assert manifest.files
+    for entry in manifest.files.values():
+        assert storage.digest(f"{plan.folder}/{entry.path}").sha256 == entry.sha256
+
+
+def test_an_unreadable_shard_of_an_earlier_attempt_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path / "p", ["a/1.png", "b/2.png"])
+    source = find_images(locate(str(tmp_path / "p")))
+    assert source is not None
+    plan, storage = plan_ingestion(source, Ingestion(task=GREY)), open_storage(str(tmp_path / "s"))
+    storage.write(f"{plan.folder}/train/part-00000.parquet", b"PAR1 and no footer")
+    with pytest.raises(UserError, match=r"train/part-00000\.parquet: "):
+        ingest(plan, storage)
 
 
 def test_who_has_lost_the_lease_takes_what_the_other_job_has_published(

@@ -23,6 +23,7 @@ PARTS = ("train", "test")
 SUFFIX = ".parquet"
 ROWS_PER_FILE = 10_000
 BATCH_BYTES = 2 << 20  # of pixels that are read at once
+READ_BYTES = 4 << 20  # that are fetched of a column at once: on S3 each is a request
 
 
 def find_parquet_files(location: Location, part: str = "test") -> list[str]:
@@ -76,6 +77,15 @@ def read_part(location: Location, task: Task, part: str) -> Examples | None:
     return found
 
 
+def open_parquet(stream: Any, **options: Any) -> pq.ParquetFile:
+    """Opens a file so that its columns are read piece by piece.
+
+    Arrow would hold what it has read of a file until its end, and a row group's whole column before
+    its first row. Both may be larger than memory.
+    """
+    return pq.ParquetFile(stream, pre_buffer=False, buffer_size=READ_BYTES, **options)
+
+
 def open_file(
     stream: Any, task: Task, where: str, footer: pq.FileMetaData | None = None
 ) -> pq.ParquetFile:
@@ -84,7 +94,7 @@ def open_file(
     An image that is there many times is held once, since a small file can repeat a large one.
     """
     metadata = footer or read_footer(stream, task, where)
-    return pq.ParquetFile(stream, metadata=metadata, read_dictionary=["image"])
+    return open_parquet(stream, metadata=metadata, read_dictionary=["image"])
 
 
 def read_footer(stream: Any, task: Task, where: str) -> pq.FileMetaData:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from fmnist.data.dataset import check_ids, check_labels
 from fmnist.data.formats.parquet import (
     PARTS,
     find_parquet_files,
+    open_parquet,
     read_batches,
     read_footer,
 )
@@ -30,7 +32,7 @@ from fmnist.data.formats.parquet_schema import read_integers
 from fmnist.data.locations import Location
 from fmnist.errors import UserError
 from fmnist.storage.base import HashingStream, Writable
-from fmnist.storage.errors import read_errors
+from fmnist.storage.errors import os_errors, read_errors
 from fmnist.storage.manifest import MANIFEST, parse_manifest
 from fmnist.tasks import Task
 
@@ -68,23 +70,28 @@ class ShardedPart:
         The file is copied to the folder `scratch` first, so that what is decoded is what was
         verified. Raises UserError if it is missing, or not the file that it was.
         """
+        action = f"keep shards in {scratch}"  # a full disk is not the shard's fault
         with tempfile.TemporaryFile(dir=scratch) as copy:
             stream = HashingStream(copy)
             with (
                 read_errors(shard.path),
                 self.filesystem.open_input_stream(shard.path, compression=None) as source,
             ):
-                shutil.copyfileobj(source, stream, CHUNK)
+                while data := source.read(CHUNK):
+                    with os_errors(action):
+                        stream.write(data)
             if stream.digest.sha256 != shard.sha256:
                 raise UserError(
                     f"{shard.path}: has changed: found {stream.digest.size} bytes with SHA-256 "
                     f"{stream.digest.sha256}, expected {shard.sha256}"
                 )
-            copy.seek(0)
+            with os_errors(action):
+                copy.seek(0)  # writes what is left of it
             with read_errors(shard.path):
-                file = pq.ParquetFile(copy)
+                file = open_parquet(copy)
                 for examples in read_batches(file, ["id", "image"], self.task, shard.path):
-                    sink.write(examples.images.tobytes())
+                    with os_errors(action):
+                        sink.write(examples.images.tobytes())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -209,8 +216,10 @@ def _published_digests(location: Location) -> dict[str, str]:
         return {}
     where = f"{location.uri}/{MANIFEST}"
     with read_errors(where), location.child(MANIFEST).open() as stream:
-        manifest = parse_manifest(stream.read(), where)
-    return {entry.path: entry.sha256 for entry in manifest.files.values()}
+        data = stream.read()
+    with suppress(UserError):  # another program's file of that name
+        return {entry.path: entry.sha256 for entry in parse_manifest(data, where).files.values()}
+    return {}
 
 
 def _in_parallel(work: Any, paths: Sequence[str]) -> list[Any]:

@@ -1,7 +1,9 @@
 """Images in shards are those of the array that was written, wherever the shards are."""
 
+import errno
 import io
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ from fmnist.data.locations import locate
 from fmnist.data.streaming.ahead import ahead
 from fmnist.data.streaming.dataset import count_images, open_shards
 from fmnist.data.streaming.images import StreamedImages
-from fmnist.errors import UserError
+from fmnist.errors import StorageError, UserError
+from fmnist.storage.base import HashingStream
 from fmnist.storage.manifest import publish_keys
 from fmnist.storage.open import open_storage
 from tests.support.samples import SHAPES, dataset
@@ -114,6 +117,23 @@ def test_a_manifest_gives_the_digests_and_is_held_to_them(sharded: Sharded, tmp_
     path.write_bytes(sink.getvalue())
     sharded.dataset = open_shards(location, SHAPES)
     with pytest.raises(UserError, match=r"part-00000\.parquet: has changed"):
+        images_of(sharded)[np.arange(80)]
+
+
+def test_another_programs_manifest_is_none(sharded: Sharded) -> None:
+    expected = sharded.dataset.fingerprint
+    (sharded.folder / "manifest.json").write_text('{"name": "an extension"}')
+    assert open_shards(locate(str(sharded.folder)), SHAPES).fingerprint == expected
+
+
+def test_a_full_disk_is_not_the_shards_fault(
+    sharded: Sharded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(stream: HashingStream, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(HashingStream, "write", full)
+    with pytest.raises(StorageError, match=r"^cannot keep shards in .*: No space left on device$"):
         images_of(sharded)[np.arange(80)]
 
 
