@@ -15,7 +15,7 @@ import numpy as np
 
 from fmnist.drift.image_statistics import statistic_names
 from fmnist.drift.limits import DriftLimits
-from fmnist.drift.measures import SIGNIFICANCE, Effect, compare_counts, compare_values
+from fmnist.drift.measures import SIGNIFICANCE, EffectSize, compare_counts, compare_values
 from fmnist.drift.reference import ImageSample, Reference
 from fmnist.tasks import Task
 
@@ -39,7 +39,7 @@ class NewData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class DataDifference:
     """One comparison: `what` in a `part` of the new data, against the data of the run.
 
     `size` goes from 0 to 1; `p` is Bonferroni's, multiplied by the number of comparisons. `before`
@@ -64,11 +64,11 @@ class DataCheck:
     """All comparisons with the data of a run; `unknown` says what could not be compared."""
 
     run: str
-    differences: list[Difference]
+    differences: list[DataDifference]
     unknown: list[str]
 
     @property
-    def largest(self) -> Difference | None:
+    def largest(self) -> DataDifference | None:
         """The largest difference."""
         return max(self.differences, key=lambda each: each.size, default=None)
 
@@ -128,7 +128,7 @@ def _unknown(reference: Reference) -> Iterator[str]:
 
 def _compare_images(
     part: Part, before: np.ndarray | None, now: np.ndarray, task: Task
-) -> Iterator[Difference]:
+) -> Iterator[DataDifference]:
     for column, name in enumerate(statistic_names(task.shape[2])):
         known = None if before is None else before[:, column]
         yield from _compare_values(part, name, known, now[:, column])
@@ -136,7 +136,7 @@ def _compare_images(
 
 def _compare_values(
     part: Part, what: str, before: np.ndarray | None, now: np.ndarray
-) -> Iterator[Difference]:
+) -> Iterator[DataDifference]:
     if before is not None and len(before) and len(now):
         medians = [f"median {np.median(values):.3g}" for values in (before, now)]
         yield _difference(part, what, compare_values(before, now), medians)
@@ -144,7 +144,7 @@ def _compare_values(
 
 def _compare_counts(
     part: Part, what: str, before: np.ndarray | None, now: np.ndarray, classes: tuple[str, ...]
-) -> Iterator[Difference]:
+) -> Iterator[DataDifference]:
     if before is not None and before.any() and now.any():
         shares = before / before.sum(), now / now.sum()
         most = int(np.abs(shares[0] - shares[1]).argmax())
@@ -152,6 +152,8 @@ def _compare_counts(
         yield _difference(part, what, compare_counts(before, now), texts)
 
 
-def _difference(part: Part, what: str, effect: Effect, texts: list[str]) -> Difference:
+def _difference(part: Part, what: str, effect: EffectSize, texts: list[str]) -> DataDifference:
     before, now = texts
-    return Difference(part=part, what=what, size=effect.size, p=effect.p, before=before, now=now)
+    return DataDifference(
+        part=part, what=what, size=effect.size, p=effect.p, before=before, now=now
+    )

@@ -17,14 +17,14 @@ SIGNIFICANCE = 0.01  # a difference with a larger p may be chance
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effect:
+class EffectSize:
     """`size` is from 0 to 1; `p` is the probability of such a difference if there were none."""
 
     size: float
     p: float
 
 
-def compare_values(before: np.ndarray, now: np.ndarray) -> Effect:
+def compare_values(before: np.ndarray, now: np.ndarray) -> EffectSize:
     """Compares two samples of numbers (n,) and (m,) by the Kolmogorov–Smirnov statistic and test.
 
     The statistic is the largest difference between the shares of the two samples that lie below any
@@ -33,10 +33,10 @@ def compare_values(before: np.ndarray, now: np.ndarray) -> Effect:
     from scipy.stats import ks_2samp  # here: it takes a second, which a worker needs not
 
     found = ks_2samp(before, now, method="asymp")
-    return Effect(size=float(found.statistic), p=float(found.pvalue))
+    return EffectSize(size=float(found.statistic), p=float(found.pvalue))
 
 
-def compare_counts(before: np.ndarray, now: np.ndarray) -> Effect:
+def compare_counts(before: np.ndarray, now: np.ndarray) -> EffectSize:
     """Compares how often (classes,) each class occurs; both have examples.
 
     The size is the Jensen–Shannon distance (the root of the divergence in bits: Endres & Schindelin
@@ -49,7 +49,7 @@ def compare_counts(before: np.ndarray, now: np.ndarray) -> Effect:
     divergence = entropy(shares.mean(axis=0), base=2) - entropy(shares, base=2, axis=1).mean()
     table = np.stack([before, now])[:, (before + now) > 0]
     p = float(chi2_contingency(table, correction=False).pvalue) if table.shape[1] > 1 else 1.0
-    return Effect(size=float(np.sqrt(np.clip(divergence, 0, 1))), p=p)
+    return EffectSize(size=float(np.sqrt(np.clip(divergence, 0, 1))), p=p)
 
 
 def describe_size(size: float) -> Size:

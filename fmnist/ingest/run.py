@@ -23,7 +23,7 @@ from fmnist.ingest.parallel import in_parallel
 from fmnist.ingest.plan import IngestionPlan
 from fmnist.ingest.shards import (
     BadImage,
-    Shard,
+    PlannedShard,
     plan_shards,
     read_left_out,
     too_many_error,
@@ -85,7 +85,7 @@ def _ingest(plan: IngestionPlan, task: Task, storage: Storage, lease: Lease) -> 
 
 
 def _have_changed(
-    plan: IngestionPlan, shards: list[Shard], storage: Storage, lease: Lease
+    plan: IngestionPlan, shards: list[PlannedShard], storage: Storage, lease: Lease
 ) -> bool:
     """True if the source's files have changed; raises LeaseLost if another job has taken over.
 
@@ -101,7 +101,7 @@ def _have_changed(
 
 
 def _write(
-    shards: list[Shard], plan: IngestionPlan, task: Task, storage: Storage
+    shards: list[PlannedShard], plan: IngestionPlan, task: Task, storage: Storage
 ) -> list[BadImage]:
     """Writes the shards that are missing; returns all images that are left out, in order."""
     parts, labels, folder = plan.parts, plan.labels, plan.folder
@@ -115,7 +115,7 @@ def _write(
     shape = task.shape
 
     def write(
-        shard: Shard, part: ImagePart, labels: np.ndarray | None
+        shard: PlannedShard, part: ImagePart, labels: np.ndarray | None
     ) -> tuple[int, list[BadImage]]:
         if mark:
             mark.check()
@@ -141,8 +141,8 @@ def _write(
 
 
 def _cut(
-    shard: Shard, part: ImagePart, labels: np.ndarray | None
-) -> tuple[Shard, ImagePart, np.ndarray | None]:
+    shard: PlannedShard, part: ImagePart, labels: np.ndarray | None
+) -> tuple[PlannedShard, ImagePart, np.ndarray | None]:
     """Only what the task needs: a part may have millions of names."""
     rows = slice(shard.start, shard.stop)
     return shard, part.cut(shard.start, shard.stop), None if labels is None else labels[rows]

@@ -37,7 +37,7 @@ class BadImage:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shard:
+class PlannedShard:
     """Rows `start` to before `stop` of a part, and the key that they are written to."""
 
     key: str
@@ -51,11 +51,11 @@ class Shard:
         return self.stop - self.start
 
 
-def plan_shards(parts: dict[str, ImagePart], pixels: int, folder: str) -> list[Shard]:
+def plan_shards(parts: dict[str, ImagePart], pixels: int, folder: str) -> list[PlannedShard]:
     """All shards of a data set whose images have so many bytes each."""
     rows = max(1, min(MOST_ROWS, BYTES // pixels))
     return [
-        Shard(
+        PlannedShard(
             key=f"{folder}/{name}/part-{number:05}.parquet",
             part=name,
             start=start,
@@ -67,7 +67,7 @@ def plan_shards(parts: dict[str, ImagePart], pixels: int, folder: str) -> list[S
 
 
 def write_shard(
-    shard: Shard,
+    shard: PlannedShard,
     part: ImagePart,
     labels: np.ndarray | None,
     shape: tuple[int, int, int],
@@ -76,7 +76,7 @@ def write_shard(
     """Decodes the images of a shard and writes it; returns those that are left out.
 
     `part` may be no more than the shard's rows; `labels` are those of the shard. Raises what
-    `Rows.read` raises, and writes nothing then.
+    `ImageRows.read` raises, and writes nothing then.
     """
     rows, images, bad = [], [], []
     for row, found in enumerate(part.rows(shard.start, shard.stop).read(), start=shard.start):
@@ -107,7 +107,7 @@ def write_shard(
     return bad
 
 
-def read_left_out(shard: Shard, part: ImagePart, storage: Storage) -> list[BadImage]:
+def read_left_out(shard: PlannedShard, part: ImagePart, storage: Storage) -> list[BadImage]:
     """The images that a shard, which is written already, has left out."""
     system, path = storage.arrow(shard.key)
     with read_errors(where := f"{storage.uri}/{shard.key}"):

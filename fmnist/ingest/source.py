@@ -22,7 +22,7 @@ Labels = Sequence[str | int]
 BATCH_ROWS = 256  # images that are held at once, if they are in Parquet
 
 
-class Rows(Protocol):
+class ImageRows(Protocol):
     """Some consecutive images of a part, read by the process that decodes them."""
 
     def read(self) -> Iterator[bytes | None]:
@@ -80,7 +80,7 @@ class ParquetRows:
 
 @contextmanager
 def _file_errors(filesystem: fs.FileSystem, path: str) -> Iterator[None]:
-    """Names the file in what `Rows.read` raises."""
+    """Names the file in what `ImageRows.read` raises."""
     try:
         with read_errors(path):
             yield
@@ -138,7 +138,7 @@ class ImagePart:
         file = int(np.searchsorted(starts, row, side="right")) - 1
         return f"{self.paths[file]} row {row - starts[file]}"
 
-    def rows(self, start: int, stop: int) -> Rows:
+    def rows(self, start: int, stop: int) -> ImageRows:
         """The images from row `start` to before `stop`."""
         if self.column is None:
             paths = self.paths[start - self.first : stop - self.first]

@@ -1,6 +1,6 @@
 """The data check for people: a line for the log, and a table for the page."""
 
-from fmnist.drift.check import DataCheck, Difference
+from fmnist.drift.check import DataCheck, DataDifference
 from fmnist.drift.measures import LARGE, MEDIUM, SMALL, describe_size
 from fmnist.pages.html import Cell, Table
 from fmnist.retraining.gate import format_p
@@ -35,11 +35,11 @@ def data_check_table(check: DataCheck) -> Table:
     return Table(CAPTION, headers, [(_name(each), _cells(each)) for each in ordered])
 
 
-def _name(difference: Difference) -> str:
+def _name(difference: DataDifference) -> str:
     return difference.name[:1].upper() + difference.name[1:]
 
 
-def _cells(difference: Difference) -> list[Cell]:
+def _cells(difference: DataDifference) -> list[Cell]:
     return [
         Cell(difference.before),
         Cell(difference.now),

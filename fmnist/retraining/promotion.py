@@ -24,7 +24,7 @@ ATTEMPTS = 2  # against the champion that was seen, and against one that another
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Judgement:
     """Result of comparing a challenger with one champion, or the reason why none was needed.
 
     `decision` is None if the gate was not applied. `rolled_back` is True if the challenger was
@@ -58,11 +58,11 @@ def promote_if_better(
     """
     champion = before
     for attempt in range(ATTEMPTS):
-        comparison = _compare(storage, task, champion, challenger, held_out, gate)
-        if comparison.passed:
+        judgement = _compare(storage, task, champion, challenger, held_out, gate)
+        if judgement.passed:
             counter = champion.counter + 1 if champion else 1
             after = ChampionVersion(run=challenger, counter=counter)
-            result = _result("promoted", comparison, before, after, gate)
+            result = _result("promoted", judgement, before, after, gate)
             pending = write_pending(storage, task.name, result, seed=seed)
             token = pending.token
             if promote(
@@ -71,10 +71,10 @@ def promote_if_better(
                 return result, pending
             delete_pending(storage, task.name, pending)
         now = _read_champion_again(storage, task)
-        if comparison.rolled_back or now == champion or attempt == ATTEMPTS - 1:
-            kept = comparison.rolled_back or (attempt == 0 and not comparison.passed)
+        if judgement.rolled_back or now == champion or attempt == ATTEMPTS - 1:
+            kept = judgement.rolled_back or (attempt == 0 and not judgement.passed)
             outcome: Outcome = "kept" if kept else "overtaken"
-            return _result(outcome, comparison, before, ChampionVersion.of(now), gate), None
+            return _result(outcome, judgement, before, ChampionVersion.of(now), gate), None
         champion = now
     raise AssertionError
 
@@ -94,19 +94,19 @@ def _compare(
     challenger: str,
     held_out: HeldOut,
     gate: Gate,
-) -> Comparison:
+) -> Judgement:
     if champion is None:
         evaluations = read_evaluations(storage, run_folder(challenger))
-        return Comparison(
+        return Judgement(
             passed=True,
             reason="There was no champion, so the challenger became it without a test.",
             evaluations={"challenger": evaluations[held_out.part]},
         )
     if challenger in champion.rolled_back:
-        return Comparison(passed=False, rolled_back=True, reason=rolled_back_reason(challenger))
+        return Judgement(passed=False, rolled_back=True, reason=rolled_back_reason(challenger))
     if champion.run == challenger:
         reason = "Another job has made this very run champion meanwhile."
-        return Comparison(passed=False, reason=reason)
+        return Judgement(passed=False, reason=reason)
     runs = {"champion": champion.run, "challenger": challenger}
     models = {name: open_model(storage, run_folder(run), task) for name, run in runs.items()}
     return _compare_models(models, task, held_out, gate)
@@ -114,13 +114,13 @@ def _compare(
 
 def _compare_models(
     models: dict[str, PublishedModel], task: Task, held_out: HeldOut, gate: Gate
-) -> Comparison:
+) -> Judgement:
     labels = held_out.examples.labels
     assert labels is not None
     predictions = predict_remotely(models, held_out.examples.images)
     predicted = {name: each.argmax(axis=1) for name, each in predictions.items()}
     decision = apply_gate(labels, predicted["champion"], predicted["challenger"], gate)
-    return Comparison(
+    return Judgement(
         passed=decision.passed,
         reason=decision.reason,
         decision=decision,
@@ -133,19 +133,19 @@ def _compare_models(
 
 def _result(
     outcome: Outcome,
-    comparison: Comparison,
+    judgement: Judgement,
     before: Champion | None,
     after: ChampionVersion,
     gate: Gate,
 ) -> RetrainingResult:
     return RetrainingResult(
         outcome=outcome,
-        reason=comparison.reason,
+        reason=judgement.reason,
         before=ChampionVersion.of(before) if before else None,
         after=after,
         gate=gate,
-        decision=comparison.decision,
-        evaluations=comparison.evaluations,
+        decision=judgement.decision,
+        evaluations=judgement.evaluations,
     )
 
 
