@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     from fmnist.training.spec import RunSpec
 
 DEFAULT_TASK = "competition"
-# One CPU a worker, so that many runs train at once; few checkpoints, since epochs are short.
-_CLUSTER = Cluster(cpus_per_worker=1, checkpoint_every=5, keep_checkpoints=1)
+_CLUSTER = Cluster(checkpoint_every=5, keep_checkpoints=1)  # few, since epochs are short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +78,11 @@ def run(flags: Flags) -> JobResult | None:
     grid = resolve_grid(grid, dataset.task, dataset.count_labelled())
     ensure_ray()
     workers = flags.base.workers
-    cpus = choose_cpus_per_worker(workers, workers, flags.cluster)
-    cluster = replace(flags.cluster, cpus_per_worker=cpus)
+    cluster = flags.cluster
+    if not cluster.gpu and cluster.cpus_per_worker is None:
+        cluster = replace(cluster, cpus_per_worker=1)  # so that many runs train at once
+    cpus = choose_cpus_per_worker(workers, workers, cluster)
+    cluster = replace(cluster, cpus_per_worker=cpus)
     tried = grid.search.space.ends() if grid.search else grid.cells
     files = try_networks(files, tried, dataset, storage)
     config = saved_config(flags, files)

@@ -79,6 +79,7 @@ def parse() -> Flags:
 
 def run(flags: Flags) -> JobResult | None:
     files = read_files([flags.training], check_flags(flags))
+    from fmnist.cluster.resources import scoring_pool_size
     from fmnist.retraining.plan import make_plan
     from fmnist.retraining.run import retrain
     from fmnist.scoring.inputs import find_inputs, from_dataset
@@ -98,6 +99,7 @@ def run(flags: Flags) -> JobResult | None:
         print_plan(storage, plan)
         return None
     ensure_ray()
+    scoring_pool_size(flags.actors, gpu=flags.cluster.gpu)  # before anything is trained
     if not plan.no_training and not plan.pending:
         plan = replace(plan, files=try_networks(files, [plan.training], plan.dataset, storage))
     place = place_to_score(flags, data, storage)

@@ -211,7 +211,7 @@ def remove(flags: Remove, storage: "Storage") -> None:
     if not flags.yes:
         if not sys.stdin.isatty():
             raise UserError("found no terminal to ask at, expected --yes")
-        if input(f"remove the {found.state} run {found.id}? [y/N] ").strip().lower() != "y":
+        if not _agrees(f"remove the {found.state} run {found.id}?"):
             print("nothing was removed")
             return
     remove_run(storage, found, now=now, force=flags.force)
@@ -219,6 +219,15 @@ def remove(flags: Remove, storage: "Storage") -> None:
         _print_json({"removed": found.id})
     else:
         print(f"run {found.id} is removed")
+
+
+def _agrees(question: str) -> bool:
+    """Asks on the terminal; an end of the input (Ctrl-D) is a no."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() == "y"
+    except EOFError:
+        print()
+        return False
 
 
 def verify(flags: Verify, storage: "Storage") -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from fmnist.errors import together
+from fmnist.errors import UserError, together
 from fmnist.job_config import JobConfig
 from fmnist.recipes import RECIPES, RecipeName
 from fmnist.run_settings import Cluster, Ingest, Training, check
@@ -82,6 +82,8 @@ def run(flags: Flags) -> None:
     task = find_task(flags.task) if flags.task else None
     data = find_data(flags.data, task, flags.images, storage)
     dataset = load_or_stream(data, flags.training.ingest)
+    if flags.score and dataset.test is None:
+        raise UserError(f"{dataset.source}: has no test part, expected one to score, or no --score")
     ingest: Ingest = "memory" if isinstance(dataset, Dataset) else "stream"
     flags = replace(flags, training=replace(flags.training, ingest=ingest))
     training = files.named(flags.training)

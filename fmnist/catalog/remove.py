@@ -41,3 +41,8 @@ def remove_run(storage: Storage, run: FoundRun, *, now: datetime, force: bool = 
         release(storage, run.task, run.id, keep=was_candidate)
         raise UserError(f"{storage.uri}/{run_folder(run.id)}: was promoted just now")
     delete_marked_run(storage, run.task, run.id)
+    if storage.keys(run_folder(run.id)):
+        raise UserError(
+            f"{storage.uri}/{run_folder(run.id)}: was written to just now, so it stays; expected a "
+            "run that no job trains"
+        )

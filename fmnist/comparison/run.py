@@ -88,6 +88,8 @@ def compare(
     if failures is None:
         failures = sweep(specs, early_stopping=early_stopping, progress=progress)
     runs = ended_runs(specs, early_stopping)
+    # Another job may have trained a run that has failed here.
+    failures = {run: reason for run, reason in failures.items() if run not in runs}
     _check_all_ended(specs, {*runs, *failures})
     comparison = _comparison(specs, runs, failures, name, ablated)
     folder = comparison_folder(comparison.id)

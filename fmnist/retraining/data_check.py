@@ -19,6 +19,7 @@ from fmnist.runs.published import PublishedModel, load_classifier, open_model
 from fmnist.scoring.inputs import Inputs, Reader
 from fmnist.stages import stage
 from fmnist.storage.errors import READ_ERRORS
+from fmnist.storage.manifest import read_manifest
 from fmnist.storage.open import Storage
 
 ACTION = "looking at the images to score"
@@ -28,10 +29,13 @@ def check_plan(plan: Plan, inputs: Inputs, storage: Storage) -> DataCheck | None
     """Compares the plan's data and the images to score with the data of the champion.
 
     That is the champion before a promotion that is still to be published. Returns None if there is
-    none. Raises the UserErrors of `read_reference` and `open_model`, and those of the data.
+    none, or if that one was pruned since. Raises the UserErrors of `read_reference` and
+    `open_model`, and those of the data.
     """
     champion = plan.pending.result.before if plan.pending else plan.champion
     if champion is None:
+        return None
+    if plan.pending and not read_manifest(storage, run_folder(champion.run)):
         return None
     task, train = plan.dataset.task, labelled(plan.dataset)
     reference = read_reference(storage, champion.run, task.shape[2])

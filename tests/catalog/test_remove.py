@@ -108,3 +108,13 @@ def test_a_run_that_is_promoted_just_before_stays(
         remove_run(storage, found, now=TOMORROW)
     assert read_manifest(storage, run_folder(run))
     assert read_candidates(storage, "shapes") == {}
+
+
+def test_a_run_that_is_written_to_meanwhile_is_not_said_to_be_gone(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = publish(storage, 1)
+    monkeypatch.setattr("fmnist.registry.candidates.trained_after", lambda *_: True)
+    with pytest.raises(UserError, match="was written to just now, so it stays"):
+        remove(storage, run, force=True)
+    assert read_manifest(storage, run_folder(run))

@@ -126,6 +126,12 @@ def test_a_finished_comparison_is_found(small, together):
     assert files() == before
 
 
+def test_a_run_that_failed_here_and_that_another_job_trained_is_finished(small, together):
+    root, manifest = together
+    jobs = jobs_of(small, root, ACTIVATIONS)
+    assert compare(jobs, name="custom", failures={jobs[0].id: "its worker died"}) == manifest
+
+
 def test_a_run_that_has_no_end_is_not_passed_over(small, tmp_path):
     """Runs train one after the other here; the first is deleted while the second trains."""
     jobs = jobs_of(small, tmp_path, ACTIVATIONS, replace(ONE_CPU, gpu=True))

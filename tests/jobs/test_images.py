@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from fmnist.data.export import export_parquet
+from fmnist.tasks import SIDES
 from jobs import score, train
 from tests.ingest.pictures import write_pictures
 from tests.support.paths import ROOT
 from tests.support.readme import run_example
+from tests.support.samples import SHAPES, dataset
 from tests.support.servers.head import run
 
 SMALL = ("--batch", "8", "--epochs", "20", "--cpus-per-worker", "1", "--architecture", "dense")
@@ -110,6 +114,19 @@ def test_every_job_takes_photos(tmp_path: Path, on_cluster: dict[str, str]) -> N
     assert len(right) == 80 and sum(right) >= 60
     assert "comparison" in job("compare", *small[:4], "--architecture", "dense")
     assert list((tmp_path / "results" / "datasets").iterdir()) == [decoded]
+
+
+@pytest.mark.parametrize("ingest", ["memory", "stream"])
+def test_that_there_is_nothing_to_score_is_told_before_training(
+    fails: Callable[..., str], tmp_path: Path, ingest: str
+) -> None:
+    export_parquet(replace(dataset(), test=None), str(tmp_path / "data"))
+    task = {"name": SHAPES.name, "classes": list(SHAPES.classes)}
+    sides = dict(zip(SIDES, SHAPES.shape, strict=True))
+    lines = [f"{name} = {value!r}" for name, value in (task | sides).items()]
+    (tmp_path / "shapes.toml").write_text("\n".join(lines))
+    flags = ("--task", "shapes.toml", "--data", "data", "--ingest", ingest, *SMALL)
+    assert "has no test part, expected one to score" in fails(train, *flags, "--score")
 
 
 def test_mistakes_in_flags_are_all_in_one_message(fails: Callable[..., str]) -> None:

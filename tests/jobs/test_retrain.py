@@ -55,6 +55,10 @@ def test_the_first_night_trains_and_the_command_says_where_everything_is(
     assert readable(1).fingerprint in plan
     assert sorted(tmp_path.rglob("*")) == before
 
+    code, told = command(*where, "--actors", "99")
+    assert code == 2 and "found 99 scoring actors" in told, "before anything is trained"
+    assert not storage.keys("runs") and not storage.keys("registry")
+
     task = ("--task", str(tmp_path / "shapes.toml"))
     line = [sys.executable, "-m", "jobs.retrain", *task, *where, "--actors", "1"]
     env = os.environ | {"RAY_ADDRESS": ray_cluster.address}

@@ -1,5 +1,6 @@
 """The command `runs`: its tables, its JSON, its exit codes, and that it asks before it removes."""
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -130,6 +131,11 @@ def test_rm_asks_or_needs_yes(
     code, told = command("rm", run, "--force")
     assert code == 2 and "expected --yes" in told
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    with monkeypatch.context() as at_end:  # Ctrl-D
+        at_end.setattr("sys.stdin", io.StringIO())
+        at_end.setattr("sys.stdin.isatty", lambda: True)
+        code, told = command("rm", run, "--force")
+        assert code == 0 and "nothing was removed" in told
     for answer, left in (("n", [run]), ("y", [])):
         monkeypatch.setattr("builtins.input", lambda _, said=answer: said)
         assert command("rm", run, "--force")[0] == 0

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from fmnist.data.dataset import Dataset, Examples
 from fmnist.data.export import export_parquet
 from fmnist.drift.limits import DriftLimits
 from fmnist.registry.retention_settings import Retention
+from fmnist.retraining.data_check import check_plan
 from fmnist.retraining.gate import Gate
+from fmnist.retraining.pending import write_pending
 from fmnist.retraining.plan import make_plan
-from fmnist.retraining.result import retrainings_folder
+from fmnist.retraining.result import ChampionVersion, RetrainingResult, retrainings_folder
 from fmnist.retraining.run import retrain
 from fmnist.run_settings import Cluster, Training
 from fmnist.scoring.inputs import find_inputs
@@ -98,6 +101,24 @@ def test_a_night_with_other_images_is_refused_and_an_ordinary_one_is_not(
     differences = ordinary["data_check"]["differences"]
     assert len(differences) == 13 and max(each["size"] for each in differences) < 0.15
     assert ordinary["data_check"]["unknown"] == []
+
+
+def test_nothing_is_compared_with_a_champion_that_was_pruned_since(
+    day: Callable[..., tuple[Dataset, Path]], tmp_path: Path
+) -> None:
+    """The promotion after it is still to be published."""
+    storage = open_storage(str(tmp_path / "results"))
+    data, place = day(0)
+    result = RetrainingResult(
+        outcome="promoted",
+        reason="It is better.",
+        before=ChampionVersion(run="gone", counter=1),
+        after=ChampionVersion(run="here", counter=2),
+        gate=Gate(),
+    )
+    plan = make_plan(data, TRAINING, storage)
+    plan = replace(plan, pending=write_pending(storage, data.task.name, result, seed=0))
+    assert check_plan(plan, find_inputs(data.task, str(place)), storage) is None
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -159,7 +159,8 @@ def read_space(
     if not axes and not ranges:
         problems.append("found nothing to search, expected --range or --axis")
     UserError.raise_if(problems)
-    searched = {name: domain for name, domain in domains.items() if name not in fixed}
+    # In the order of AXES: what Optuna suggests must not depend on the order of the flags.
+    searched = {name: domains[name] for name in AXES if name in domains and name not in fixed}
     space = SearchSpace(base=replace(base, **fixed), domains=searched, seed=seed)  # type: ignore[arg-type]
     return space, space.draw_all(trials)
 

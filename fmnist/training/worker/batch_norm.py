@@ -41,6 +41,11 @@ class GlobalBatchNormalization(keras.layers.BatchNormalization):
         """Normalizes (n, …, channels); within `rows_that_count` by the batch, else as Keras."""
         if not (training and self.trainable and _weights):
             return super().call(inputs, training=training, mask=mask)
+        rows, images = inputs.shape[0], _weights[-1].shape[0]
+        if None not in (rows, images) and rows != images:  # seen when a network is checked
+            raise ValueError(
+                f"normalizes {rows} rows for {images} images, expected one for each"
+            )
         if tf.distribute.get_strategy().num_replicas_in_sync == 1:
             outputs, mean, variance = self._normalize_alone(inputs)
         else:

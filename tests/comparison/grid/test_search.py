@@ -51,6 +51,13 @@ def test_a_value_does_not_depend_on_which_others_are_searched() -> None:
     assert {cell.activation for cell in both} == {"relu", "tanh"}
 
 
+def test_the_order_of_the_settings_is_not_that_of_the_flags() -> None:
+    """What Optuna suggests depends on it."""
+    axes = ("activation=relu,tanh", "architecture=cnn,dense")
+    one, other = space(RATE, axes=axes).domains, space(RATE, axes=axes[::-1]).domains
+    assert list(one) == list(other) and one == other
+
+
 def test_values_are_in_their_range_and_as_likely_as_they_should_be() -> None:
     cells = drawn(
         RATE, "batch=1..1000:log", "weight_decay=0..0.1", "epochs=3..5", trials=2000

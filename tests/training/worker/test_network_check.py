@@ -47,6 +47,11 @@ def test_sound_networks_have_none(precision):
             "return layers.Flatten()(layers.BatchNormalization(axis=1)(images))",
             "over another axis, expected the last one",
         ),
+        (
+            "x = keras.ops.reshape(images, (-1, 4, 5, 3))\n"
+            "return keras.ops.reshape(layers.BatchNormalization()(x), (-1, 720))",
+            "ValueError: .*normalizes 48 rows for 4 images",
+        ),
         (FLAT + "return layers.Lambda(lambda x: 2 * x)(x)", "is a Lambda, expected layers or"),
         (
             FLAT + "return layers.Dense(3, activation=lambda x: x)(x)",
