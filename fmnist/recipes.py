@@ -67,7 +67,7 @@ RECIPES: dict[str, Training] = {
     # 300 TFLOP. 94.9% of the test images after 12 minutes:
     #   python -m jobs.train --recipe fashion-20min --validation 0
     "fashion-20min": replace(_LONG, epochs=12),
-    # 590 TFLOP. 95.2% of the test images after 25 minutes:
+    # 590 TFLOP. 95.1% of the test images after 20 minutes:
     #   python -m jobs.train --recipe fashion-40min --validation 0
     "fashion-40min": replace(_LONG, epochs=24),
     # 59 TFLOP. 94.9% of the test images after 100 s; the report's score was 91.84%:
