@@ -52,12 +52,12 @@ def label_numbers(part: ImagePart, classes: tuple[str, ...]) -> np.ndarray | Non
     return numbers
 
 
-def class_numbers(classes: tuple[str, ...]) -> dict[str | int, int]:
+def class_numbers(classes: tuple[str, ...]) -> dict[str | int | None, int]:
     """The positions of the classes by what labels can call them.
 
     An integer is a position, and text is a name; or, where no name is a number, a position as text.
     """
-    known: dict[str | int, int] = {name: number for number, name in enumerate(classes)}
+    known: dict[str | int | None, int] = {name: number for number, name in enumerate(classes)}
     known |= {number: number for number in range(len(classes))}
     if not any(map(str.isdecimal, classes)):
         known |= {str(number): number for number in range(len(classes))}

@@ -204,7 +204,7 @@ def _read_values(file: pq.ParquetFile, path: str, name: str) -> list[str | int]:
     kind = column.type
     if not (pa.types.is_integer(kind) or _is_text(kind)):
         raise UserError(f"{path}: column {name!r} is {kind}, expected integers or strings")
-    if column.null_count:
+    if column.null_count and name != "label":  # images to score need none
         row = column.to_pylist().index(None)
         raise UserError(f"{path}: column {name!r} is null in row {row}, expected a value")
     values: list[str | int] = column.to_pylist()

@@ -77,6 +77,10 @@ def plan_ingestion(source: ImageSource, settings: Ingestion) -> IngestionPlan:
     """
     if not any(part.size for part in source.parts.values()):
         raise UserError(f"{source.uri}: its files have no rows, expected images")
+    for part in source.parts.values():
+        if part.labels is not None and None in part.labels:
+            name = part.name(part.labels.index(None))
+            raise UserError(f"{name}: its label is null, expected a class")
     parts = split_test(source, settings.test)
     classes = settings.task.classes if settings.task else find_classes(source)
     return IngestionPlan(

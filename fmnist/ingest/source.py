@@ -18,7 +18,7 @@ from fmnist.data.formats.parquet import open_parquet
 from fmnist.errors import UserError
 from fmnist.storage.errors import read_errors
 
-Labels = Sequence[str | int]
+Labels = Sequence[str | int | None]  # None is refused, unless the images are only scored
 BATCH_ROWS = 256  # images that are held at once, if they are in Parquet
 
 

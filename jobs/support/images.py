@@ -103,7 +103,7 @@ def warn_of_ignored(place: str, source: ImageSource) -> None:
 def warn_of_other_classes(place: str, source: ImageSource, task: Task) -> None:
     """Warns of images whose folders or labels are classes, but none of the model's."""
     part = source.parts.get("test") or source.parts["train"]
-    found = set(part.labels or ())
+    found = set(part.labels or ()) - {None}
     if found and not found & class_numbers(task.classes).keys():
         log.warning(
             "%s: its classes (%s) are none of the model's (%s), which it gives to the images",

@@ -239,6 +239,18 @@ def test_a_raw_image_of_another_size_is_named(tmp_path: Path) -> None:
     assert not [key for key in storage.keys("datasets") if key.endswith("manifest.json")]
 
 
+def test_images_to_score_need_no_labels(tmp_path: Path) -> None:
+    images = [encoded(np.full((6, 5), shade, np.uint8)) for shade in range(2)]
+    pq.write_table(pa.table({"image": images, "label": ["a", None]}), tmp_path / "test.parquet")
+    storage = open_storage(str(tmp_path / "results"))
+    with pytest.raises(UserError, match=r"test\.parquet row 1: its label is null, expected a class"):
+        ingested(str(tmp_path / "test.parquet"), storage, task=GREY)
+    source = find_images(locate(str(tmp_path / "test.parquet")))
+    assert source is not None
+    manifest = ingest(plan_ingestion(source.to_score(), Ingestion(task=GREY)), storage)
+    assert manifest.details["images"] == {"test": 2}
+
+
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
