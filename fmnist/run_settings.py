@@ -82,7 +82,7 @@ class Cluster:
     """Resources of a run and its guards against failure; none of them changes what is learned."""
 
     cpus_per_worker: int | None = None
-    """CPUs of each worker; without it, the cluster's CPUs divided among the workers."""
+    """CPUs of each worker; by default the cluster's, divided among the workers; to compare, 1."""
     gpu: bool = False
     """Train on GPUs, and where the job scores, score on them."""
     gpus_per_worker: float = 1.0

@@ -99,8 +99,8 @@ def run(flags: Flags) -> JobResult | None:
         print_plan(storage, plan)
         return None
     ensure_ray()
-    scoring_pool_size(flags.actors, gpu=flags.cluster.gpu)  # before anything is trained
     if not plan.no_training and not plan.pending:
+        scoring_pool_size(flags.actors, gpu=flags.cluster.gpu)  # before anything is trained
         plan = replace(plan, files=try_networks(files, [plan.training], plan.dataset, storage))
     place = place_to_score(flags, data, storage)
     if place:

@@ -9,9 +9,10 @@ from fmnist.stages import StageLog, stage
 def test_a_log_has_a_line_for_a_long_stage_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(stages, "SHOW_AFTER", 0.05)
+    monkeypatch.setattr(stages, "SHOW_AFTER", 60.0)
     with stage("reading the data"):
         pass
+    monkeypatch.setattr(stages, "SHOW_AFTER", 0.05)
     with stage("starting Ray"):
         time.sleep(0.2)
     assert capsys.readouterr().out == "starting Ray …\n"

@@ -98,7 +98,7 @@ def _diff_part(a: EvaluationJson, b: EvaluationJson, *, paired: bool) -> PartDif
     sizes = [[sum(row) for row in evaluation["confusion"]] for evaluation in (a, b)]
     recalls_b = {scores["name"]: scores["recall"] for scores in b["per_class"]}
     return PartDiff(
-        scores={name: (a.get(name), b.get(name)) for name in SCORES},  # type: ignore[misc]
+        scores={name: (a.get(name), b.get(name)) for name in SCORES},
         recall={
             scores["name"]: (scores["recall"], recalls_b.get(scores["name"]))
             for scores in a["per_class"]

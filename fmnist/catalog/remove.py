@@ -43,6 +43,6 @@ def remove_run(storage: Storage, run: FoundRun, *, now: datetime, force: bool = 
     delete_marked_run(storage, run.task, run.id)
     if storage.keys(run_folder(run.id)):
         raise UserError(
-            f"{storage.uri}/{run_folder(run.id)}: was written to just now, so it stays; expected a "
-            "run that no job trains"
+            f"{storage.uri}/{run_folder(run.id)}: was written to just now, and what is there now "
+            "stays; expected a run that no job trains"
         )

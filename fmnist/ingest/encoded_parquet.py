@@ -164,7 +164,7 @@ def _is_encoded(image: bytes) -> bool:
 def _find_part(
     filesystem: Any, paths: Sequence[str], raw: bool
 ) -> tuple[ImagePart, tuple[str, ...] | None]:
-    labels: list[str | int] = []
+    labels: list[str | int | None] = []
     names: list[str] = []
     rows: list[int] = []
     schema: pa.Schema | None = None
@@ -199,7 +199,7 @@ def _find_part(
     return part, _class_names(schema)
 
 
-def _read_values(file: pq.ParquetFile, path: str, name: str) -> list[str | int]:
+def _read_values(file: pq.ParquetFile, path: str, name: str) -> list[str | int | None]:
     column = file.read(columns=[name])[name]
     kind = column.type
     if not (pa.types.is_integer(kind) or _is_text(kind)):
@@ -207,7 +207,7 @@ def _read_values(file: pq.ParquetFile, path: str, name: str) -> list[str | int]:
     if column.null_count and name != "label":  # images to score need none
         row = column.to_pylist().index(None)
         raise UserError(f"{path}: column {name!r} is null in row {row}, expected a value")
-    values: list[str | int] = column.to_pylist()
+    values: list[str | int | None] = column.to_pylist()
     return values
 
 

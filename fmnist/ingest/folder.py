@@ -142,9 +142,9 @@ def _find_part(tree: _Tree, labels_beside: Any, *, test: bool) -> ImagePart:
 
 def _mixed(part: ImagePart) -> ImagePart:
     """Spreads each class evenly: at every row, each has had the same share of its images."""
-    assert part.labels is not None
-    numbers = {label: number for number, label in enumerate(sorted(set(part.labels)))}
-    classes = np.fromiter((numbers[label] for label in part.labels), np.int64, part.size)
+    labels = list(map(str, part.labels or ()))
+    numbers = {label: number for number, label in enumerate(sorted(set(labels)))}
+    classes = np.fromiter((numbers[label] for label in labels), np.int64, part.size)
     counts = np.bincount(classes)
     by_class = np.argsort(classes, kind="stable")
     shares = np.empty(part.size)

@@ -9,6 +9,7 @@ import ray
 from fmnist.cluster.remote import TASK_RETRIES, find_cause
 
 T = TypeVar("T")
+CANCELLING = 20.0  # seconds that tasks have to end
 AT_ONCE = 1_000  # tasks submitted at once: more than there are CPUs, so that a cluster grows
 
 
@@ -35,3 +36,5 @@ def in_parallel(
     finally:
         for each in running:
             ray.cancel(each)
+        if running:  # one that is just writing would write on
+            ray.wait(running, num_returns=len(running), timeout=CANCELLING)

@@ -92,7 +92,10 @@ def _have_changed(
     Deletes the shards then: they must not be found once the files are again as they were. But what
     another job has published stays.
     """
-    changed = plan.source.stamp_now() != plan.source.stamp
+    try:
+        changed = plan.source.stamp_now() != plan.source.stamp
+    except UserError:  # it is not there any more
+        changed = True
     lease.check()
     if changed and not read_manifest(storage, plan.folder):
         for shard in shards:

@@ -6,6 +6,7 @@ be told without running it is checked at once; `training.worker.network_check` r
 
 import ast
 import hashlib
+import re
 import sys
 import sysconfig
 import traceback
@@ -20,6 +21,7 @@ from fmnist.errors import UserError
 from fmnist.run_settings import OWN_PLACE
 
 FORM = "(layers, images, activation)"  # the arguments of every network
+KERAS_CAUSE = re.compile(r"\x1b\[1m(.*?)\x1b\[0m", re.DOTALL)  # in the error of a layer's call
 DIGITS = 12  # of the source's SHA-256 in the network's name
 LOCAL = "fmnist"  # the only package that need not be where packages are installed
 
@@ -91,7 +93,8 @@ class OwnNetwork:
             frames = traceback.extract_tb(error.__traceback__)
             lines = [frame.lineno for frame in frames if frame.filename == self.file]
             where = f"line {lines[-1]}: " if lines else ""
-            told = next(iter(str(error).strip().splitlines()), "")
+            found = KERAS_CAUSE.search(str(error))
+            told = next(iter((found[1] if found else str(error)).strip().splitlines()), "")
             raise self.error(f"{where}{type(error).__name__}: {told}") from error
 
 

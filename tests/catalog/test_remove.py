@@ -115,6 +115,6 @@ def test_a_run_that_is_written_to_meanwhile_is_not_said_to_be_gone(
 ) -> None:
     (run,) = publish(storage, 1)
     monkeypatch.setattr("fmnist.registry.candidates.trained_after", lambda *_: True)
-    with pytest.raises(UserError, match="was written to just now, so it stays"):
+    with pytest.raises(UserError, match="was written to just now"):
         remove(storage, run, force=True)
     assert read_manifest(storage, run_folder(run))

@@ -92,7 +92,7 @@ def test_a_comparison_has_all_its_cells_and_seeds(together):
 
 
 def test_resources_are_returned(together):
-    wait(lambda: ray.available_resources().get("CPU") == 4, 10)
+    wait(lambda: ray.available_resources().get("CPU") == 4)
 
 
 def test_results_do_not_depend_on_how_many_run_at_once(small, together, tmp_path):

@@ -35,7 +35,7 @@ def test_an_older_run_knows_its_labels_alone(tmp_path: Path) -> None:
     assert found.images is found.confidence is None
     assert found.labels is not None and found.labels.tolist() == [100] * CLASSES
     assert found.predicted is not None and found.predicted.sum() == 400
-    with pytest.raises(UserError, match="runs/none: found no finished run"):
+    with pytest.raises(UserError, match=r"runs/none: found no manifest\.json, expected the folder"):
         read_reference(storage, "none", 3)
 
 

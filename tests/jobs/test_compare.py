@@ -59,7 +59,7 @@ def test_a_file_has_axes_and_the_recipe_and_flags_win_over_both(parsed: Any) -> 
         (
             'search = "optuna"\ntrials = 3\nvalidation = 0.0\nround_size = 0\naxis = ["batch=1,2"]',
             "3 mistakes:\n  - optuna judges by validation accuracy, but validation is 0\n  - round "
-            "size is 0, expected at least 1\n  - trials is 3, but 2 different cells are all that",
+            "size is 0, expected at least 1\n  - trials is 3, expected at most 2: no more",
         ),
         (
             'search = "optuna"\ntrials = 3\nrange = ["label_smoothing=0.5..9"]',

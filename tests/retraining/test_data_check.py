@@ -103,6 +103,7 @@ def test_a_night_with_other_images_is_refused_and_an_ordinary_one_is_not(
     assert ordinary["data_check"]["unknown"] == []
 
 
+@pytest.mark.usefixtures("ray_cluster")
 def test_nothing_is_compared_with_a_champion_that_was_pruned_since(
     day: Callable[..., tuple[Dataset, Path]], tmp_path: Path
 ) -> None:

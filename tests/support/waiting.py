@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def wait(condition: Callable[[], Any], seconds: float = 120) -> Any:
+def wait(condition: Callable[[], Any], seconds: float = 400) -> Any:
     """Waits until the condition is true, and returns its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):

@@ -35,8 +35,8 @@ STREAM = Training(
     architecture="dense",
     optimizer="sgd",
     learning_rate=1e-3,
-    batch=4,  # 90 steps an epoch, so that there is time to disturb one
-    epochs=3,
+    batch=4,  # 90 steps an epoch, and many of them, so that there is time to disturb one
+    epochs=9,
     augmentation="flip",
     ingest="stream",
 )

@@ -8,11 +8,11 @@ memory, because the order in which a streamed run trains on them depends on the 
 
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ from fmnist.storage.base import HashingStream, Writable
 from fmnist.storage.errors import os_errors, read_errors
 from fmnist.storage.manifest import MANIFEST, parse_manifest
 from fmnist.tasks import Task
+
+log = logging.getLogger(__name__)
 
 CHUNK = 8 << 20  # bytes that are copied at once: on S3 each is a request
 PARALLEL_READS = 8  # files that are read at the same time; on S3 most of the time is waiting
@@ -217,9 +219,12 @@ def _published_digests(location: Location) -> dict[str, str]:
     where = f"{location.uri}/{MANIFEST}"
     with read_errors(where), location.child(MANIFEST).open() as stream:
         data = stream.read()
-    with suppress(UserError):  # another program's file of that name
-        return {entry.path: entry.sha256 for entry in parse_manifest(data, where).files.values()}
-    return {}
+    try:
+        manifest = parse_manifest(data, where)
+    except UserError as error:  # perhaps another program's file of that name
+        log.warning("%s; the digests of its data are computed", error)
+        return {}
+    return {entry.path: entry.sha256 for entry in manifest.files.values()}
 
 
 def _in_parallel(work: Any, paths: Sequence[str]) -> list[Any]:

@@ -43,9 +43,7 @@ class GlobalBatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         rows, images = inputs.shape[0], _weights[-1].shape[0]
         if None not in (rows, images) and rows != images:  # seen when a network is checked
-            raise ValueError(
-                f"normalizes {rows} rows for {images} images, expected one for each"
-            )
+            raise ValueError(f"normalizes {rows} rows for {images} images, expected one for each")
         if tf.distribute.get_strategy().num_replicas_in_sync == 1:
             outputs, mean, variance = self._normalize_alone(inputs)
         else:

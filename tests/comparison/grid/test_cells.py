@@ -130,8 +130,8 @@ def test_an_ablation_of_several_cells_leaves_out_of_each():
 @pytest.mark.parametrize(
     ("axis", "message"),
     [
-        ("bacth=1,2", "unknown setting 'bacth': expected one of architecture"),
-        ("xyz=1", "unknown setting 'xyz'. Expected"),
+        ("bacth=1,2", "; did you mean batch?"),
+        ("xyz=1", "unknown setting 'xyz': expected one of architecture"),
         ("batch", "expected NAME=VALUE,VALUE such as batch=256,1024"),
         ("batch=1,,2", "expected values with commas between them"),
         ("batch=1,a,b", "2 mistakes:\n  - batch is 'a', expected a whole number\n  - batch is 'b'"),

@@ -75,7 +75,7 @@ def test_a_search_of_fewer_cells_than_trials_is_refused_when_the_task_is_known()
     few = space("epochs=1..2", axes=("augmentation=auto,flip",), trials=4)
     grid = Grid(cells=few.ends(), search=OptunaSearch(space=few, trials=4, round_size=2))
     assert len(resolve_grid(grid, FASHION, 60_000).cells) == 2
-    with pytest.raises(UserError, match="trials is 4, but 2 different cells are all"):
+    with pytest.raises(UserError, match="trials is 4, expected at most 2: no more"):
         resolve_grid(grid, COMPETITION, 60_000)
 
 

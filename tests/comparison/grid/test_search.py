@@ -75,7 +75,7 @@ def test_values_are_in_their_range_and_as_likely_as_they_should_be() -> None:
 def test_all_of_a_few_cells_are_found_and_no_more() -> None:
     cells = drawn("epochs=1..3", axes=("schedule=constant,one-cycle",), trials=6).cells
     assert len(set(cells)) == 6 and replace(BASE, epochs=2) in cells
-    assert "trials is 7, but 6 different cells" in mistakes(
+    assert "trials is 7, expected at most 6: no more" in mistakes(
         "epochs=1..3", axes=("schedule=constant,one-cycle",), trials=7
     )
 

@@ -90,12 +90,19 @@ def disturbed(
 
 
 def test_a_killed_driver_goes_on_with_what_is_not_scored(
-    storage: Storage, model: PublishedModel, many: str, undisturbed: dict[int, int]
+    ray_cluster: Cluster,
+    storage: Storage,
+    model: PublishedModel,
+    many: str,
+    undisturbed: dict[int, int],
 ) -> None:
     inputs = find_inputs(SHAPES, many)
     prefix = folder_of(model, inputs)
     with start_driver(storage, many) as driver:
         wait_for_labels(storage, prefix, files=2)
+        # It starts the work, and goes on until Ray has seen that the driver died.
+        (supervisor,) = processes(ray_cluster.list_all_nodes(), "Supervisor")
+        os.kill(supervisor, signal.SIGSTOP)
         driver.kill()
     assert read_manifest(storage, prefix) is None
     storage.write(f"{prefix}/labels/unfinished.parquet", b"PAR1 and no footer")
@@ -124,7 +131,7 @@ def test_of_two_drivers_at_once_one_scores_and_the_other_waits(
     inputs = find_inputs(SHAPES, many)
     prefix = folder_of(model, inputs)
     with start_driver(storage, many) as other:
-        wait_for_labels(storage, prefix)
+        wait(lambda: storage.read_version(f"{prefix}/lease.json") is not None)
         manifest = score(model=model, inputs=inputs, storage=storage, actors=1)
         assert other.wait() == 0
     assert read_manifest(storage, prefix) == manifest

@@ -1,8 +1,10 @@
 """A disk fills up, a folder becomes read-only, a bucket refuses writes; later all work again."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,9 +43,14 @@ class Disk:
 
     def fill(self, *, leave: int = 0) -> None:
         """Leaves so many bytes free."""
-        status = os.statvfs(self.folder)
         with self._filling.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - leave)
+            for _ in range(10):
+                # A job that writes meanwhile takes some of it, and then nothing is allocated.
+                with suppress(OSError):
+                    end, free = file.seek(0, os.SEEK_END), shutil.disk_usage(self.folder).free
+                    os.posix_fallocate(file.fileno(), end, max(free - leave, 1))
+                    return
+        raise AssertionError("the disk is never still")
 
     def empty(self) -> None:
         self._filling.unlink()

@@ -1,7 +1,6 @@
 """A job keeps its lease although the store fails for some time."""
 
 import json
-import time
 from collections.abc import Callable
 
 import pytest
@@ -38,7 +37,7 @@ def test_beats_go_on_after_failures(
     told: list[str] = []
     with hold_lease(storage, KEY, notify=told.append) as mine:
         FAULTS[fault](proxy)
-        time.sleep(1)
+        wait(lambda: proxy.hits >= 2)
         proxy.heal()
         before = beats()
         wait(lambda: beats() > before + 3, seconds=20)

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -79,10 +78,9 @@ class Disturbed:
         self._thread.start()
 
     def wait_for(self, checkpoint: str) -> None:
-        """Waits until this checkpoint exists and the next epoch has begun."""
+        """Waits until this checkpoint exists."""
         wait(lambda: checkpoint in checkpoints(self._storage, self._dataset) or self._over())
         assert not self._over(), f"the run ended before checkpoint {checkpoint}: {self._error}"
-        time.sleep(0.3)
 
     def end(self) -> None:
         """Waits until the run has ended with success."""

@@ -1,6 +1,8 @@
 """Training with a range of workers uses all nodes, also those that come and go."""
 
 import json
+import os
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -86,8 +88,9 @@ def test_workers_follow_the_nodes(ray_cluster, tmp_path):
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     workers(1)
-    more = ray_cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE)
     (only,) = processes(ray_cluster.list_all_nodes(), "RayTrainWorker")
+    os.kill(only, signal.SIGSTOP)  # or it would train on while the node starts
+    more = ray_cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE)
     pause([only], lambda: not Path(f"/proc/{only}").exists())
     workers(2)
     ray_cluster.remove_node(more, allow_graceful=False)

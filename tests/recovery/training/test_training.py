@@ -63,7 +63,7 @@ def test_workers_and_the_controller_are_killed(
 
 
 def test_a_worker_is_given_notice_and_a_node_leaves(
-    ray_cluster, taken, small, undisturbed, storage_uri
+    ray_cluster, taken, small, undisturbed, storage_uri, capfd
 ):
     """After SIGTERM, both workers resume within the epoch. Later their node is killed.
 
@@ -80,6 +80,7 @@ def test_a_worker_is_given_notice_and_a_node_leaves(
     taken.free()
     ray_cluster.remove_node(leaving, allow_graceful=False)
     disturbed.end()
+    assert capfd.readouterr().out.count("training again after epoch") >= 2
     assert outcome(storage_uri, small) == undisturbed[1]
 
 

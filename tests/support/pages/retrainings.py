@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist.drift.check import DataCheck, Difference
+from fmnist.drift.check import DataCheck, DataDifference
 from fmnist.drift.limits import DriftLimits
 from fmnist.registry.retention_settings import Retention
 from fmnist.retraining.gate import Gate, apply_gate
@@ -32,11 +32,11 @@ PREDICTIONS = PredictionsSummary(
 DATA_CHECK = DataCheck(
     run=FIRST.run,
     differences=[
-        Difference(
+        DataDifference(
             part="training images", what="brightness", size=0.01, p=1.0, before="median 73.1",
             now="median 73.3",
         ),
-        Difference(
+        DataDifference(
             part="images to score", what="predicted labels", size=0.228, p=0.0, before="Bag 10.0%",
             now="Bag 0.0%",
         ),

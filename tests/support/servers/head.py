@@ -41,8 +41,8 @@ def printed_id(output: str, kind: str) -> str:
 class Head:
     """Submits jobs to a head as a user does with `ray job`."""
 
-    def __init__(self, address: str, env: dict[str, str], process: int) -> None:
-        self._address, self._env, self._process = address, env, process
+    def __init__(self, address: str, env: dict[str, str], process: int, folder: Path) -> None:
+        self._address, self._env, self._process, self._folder = address, env, process, folder
 
     def submit(self, *command: str, options: tuple[str, ...] = ()) -> Done:
         """Runs a module with its flags, to its end unless the options say otherwise."""
@@ -52,6 +52,11 @@ class Head:
     def job(self, action: str, *arguments: str) -> Done:
         command = ("ray", "job", action, "--address", self._address, *arguments)
         return run(*command, env=self._env)
+
+    def log(self, submission: str) -> str:
+        """What a job has printed, at once: `ray job logs` takes seconds to start."""
+        (path,) = self._folder.glob(f"session_2*/logs/job-driver-{submission}.log")
+        return path.read_text()
 
     def processes(self, name: str) -> list[int]:
         """Returns Ray's processes whose title contains this text."""
@@ -64,7 +69,11 @@ def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
     log = tmp_path_factory.mktemp("head") / "log"
     folder = tempfile.mkdtemp(prefix="ray-")  # names of sockets must be short
     address = f"http://127.0.0.1:{_free_port()}"
-    env = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    env = environment(
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN=secrets.token_hex(32),
+        RAY_JOB_STOP_WAIT_TIME_S="30",  # as in cluster.yaml
+    )
     command = [
         "ray", "start", "--head", "--block", "--num-cpus=4", f"--port={_free_port()}",
         "--include-dashboard=true", "--dashboard-host=127.0.0.1",
@@ -78,7 +87,7 @@ def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
         process = subprocess.Popen(
             command, env=env, stdout=output, stderr=output, start_new_session=True
         )
-    found = Head(address, env, process.pid)
+    found = Head(address, env, process.pid, Path(folder))
     try:
         while found.job("list").returncode:
             assert process.poll() is None, log.read_text()
