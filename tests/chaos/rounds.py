@@ -14,7 +14,7 @@ from tests.chaos.faults import Fault, Hands, Plan, draw
 from tests.chaos.jobs import Job, all_jobs, copy, make_data, results
 from tests.chaos.world import World
 
-LONGEST = 240  # seconds after which a life counts as hanging
+LONGEST = 240  # seconds after which a life counts as hanging, or five times the twin's
 
 
 @dataclass(kw_only=True)
@@ -29,6 +29,7 @@ class Round:
     logs: list[str] = field(default_factory=list)
     codes: list[int | None] = field(default_factory=list)
     seconds: float = 0.0
+    longest: float = LONGEST
 
 
 @dataclass(kw_only=True)
@@ -60,6 +61,7 @@ class Torturer:
         self._world.start()
         twin = self._twin(job)
         round = Round(seed=seed, job=job, plan=draw(chance, twin.seconds))
+        round.longest = max(LONGEST, 5 * twin.seconds)
         begin = time.monotonic()
         uri = self._world.root(round.plan.storage)
         storage = open_storage(uri)
@@ -105,7 +107,7 @@ class Torturer:
         """Runs a job that nothing disturbs."""
         log = self._world.folder / "undisturbed.log"
         with log.open("w") as output:
-            code = self._world.submit(command, output).wait(LONGEST)
+            code = self._world.submit(command, output).wait(2 * LONGEST)
         assert code == 0, f"undisturbed it ended with exit code {code}: {log.read_text()}"
 
     def _live(self, round: Round, command: list[str], faults: list[Fault]) -> None:
@@ -129,8 +131,8 @@ class Torturer:
             while waiting and waiting[0].at <= now:
                 hands.act(waiting.pop(0), now)
             hands.tick(now)
-            if now > LONGEST:
-                round.problems.append(f"a life did not end within {LONGEST} s")
+            if now > round.longest:
+                round.problems.append(f"a life did not end within {round.longest:.0f} s")
                 break
             time.sleep(0.05)
         hands.finish()
