@@ -32,7 +32,7 @@ FORMATS = {
 }
 MOST_PIXELS = 1 << 26  # 67 million: a small file can claim to be much larger than memory
 # Part of a data set's id; raised when the same files would give other pixels, labels or order.
-RULES = 4
+RULES = 3
 GREY_MODES = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I"}
 COLOUR_MODES = {"RGB", "RGBA", "RGBa", "RGBX", "P", "PA"}
 MODES = GREY_MODES | COLOUR_MODES

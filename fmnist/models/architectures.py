@@ -20,7 +20,9 @@ from fmnist.tasks import Task
 Network = Callable[[Any, Any, str], Any]
 
 MOMENTUM = 0.9  # of moving statistics: Keras' 0.99 lags behind where a run has some hundred steps
-BASIS = 96  # sigmoids of an image's brightness
+BASIS = 1024  # sigmoids of an image's brightness: a step is 156 of a sum of 28×28 pixels
+GAIN = 4.0  # of the sigmoids, so that a function of them becomes steep in a few hundred steps
+KINDS = 16  # of images; more than there are kinds of clothing
 OUTPUT = "probabilities"  # name of the last layer
 BRIGHTEST = 0.8  # of a mean pixel; hardly an image of Fashion-MNIST is brighter
 
@@ -156,11 +158,13 @@ def _residual(layers: Any, x: Any, filters: int, activation: str) -> Any:
 
 
 def _with_brightness(network: Network) -> Network:
-    """Adds a smooth basis of the image's brightness beside the features of `network`.
+    """Adds what the labels of the task `competition` depend on to the features of `network`.
 
-    The labels of the task `competition` follow from the class of clothing and the sum of pixels.
-    A convolution hardly learns such a sum. The sigmoids are fixed, and in float32, so that sums
-    remain apart that bfloat16 would make one.
+    Such a label follows from a kind of clothing that it does not name, and from how many of that
+    kind's thresholds the image's brightness exceeds. A convolution hardly learns a sum of pixels.
+    So here is a smooth basis of it: fixed sigmoids, of which each is one step further. The network
+    also learns KINDS kinds of images, and for each a function of its own in this basis. All of this
+    is in float32, so that sums remain apart that bfloat16 would make one.
     """
 
     def both(layers: Any, images: Any, activation: str) -> Any:
@@ -175,8 +179,17 @@ def _with_brightness(network: Network) -> Network:
             dtype="float32",
             name="brightness",
         )(layers.GlobalAveragePooling2D(dtype="float32")(images))
-        x = layers.Concatenate(dtype="float32")([network(layers, images, activation), basis])
-        return layers.Dense(256, activation=activation, dtype="float32")(x)
+        basis = layers.Rescaling(GAIN, dtype="float32")(basis)
+        features = network(layers, images, activation)
+        x = layers.Concatenate(dtype="float32")([features, basis])
+        x = layers.Dense(256, activation=activation, dtype="float32")(x)
+        kinds = layers.Dense(KINDS, activation="softmax", dtype="float32")(features)
+        kinds = layers.Reshape((KINDS, 1), dtype="float32")(kinds)
+        functions = layers.Multiply(dtype="float32")(
+            [kinds, layers.Reshape((1, BASIS), dtype="float32")(basis)]
+        )
+        functions = layers.Flatten(dtype="float32")(functions)
+        return layers.Concatenate(dtype="float32")([x, functions])
 
     return both
 
