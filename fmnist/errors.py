@@ -46,6 +46,11 @@ def unknown(
     return f"unknown {what} {value!r}: expected one of {', '.join(known)}{more}{meant}"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the error's class if it has none."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 class StorageError(UserError):
     """Storage, or a disk, refused or failed; the data there may be sound."""
 

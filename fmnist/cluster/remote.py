@@ -11,7 +11,7 @@ from ray import exceptions
 from ray._raylet import Config  # type: ignore[attr-defined]  # Ray's stub leaves it out
 
 from fmnist.cluster.nodes import not_shared_error
-from fmnist.errors import UserError
+from fmnist.errors import UserError, first_line
 from fmnist.runs.published import PublishedModel, load_classifier
 from fmnist.storage.errors import READ_ERRORS, explain
 
@@ -87,8 +87,7 @@ def find_cause(
 
 def _reason_of_death(error: BaseException) -> str:
     """Returns the reason that Ray gives for a death, in one line."""
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return f"Ray says: {reason[:MAX_REASON]}"
+    return f"Ray says: {first_line(error)[:MAX_REASON]}"
 
 
 def process_death_error(detail: str, what: str, *, attempts: int = 1 + TASK_RETRIES) -> UserError:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from fmnist.errors import first_line
+
 # Pillow's names of the formats that are read, with the endings of their files.
 FORMATS = {
     "PNG": (".png",),
@@ -118,8 +120,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except MemoryError as error:
         raise BadImageError("it takes more memory than there is") from error
     except Exception as error:  # damaged data make Pillow raise almost anything
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise BadImageError(f"it can't be decoded: {reason}") from error
+        raise BadImageError(f"it can't be decoded: {first_line(error)}") from error
 
 
 def _to_channels(image: Image.Image, channels: int) -> Image.Image:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist.errors import UserError
+from fmnist.errors import UserError, first_line
 from fmnist.models.tensorflow import import_tensorflow
 
 # Rows and bytes of uint8 pixels of a batch; what the layers make of them takes many times as much.
@@ -105,8 +105,7 @@ def load_model(path: Path, *, name: str = "") -> Any:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # a damaged file raises almost anything
         missing = MISSING.search(str(error))  # Keras tells it after the configs of all layers
-        reason = (missing and missing[0]) or next(iter(str(error).splitlines()), "")
-        told = reason or type(error).__name__
+        told = missing[0] if missing else first_line(error)
         raise UserError(f"{name} is no Keras model that can be loaded: {told}") from error
 
 
