@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fmnist.models.network_files import WeightsFile
+from fmnist.models.own_network import parse_network
 from fmnist.models.tensorflow import import_tensorflow
 from fmnist.run_settings import MOST_SEED, Training
 from fmnist.training.worker.network_check import find_problem
@@ -26,6 +27,17 @@ def test_sound_networks_have_none(precision):
     for function in ("separable", "with_dropout"):
         assert problem_of(separable(function), precision=precision) is None
     assert problem_of(separable(), seed=MOST_SEED) is None
+
+
+def test_a_function_with_another_number_is_another_network():
+    source = (
+        "import functools\n"
+        "def net(layers, images, activation, width=2):\n"
+        "    return layers.Dense(width)(layers.Flatten()(images))\n"
+        "wide = functools.partial(net, width=9)\n"
+    )
+    for name in ("net", "wide"):
+        assert problem_of(parse_network(f"nets.py:{name}", source.encode())) is None
 
 
 @pytest.mark.parametrize(
