@@ -86,7 +86,7 @@ def measure(images: int = IMAGES) -> list[Paired]:
         with_ingestion(folder, images)  # Ray's first processes are started
         ways = {
             "Pillow, images/s": partial(with_pillow, paths),
-            "ingested, images/s": partial(with_ingestion, folder, images),
+            "ingested, images/s": partial(with_ingestion, folder, len(paths)),
         }
         pillow, ours = in_turn(ways, ROUNDS).values()
     what = "ingesting PNG files beside Pillow alone"

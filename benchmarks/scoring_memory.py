@@ -28,7 +28,7 @@ from fmnist.tasks import FASHION
 ACTORS = 2
 OBJECT_STORE = 2 << 30  # bytes
 SAMPLE = 0.2  # seconds
-COLUMNS = ("images", "seconds", "images/s", "driver", "actor", "task", "object store")
+COLUMNS = ("images", "seconds", "images/s", "driver", "actor", "pipeline", "task", "object store")
 
 
 class Peaks(threading.Thread):
@@ -56,6 +56,8 @@ def kind_of(title: str) -> str:
     """The column of one of Ray's worker processes; others have none."""
     if "ScoringActor" in title:
         return "actor"
+    if title.startswith("ray::Supervisor"):  # in which Ray Data schedules the pipeline
+        return "pipeline"
     tasks = ("ray::summarize_file", "ray::ReadParquet", "ray::Write", "ray::IDLE")
     return "task" if title.startswith(tasks) else "other"
 

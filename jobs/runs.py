@@ -223,10 +223,11 @@ def remove(flags: Remove, storage: "Storage") -> None:
 
 def _agrees(question: str) -> bool:
     """Asks on the terminal; an end of the input (Ctrl-D) is a no."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # the output may be JSON
     try:
-        return input(f"{question} [y/N] ").strip().lower() == "y"
+        return input().strip().lower() == "y"
     except EOFError:
-        print()
+        print(file=sys.stderr)
         return False
 
 

@@ -49,8 +49,10 @@ def export_model(
         return published
     if dataset.test is None:
         raise UserError(f"{dataset.source}: has no test part, expected images to check with")
-    # A driver has no TensorFlow. The node is this one, which has the packages of the format.
-    task = ray.remote(max_retries=TASK_RETRIES, scheduling_strategy=on_this_node())(export_here)
+    # A driver has no TensorFlow. The node is this one, which has the packages of the format; as the
+    # head of a cluster it may have no CPUs for tasks.
+    here = on_this_node()
+    task = ray.remote(num_cpus=0, max_retries=TASK_RETRIES, scheduling_strategy=here)(export_here)
     images, source = ray.put(dataset.test.images), dataset.source
     with stage(f"exporting the model and predicting {len(dataset.test):,} images twice"):
         running = task.remote(export_id, model, format, images, source, storage, config)

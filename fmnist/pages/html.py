@@ -42,6 +42,11 @@ class Card(NamedTuple):
     note: str
 
 
+def decimals_of_seconds(seconds: float) -> int:
+    """Returns how many decimals to show of a time that is about so long."""
+    return 2 if seconds < 10 else 1 if seconds < 100 else 0
+
+
 def render(template: str, **context: object) -> str:
     """Returns the page that a template makes of its context, in which every text is escaped."""
     environment = Environment(

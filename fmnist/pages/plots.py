@@ -5,6 +5,7 @@ name that a user chose goes through `literal`.
 """
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -85,6 +86,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     names = [literal(name) for name in classes]
     few = len(classes) <= COUNTS_UP_TO
     shares = [[round(count / max(1, sum(row)), 4) for count in row] for row in confusion]
+    gap = int(few)  # of many classes, a cell may be no wider than a gap
     figure = new_figure()
     figure.add_heatmap(
         x=names,
@@ -95,17 +97,17 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
         hovertemplate="true %{y}<br>predicted %{x}<br>%{text} images, %{z:.1%}<extra></extra>",
         zmin=0,
         zmax=1,
-        xgap=1,
-        ygap=1,
+        xgap=gap,
+        ygap=gap,
         showscale=False,
     )
     # Class names such as "0" are names, not numbers.
     figure.update_xaxes(title="Predicted class", type="category", tickangle=-45)
     figure.update_yaxes(title="True class", type="category", autorange="reversed")
-    if few:
-        short = [literal(shortened(name)) for name in classes]
-        figure.update_xaxes(tickvals=names, ticktext=short)
-        figure.update_yaxes(tickvals=names, ticktext=short)
+    each = slice(None, None, math.ceil(len(classes) / COUNTS_UP_TO))  # for more is no room
+    short = [literal(shortened(name)) for name in classes[each]]
+    figure.update_xaxes(tickvals=names[each], ticktext=short)
+    figure.update_yaxes(tickvals=names[each], ticktext=short)
     return to_json(figure)
 
 

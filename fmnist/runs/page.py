@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from fmnist.pages import plots
-from fmnist.pages.html import Card, FactList, Facts, fact_list, render
+from fmnist.pages.html import Card, FactList, Facts, decimals_of_seconds, fact_list, render
 from fmnist.pages.scores import (
     CLASS_HEADERS,
     SCORES,
@@ -118,12 +118,13 @@ def _commonest_mistake(evaluation: EvaluationJson) -> str:
 def _cards(run: RunPage, evaluation: EvaluationJson) -> list[Card]:
     epochs = len(run.history)
     seconds = pd.DataFrame(run.history)["seconds"].median()
+    time = f"{seconds:,.{decimals_of_seconds(seconds)}f} s"
     best = f"{run.best_epoch:,}" if run.best_epoch else "–"
     return [
         Card(SCORES["f1"], *score_cell("f1", evaluation)),
         Card(SCORES["roc_auc"], *score_cell("roc_auc", evaluation)),
         Card(SCORES["loss"], *score_cell("loss", evaluation)),
-        Card("Time per epoch", f"{seconds:,.3g} s", f"median of {epochs:,}"),
+        Card("Time per epoch", time, f"median of {epochs:,}"),
         Card("Best epoch", best, f"of {epochs:,}"),
         Card("Parameters", f"{run.parameters:,}", "in the model"),
     ]

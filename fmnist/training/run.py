@@ -67,7 +67,8 @@ def train(
     with mark_storage(storage) as mark, show_progress(spec.id, training.epochs) as monitor:
         _fit_in_actor(spec, RunContext(monitor=monitor, mark=mark))
     published = read_manifest(storage, folder)
-    assert published, "the workers ended without an error, so rank 0 has published the run"
+    if published is None:
+        raise UserError(f"{storage.uri}/{folder}: was removed while it was trained, expected a run")
     return published
 
 

@@ -17,7 +17,8 @@ def main() -> None:
         "--seed", type=int, default=1, help="of the first round; the next has one more"
     )
     parser.add_argument("--seeds", type=int, nargs="*", help="of each round, instead of the two")
-    parser.add_argument("--kind", help="only jobs of this kind: train, compare, score or retrain")
+    kinds = sorted({job.kind for job in all_jobs()})
+    parser.add_argument("--kind", choices=kinds, help="only jobs of this kind")
     flags = parser.parse_args()
     seeds = flags.seeds or range(flags.seed, flags.seed + flags.rounds)
     jobs = tuple(job for job in all_jobs() if flags.kind in (None, job.kind))

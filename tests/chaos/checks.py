@@ -11,7 +11,7 @@ from fmnist.storage.open import Storage
 # Files that may stay beside results. The next job takes over the lease of a dead process.
 NOTES = re.compile(
     r"runs/[^/]+/(begun|lease|stopped)\.json|runs/[^/]+/tensorboard/[^/]+"
-    r"|predictions/[^/]+/lease\.json|registry/.+\.json"
+    r"|predictions/[^/]+/lease\.json|registry/[^/]+/(champion|candidates/[^/]+)\.json"
 )
 DRAFT = ".fmnist-"
 

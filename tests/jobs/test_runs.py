@@ -137,7 +137,7 @@ def test_rm_asks_or_needs_yes(
         code, told = command("rm", run, "--force")
         assert code == 0 and "nothing was removed" in told
     for answer, left in (("n", [run]), ("y", [])):
-        monkeypatch.setattr("builtins.input", lambda _, said=answer: said)
+        monkeypatch.setattr("builtins.input", lambda said=answer: said)
         assert command("rm", run, "--force")[0] == 0
         assert storage.folders("runs") == left
 

@@ -146,7 +146,7 @@ def _roc_lines(evidence: Evidence) -> Sequence[plots.Line]:
         if scores["roc_auc"] is None:
             continue
         x, y, _ = roc_curve(evidence.labels == label, evidence.probabilities[:, label])
-        name = f"{scores['name']}: AUC {scores['roc_auc']:.4f}"
+        name = f"{plots.shortened(scores['name'])}: AUC {scores['roc_auc']:.4f}"
         line = plots.Line(name=name, x=x.round(DIGITS).tolist(), y=y.round(DIGITS).tolist())
         lines.append(plots.thinned(line, ROC_POINTS))
     return lines

@@ -3,6 +3,7 @@
 A trace's `meta.series` is the number of its colour: a cell has the same colour in every plot.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from fmnist.pages.scores import ClassScoresJson
 
 LEGEND_UP_TO = 20  # lines; more names would fill the plot, and the pointer shows them as well
 LOGARITHMIC_FROM = 4  # ratio of the largest to the smallest; a linear axis would merge the small
+ROWS_UP_TO = 30  # classes that have a name beside their row
 LABEL_LENGTH = 30  # characters of a cell's name on an axis
 LEGEND = {"orientation": "h", "y": 1, "yanchor": "bottom", "tracegroupgap": 0}
 
@@ -150,7 +152,9 @@ def class_f1(per_class: Sequence[ClassScoresJson]) -> Figure:
         hovertemplate="%{y}: %{x:.2%}<extra></extra>",
     )
     names = [scores["name"] for scores in per_class]
-    _name_rows(figure, names, [shortened(name, LABEL_LENGTH) for name in names])
+    each = math.ceil(len(names) / ROWS_UP_TO)  # of many classes, some have a name beside the row
+    ticks = [shortened(name, LABEL_LENGTH) if not i % each else "" for i, name in enumerate(names)]
+    _name_rows(figure, names, ticks)
     figure.update_xaxes(tickformat=".1~%", title="F1")
     return to_json(figure)
 

@@ -9,7 +9,7 @@ from fmnist.comparison.grid.settings import AXES, Settings
 from fmnist.comparison.statistics.effects import Effect
 from fmnist.comparison.statistics.ranking import RankedCell
 from fmnist.comparison.statistics.significance import Difference, Spread
-from fmnist.pages.html import NO_VALUE, Cell, FactList, Table
+from fmnist.pages.html import NO_VALUE, Cell, FactList, Table, decimals_of_seconds
 from fmnist.pages.scores import SPLITS
 
 Kind = Literal["count", "seconds", "loss", "share"]
@@ -201,16 +201,12 @@ def spread_texts(value: Spread, kind: Kind) -> tuple[str, str]:
     elif kind == "loss":
         mean, deviation = f"{value.mean:.4f}", ".4f"
     else:
-        deviation = f",.{_decimals(value.mean)}f"
+        deviation = f",.{decimals_of_seconds(value.mean)}f"
         mean = f"{value.mean:{deviation}} s"
     if value.deviation is None:
         return mean, ""
     scale = 100 if kind == "share" else 1
     return mean, no_break(f"± {scale * value.deviation:{deviation}}")
-
-
-def _decimals(seconds: float) -> int:
-    return 2 if seconds < 10 else 1 if seconds < 100 else 0
 
 
 def unfinished(comparison: Comparison) -> FactList:
