@@ -23,6 +23,8 @@ PARTS = ("train", "test")
 SUFFIX = ".parquet"
 ROWS_PER_FILE = 10_000
 BATCH_BYTES = 2 << 20  # of pixels that are read at once
+LARGE = 64 << 20  # bytes of a column of a row group
+LARGE_ROWS = 64  # that are read at once of such a row group
 READ_BYTES = 4 << 20  # that are fetched of a column at once: on S3 each is a request
 
 
@@ -91,10 +93,22 @@ def open_file(
 ) -> pq.ParquetFile:
     """An open file whose schema is right, to be read by `read_batches`; UserError if it is not.
 
-    An image that is there many times is held once, since a small file can repeat a large one.
+    An image that is there many times is held once, since a small file can repeat a large one. But
+    for this, Arrow holds all different images of a row group; of a large one, few rows are read at
+    once instead.
     """
     metadata = footer or read_footer(stream, task, where)
-    return open_parquet(stream, metadata=metadata, read_dictionary=["image"])
+    repeating = [] if _is_large(metadata) else ["image"]
+    return open_parquet(stream, metadata=metadata, read_dictionary=repeating)
+
+
+def _is_large(metadata: pq.FileMetaData) -> bool:
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    return any(
+        group.column(number).total_uncompressed_size > LARGE
+        for group in groups
+        for number in range(group.num_columns)
+    )
 
 
 def read_footer(stream: Any, task: Task, where: str) -> pq.FileMetaData:
@@ -118,6 +132,8 @@ def read_batches(
 ) -> Iterator[Examples]:
     """The examples of a file, some MB at a time; UserError naming the row of what is wrong."""
     first, rows = 0, max(1, BATCH_BYTES // task.pixels)
+    if _is_large(file.metadata):
+        rows = min(rows, LARGE_ROWS)
     for batch in file.iter_batches(rows, columns=columns):
         examples = check_table(batch, task, where=where, first=first)
         first += len(examples)
