@@ -36,7 +36,7 @@ STREAM = Training(
     optimizer="sgd",
     learning_rate=1e-3,
     batch=4,  # 90 steps an epoch, and many of them, so that there is time to disturb one
-    epochs=9,
+    epochs=5,
     augmentation="flip",
     ingest="stream",
 )
