@@ -63,9 +63,9 @@ def _ingest(plan: IngestionPlan, task: Task, storage: Storage, lease: Lease) -> 
     try:
         bad = _write(shards, plan, task, storage)
     except UserError:
-        _have_changed(plan, shards, storage, lease)
+        _delete_if_changed(plan, shards, storage, lease)
         raise
-    if _have_changed(plan, shards, storage, lease):
+    if _delete_if_changed(plan, shards, storage, lease):
         raise UserError(
             f"{source.uri}: changed while it was read, expected files that stay as they are"
         )
@@ -84,13 +84,13 @@ def _ingest(plan: IngestionPlan, task: Task, storage: Storage, lease: Lease) -> 
     return found
 
 
-def _have_changed(
+def _delete_if_changed(
     plan: IngestionPlan, shards: list[PlannedShard], storage: Storage, lease: Lease
 ) -> bool:
-    """True if the source's files have changed; raises LeaseLost if another job has taken over.
+    """Deletes the shards and returns True if the source's files have changed.
 
-    Deletes the shards then: they must not be found once the files are again as they were. But what
-    another job has published stays.
+    The shards must not be found once the files are again as they were. But what another job has
+    published stays. Raises LeaseLost if another job has taken over.
     """
     try:
         changed = plan.source.stamp_now() != plan.source.stamp

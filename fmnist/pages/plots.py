@@ -104,7 +104,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     # Class names such as "0" are names, not numbers.
     figure.update_xaxes(title="Predicted class", type="category", tickangle=-45)
     figure.update_yaxes(title="True class", type="category", autorange="reversed")
-    each = slice(None, None, math.ceil(len(classes) / COUNTS_UP_TO))  # for more is no room
+    each = slice(None, None, step_of_names(len(classes)))
     short = [literal(shortened(name)) for name in classes[each]]
     figure.update_xaxes(tickvals=names[each], ticktext=short)
     figure.update_yaxes(tickvals=names[each], ticktext=short)
@@ -154,6 +154,11 @@ def _mark_lines(figure: go.Figure, marks: dict[float, str], interval: tuple[floa
         tickformat="+~g",
         range=[min(ends) - room, max(ends) + room],
     )
+
+
+def step_of_names(count: int) -> int:
+    """Returns n if of so many classes only each n-th can have a name on an axis."""
+    return math.ceil(count / COUNTS_UP_TO)
 
 
 def shortened(name: str, length: int = NAME_LENGTH) -> str:

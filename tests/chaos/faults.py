@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -10,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.support.full_disk import fill
 from tests.support.servers import faulty
 
 if TYPE_CHECKING:
     from tests.chaos.world import World
 
-TRIES = 10  # to fill a disk
 LEASE = 26.0  # seconds: longer than a lease lasts without a sign of life
 STORAGE = {
     "503": faulty.UNAVAILABLE,
@@ -162,10 +161,5 @@ class Hands:
 
     def _fill(self, until: float) -> None:
         filling = self._world.disk / "filling"
-        with filling.open("wb") as file:
-            for _ in range(TRIES):
-                # A job that writes meanwhile takes some of it, and then nothing is allocated.
-                with suppress(OSError):
-                    end, free = file.seek(0, os.SEEK_END), shutil.disk_usage(filling).free
-                    os.posix_fallocate(file.fileno(), end, free or 1)
+        fill(filling)
         self._later(until, lambda: filling.unlink(missing_ok=True))

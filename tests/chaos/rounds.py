@@ -24,12 +24,12 @@ class Round:
     seed: int
     job: Job
     plan: Plan
+    longest: float
     faults: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
     codes: list[int | None] = field(default_factory=list)
     seconds: float = 0.0
-    longest: float = LONGEST
 
 
 @dataclass(kw_only=True)
@@ -60,8 +60,8 @@ class Torturer:
         job = chance.choice([job for job in drawn if job.kind == kind])
         self._world.start()
         twin = self._twin(job)
-        round = Round(seed=seed, job=job, plan=draw(chance, twin.seconds))
-        round.longest = max(LONGEST, 5 * twin.seconds)
+        longest = max(LONGEST, 5 * twin.seconds)
+        round = Round(seed=seed, job=job, plan=draw(chance, twin.seconds), longest=longest)
         begin = time.monotonic()
         uri = self._world.root(round.plan.storage)
         storage = open_storage(uri)

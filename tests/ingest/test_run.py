@@ -19,6 +19,7 @@ from fmnist.errors import UserError
 from fmnist.ingest import shards
 from fmnist.ingest.plan import Ingestion, find_images, plan_ingestion
 from fmnist.ingest.run import QUARANTINE, ingest
+from fmnist.ingest.source import ImageSource
 from fmnist.storage.lease import Lease, LeaseLost
 from fmnist.storage.manifest import Manifest, publish_keys
 from fmnist.storage.open import Storage, open_storage
@@ -38,11 +39,14 @@ def class_names(names: Any) -> dict[str, str]:
     return {"huggingface": json.dumps({"info": {"features": {"label": label}}})}
 
 
-def ingested(place: str, storage: Storage, **settings: Any) -> Manifest:
-    location = locate(place)
-    source = find_images(location)
+def source_at(place: str) -> ImageSource:
+    source = find_images(locate(place))
     assert source is not None
-    return ingest(plan_ingestion(source, Ingestion(**settings)), storage)
+    return source
+
+
+def ingested(place: str, storage: Storage, **settings: Any) -> Manifest:
+    return ingest(plan_ingestion(source_at(place), Ingestion(**settings)), storage)
 
 
 def reread(storage: Storage, manifest: Manifest, task: Task) -> Dataset:
@@ -202,8 +206,7 @@ def test_a_single_file_is_of_the_part_that_its_own_name_says(tmp_path: Path) -> 
 
 def test_images_to_train_on_and_the_same_to_score_are_two_data_sets(tmp_path: Path) -> None:
     write_pictures(tmp_path / "p", [f"{name}/{i}.png" for name in "ab" for i in range(2)])
-    source = find_images(locate(str(tmp_path / "p")))
-    assert source is not None
+    source = source_at(str(tmp_path / "p"))
     storage, settings = open_storage(str(tmp_path / "results")), Ingestion(task=GREY)
     for each, part in ((source, "train"), (source.to_score(), "test")):
         assert ingest(plan_ingestion(each, settings), storage).details["images"] == {part: 4}
@@ -245,8 +248,7 @@ def test_images_to_score_need_no_labels(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "results"))
     with pytest.raises(UserError, match=r"test\.parquet row 1: its label is null"):
         ingested(str(tmp_path / "test.parquet"), storage, task=GREY)
-    source = find_images(locate(str(tmp_path / "test.parquet")))
-    assert source is not None
+    source = source_at(str(tmp_path / "test.parquet"))
     manifest = ingest(plan_ingestion(source.to_score(), Ingestion(task=GREY)), storage)
     assert manifest.details["images"] == {"test": 2}
 
@@ -335,8 +337,7 @@ def test_what_can_not_be_read_now_is_no_bad_image(
     else:
         for number in range(2):
             write_parquet(place / f"train-{number}.parquet", [number * 3 + row for row in range(3)])
-    source = find_images(locate(str(place)))
-    assert source is not None
+    source = source_at(str(place))
     plan = plan_ingestion(source, Ingestion(task=GREY, max_bad_rows=10))
     storage = open_storage(str(tmp_path / "results"))
     (place / files).rename(away)
@@ -348,8 +349,7 @@ def test_what_can_not_be_read_now_is_no_bad_image(
 
 def test_parquet_that_gets_shorter_meanwhile_is_refused(tmp_path: Path) -> None:
     write_parquet(tmp_path / "hub" / "test.parquet", ["a", "b", "c"])
-    source = find_images(locate(str(tmp_path / "hub")))
-    assert source is not None
+    source = source_at(str(tmp_path / "hub"))
     write_parquet(tmp_path / "hub" / "test.parquet", ["a", "b"])
     storage = open_storage(str(tmp_path / "results"))
     expected = r"test\.parquet row 0 and after it: found 2 images, expected 3: the file changed"
@@ -363,8 +363,7 @@ def test_shards_of_files_that_went_are_not_found_when_they_are_back(
 ) -> None:
     monkeypatch.setattr(shards, "MOST_ROWS", 1)
     write_pictures(tmp_path / "p", ["a/1.png", "b/2.png"])
-    source = find_images(locate(str(tmp_path / "p")))
-    assert source is not None
+    source = source_at(str(tmp_path / "p"))
     plan, storage = plan_ingestion(source, Ingestion(task=GREY)), open_storage(str(tmp_path / "s"))
     write_pictures(tmp_path / "p", ["a/1.png"], size=(3, 3))  # is decoded before the other fails
     (tmp_path / "p" / "b" / "2.png").unlink()
@@ -377,8 +376,7 @@ def test_a_job_that_lost_its_lease_deletes_nothing_that_was_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pictures(tmp_path / "p", ["a/1.png", "b/2.png"])
-    source = find_images(locate(str(tmp_path / "p")))
-    assert source is not None
+    source = source_at(str(tmp_path / "p"))
     storage = open_storage(str(tmp_path / "results"))
     stamp_now, published = source.stamp_now, []
 
@@ -404,8 +402,7 @@ def test_an_unreadable_shard_of_an_earlier_attempt_is_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pictures(tmp_path / "p", ["a/1.png", "b/2.png"])
-    source = find_images(locate(str(tmp_path / "p")))
-    assert source is not None
+    source = source_at(str(tmp_path / "p"))
     plan, storage = plan_ingestion(source, Ingestion(task=GREY)), open_storage(str(tmp_path / "s"))
     storage.write(f"{plan.folder}/train/part-00000.parquet", b"PAR1 and no footer")
     with pytest.raises(UserError, match=r"train/part-00000\.parquet: "):
@@ -416,8 +413,7 @@ def test_who_has_lost_the_lease_takes_what_the_other_job_has_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pictures(tmp_path / "p", ["a/1.png", "b/2.png"])
-    source = find_images(locate(str(tmp_path / "p")))
-    assert source is not None
+    source = source_at(str(tmp_path / "p"))
     plan, storage = plan_ingestion(source, Ingestion()), open_storage(str(tmp_path / "results"))
 
     def lost(lease: Lease) -> None:
@@ -462,9 +458,7 @@ def test_files_that_change_meanwhile_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pictures(tmp_path / "p", ["a/1.png", "b/2.png"])
-    location = locate(str(tmp_path / "p"))
-    source = find_images(location)
-    assert source is not None
+    source = source_at(str(tmp_path / "p"))
     write_pictures(tmp_path / "p", ["b/3.png"])
     storage = open_storage(str(tmp_path / "results"))
     with pytest.raises(UserError, match="changed while it was read"):

@@ -3,18 +3,25 @@
 A trace's `meta.series` is the number of its colour: a cell has the same colour in every plot.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from fmnist.pages.plots import Figure, Line, literal, new_figure, shortened, thinned, to_json
+from fmnist.pages.plots import (
+    Figure,
+    Line,
+    literal,
+    new_figure,
+    shortened,
+    step_of_names,
+    thinned,
+    to_json,
+)
 from fmnist.pages.scores import ClassScoresJson
 
 LEGEND_UP_TO = 20  # lines; more names would fill the plot, and the pointer shows them as well
 LOGARITHMIC_FROM = 4  # ratio of the largest to the smallest; a linear axis would merge the small
-ROWS_UP_TO = 30  # classes that have a name beside their row
 LABEL_LENGTH = 30  # characters of a cell's name on an axis
 LEGEND = {"orientation": "h", "y": 1, "yanchor": "bottom", "tracegroupgap": 0}
 
@@ -152,7 +159,7 @@ def class_f1(per_class: Sequence[ClassScoresJson]) -> Figure:
         hovertemplate="%{y}: %{x:.2%}<extra></extra>",
     )
     names = [scores["name"] for scores in per_class]
-    each = math.ceil(len(names) / ROWS_UP_TO)  # of many classes, some have a name beside the row
+    each = step_of_names(len(names))
     ticks = [shortened(name, LABEL_LENGTH) if not i % each else "" for i, name in enumerate(names)]
     _name_rows(figure, names, ticks)
     figure.update_xaxes(tickformat=".1~%", title="F1")

@@ -1,10 +1,7 @@
 """A disk fills up, a folder becomes read-only, a bucket refuses writes; later all work again."""
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from fmnist.storage.open import open_storage
 from fmnist.training.checkpoints import Checkpoints, TrainingState
 from fmnist.training.worker.tensorboard import ScalarWriter
 from tests.recovery.support.runs import CLUSTER, Disturbed, folder, outcome, run
+from tests.support.full_disk import fill
 from tests.support.models import convolutional, publish_run
 from tests.support.predictions import check_against, labels_of
 from tests.support.samples import SHAPES, examples
@@ -43,14 +41,7 @@ class Disk:
 
     def fill(self, *, leave: int = 0) -> None:
         """Leaves so many bytes free."""
-        with self._filling.open("wb") as file:
-            for _ in range(10):
-                # A job that writes meanwhile takes some of it, and then nothing is allocated.
-                with suppress(OSError):
-                    end, free = file.seek(0, os.SEEK_END), shutil.disk_usage(self.folder).free
-                    os.posix_fallocate(file.fileno(), end, max(free - leave, 1))
-                    return
-        raise AssertionError("the disk is never still")
+        fill(self._filling, leave=leave)
 
     def empty(self) -> None:
         self._filling.unlink()
